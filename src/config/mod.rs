@@ -1,0 +1,328 @@
+//! The configuration: what an operator wrote, read once, checked whole, and turned into bounded, typed values.
+//!
+//! [`Config`] is what the rest of ghostpin sees. Reading files, unknown keys, units and line numbers are the
+//! business of the parts below. Every default is a named constant.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::core::{Backend, SiteName};
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[hold]`: what all sites together may hold.
+    pub hold_total: HoldTotal,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+    /// `[pages]`
+    pub pages: Pages,
+    /// `[[site]]`, in the order of the files, each with the defaults of the top-level tables filled in.
+    pub sites: Vec<Arc<Site>>,
+}
+
+/// `[server]`: the process. Changes need a restart, and a reload says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Folder of the pin store.
+    pub state: PathBuf,
+    /// Worker threads; at least 1 (0 in the file means one per core).
+    pub threads: usize,
+    /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How long a stop waits for requests in flight.
+    pub shutdown_timeout: Duration,
+}
+
+/// `[listen]`: where readers come in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// Cleartext HTTP/1.1 and HTTP/2 addresses.
+    pub http: Vec<SocketAddr>,
+}
+
+/// `[admin]`: where operators come in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Address of the admin API.
+    pub listen: AdminListen,
+    /// Bearer token; required for an address that is neither loopback nor a Unix socket. Never printed.
+    pub token: Option<Secret>,
+}
+
+/// Address of the admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that never appears in logs, errors or answers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub(crate) String);
+
+impl Secret {
+    /// The text itself, for a comparison.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// `[hold]` keys that count over all sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldTotal {
+    /// Requests held at all gates together.
+    pub max_requests: usize,
+}
+
+/// `[limits]`: what one client, or all of them, may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections in total.
+    pub max_connections: usize,
+    /// Largest request head, in bytes.
+    pub max_head_bytes: usize,
+    /// Most header fields in a request.
+    pub max_headers: usize,
+    /// From the first byte (or the opening) of a connection to the end of a request head.
+    pub head_timeout: Duration,
+    /// A request body that stands still.
+    pub body_timeout: Duration,
+    /// A client that does not read its answer.
+    pub write_timeout: Duration,
+    /// An idle kept connection.
+    pub keep_alive_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// `human` or `json`.
+    pub format: LogFormat,
+    /// Filter in the form of `tracing-subscriber`'s `EnvFilter`, such as `info` or `ghostpin=debug`.
+    pub level: String,
+    /// Whether each request leaves a line.
+    pub access: bool,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[pages]`: templates that replace the built-in ones. Their text is read with the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pages {
+    /// HTML of a 503 (held too long, or too many held).
+    pub unavailable: Option<Arc<str>>,
+    /// HTML of a 404 for an unknown host.
+    pub unknown_host: Option<Arc<str>>,
+    /// HTML of a 502.
+    pub bad_gateway: Option<Arc<str>>,
+}
+
+/// One `[[site]]`, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its name; unique.
+    pub name: SiteName,
+    /// Its hosts, lower case, without ports; `*.domain` for every name below a domain.
+    pub hosts: Vec<String>,
+    /// Its candidates in the order of preference.
+    pub backends: Vec<BackendSpec>,
+    /// What kind of application it is.
+    pub app: App,
+    /// Who decides about an unplanned promotion.
+    pub failover: Failover,
+    /// What to do about a target that was already running before the fence.
+    pub warm_standby: WarmStandby,
+    /// Hold budget.
+    pub hold: Hold,
+    /// Probes.
+    pub health: Health,
+    /// Hooks of a handoff.
+    pub hooks: Hooks,
+    /// Deadlines of a handoff.
+    pub handoff: Handoff,
+    /// Deadlines and connections towards the backend.
+    pub upstream: Upstream,
+    /// Header fields set on every request to the backend.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Path prefixes that go to another upstream (never pinned), longest first.
+    pub routes: Vec<PathRoute>,
+}
+
+/// A backend as configured: an instance, or a name that has to be resolved to one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BackendSpec {
+    /// An address.
+    Instance(Backend),
+    /// `host:port` whose host is a name.
+    Name {
+        /// The host name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl std::fmt::Display for BackendSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance(backend) => backend.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// `app`: which lessons apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum App {
+    /// The Ghost blogging platform; the default.
+    Ghost,
+    /// Anything else.
+    Generic,
+}
+
+/// `failover`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failover {
+    /// The controller promotes the next well backend; the default.
+    Auto,
+    /// Requests are held until an operator decides.
+    Manual,
+}
+
+/// `warm_standby`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarmStandby {
+    /// Promote it as it is, and say so loudly; the default.
+    Allow,
+    /// Run the `start` hook (which restarts it) before it is proved.
+    Restart,
+    /// Do not promote it.
+    Refuse,
+}
+
+/// `[hold]`, per site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// How long a request may wait at the gate, over all its attempts.
+    pub timeout: Duration,
+    /// Requests held at once.
+    pub max_requests: usize,
+    /// Requests whose paths match one of the application's own timers are answered 503 at once while the gate is
+    /// shut (Ghost: `/ghost/api/admin/schedules/`).
+    pub never_hold: &'static [&'static str],
+}
+
+/// `[health]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// Path of the liveness probe.
+    pub path: String,
+    /// Path of the proof before a gate opens; a page that needs the whole application.
+    pub proof_path: String,
+    /// `Host` of probes; the site's first host that is no wildcard unless set.
+    pub host: String,
+    /// `X-Forwarded-Proto` of probes.
+    pub forwarded_proto: String,
+    /// Statuses that mean well, as inclusive ranges.
+    pub expect: Vec<(u16, u16)>,
+    /// Time between two probes of one backend.
+    pub interval: Duration,
+    /// Time between two probes of a candidate while its site is held.
+    pub held_interval: Duration,
+    /// Time a probe may take.
+    pub timeout: Duration,
+    /// Failed probes in a row that make a backend unwell.
+    pub fall: u32,
+    /// Successful probes in a row that make it well.
+    pub rise: u32,
+}
+
+/// `[handoff]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handoff {
+    /// How long leases may end by themselves in a planned handoff before they are cut.
+    pub drain_timeout: Duration,
+    /// How long a target may take to be proved.
+    pub prove_timeout: Duration,
+}
+
+/// `[hooks]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// Stops the old instance.
+    pub fence: Option<Hook>,
+    /// Starts (or restarts) the new one.
+    pub start: Option<Hook>,
+}
+
+/// One hook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hook {
+    /// What it does.
+    pub action: HookAction,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether the handoff stops if it fails.
+    pub required: bool,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookAction {
+    /// Runs a program with its arguments; the handoff is described by environment variables.
+    Command(Vec<String>),
+    /// POSTs a JSON description of the handoff to an `http://` URL.
+    Url(http::Uri),
+}
+
+/// `[upstream]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Time from the end of the request to the first byte of the answer.
+    pub first_byte_timeout: Duration,
+    /// Time that an answer's body may stand still.
+    pub body_timeout: Duration,
+    /// An idle kept connection is closed after this; below Node's 5 s.
+    pub keep_alive: Duration,
+    /// Time that an upgraded connection (WebSocket) may stand still in both directions.
+    pub tunnel_timeout: Duration,
+}
+
+/// A path prefix that another upstream answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathRoute {
+    /// The prefix, beginning with `/`; matches whole segments.
+    pub path: String,
+    /// Who answers.
+    pub upstream: Backend,
+}
