@@ -4,6 +4,11 @@
 //! an input and returns what is to be done; the rooms around it do that and report back. So the same code is
 //! run in production, explored by a model checker and replayed from a seed.
 
+pub mod admission;
+pub mod handoff;
+pub mod health;
+pub mod release;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
