@@ -1,0 +1,516 @@
+//! The gate of a site: where requests and handoffs meet.
+//!
+//! Workers enter it, or are held at it; only the reconciler opens it, and anyone may shut it. Entering is one atomic
+//! addition on one word ([`crate::core::admission`]); all that is not entering an open gate takes the lock.
+//!
+//! A lease counts until it is dropped. While the gate is shut, the one who drops the last lease reports that the
+//! epoch is fenced. Held requests are let go first come, first served, as many at a time as the backend keeps up
+//! with, and nobody passes them: the door stays shut, with new arrivals at the end of the queue, until it is empty.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::admission::{ONE_LEASE, Word};
+use crate::core::release::Pacer;
+use crate::core::{Epoch, Pin};
+
+/// Number of a site in this process. It stands for the site in maps on the way of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteKey(pub u32);
+
+/// What gates tell the reconciler.
+#[derive(Debug)]
+pub enum Report {
+    /// After the shutting of this generation, the last lease is gone.
+    Left {
+        /// Which site.
+        site: SiteKey,
+        /// Of [`Gate::shut`].
+        generation: u64,
+    },
+    /// A request shut the gate, for the backend of this epoch refuses connections.
+    Suspected {
+        /// Which site.
+        site: SiteKey,
+        /// The epoch of that request's lease.
+        epoch: Epoch,
+    },
+    /// Something went wrong with the backend of this epoch: look at it soon.
+    Doubted {
+        /// Which site.
+        site: SiteKey,
+        /// The epoch of the lease under which it went wrong.
+        epoch: Epoch,
+    },
+    /// The last held request has been let go.
+    Emptied {
+        /// Which site.
+        site: SiteKey,
+        /// What became of the requests held since the shutting.
+        tally: Tally,
+    },
+}
+
+/// What became of the requests at a gate since it was shut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Held.
+    pub held: u64,
+    /// Let go.
+    pub released: u64,
+    /// Refused for want of room.
+    pub shed: u64,
+    /// Given up: at their deadline, or because the client left.
+    pub given_up: u64,
+    /// The longest wait of one that was let go.
+    pub longest_wait: Duration,
+}
+
+/// How many requests may be held at all gates together, and how many are.
+#[derive(Debug, Default)]
+pub struct HoldBudget {
+    held: AtomicUsize,
+    max: AtomicUsize,
+}
+
+impl HoldBudget {
+    /// A budget of `max` requests.
+    pub fn new(max: usize) -> Self {
+        Self { held: AtomicUsize::new(0), max: AtomicUsize::new(max) }
+    }
+
+    /// From now on, `max` requests. Those held stay held.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Requests held now.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        let taken = self.held.fetch_add(1, Ordering::Relaxed) < max;
+        if !taken {
+            self.give_back();
+        }
+        taken
+    }
+
+    fn give_back(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Gate {
+    site: SiteKey,
+    word: AtomicU64,
+    /// The pin under which the word's leases count. It changes only while the gate is fenced.
+    pin: ArcSwapOption<Pin>,
+    /// Coarse time of the last answer that proved the backend well; see [`Gate::note_well`].
+    last_well: AtomicU32,
+    /// Answers that were kept from a client because their epoch was over.
+    late: AtomicU64,
+    queue: Mutex<Queue>,
+    budget: Arc<HoldBudget>,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+/// A place in the order of arrival. A request that comes back keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeMap<Ticket, Waiting>,
+    next_ticket: u64,
+    /// Generation to report when the last lease is gone.
+    leaving: Option<u64>,
+    release: Option<Release>,
+    /// Number of the last release, so that leases of an earlier one don't count for it.
+    releases: u64,
+    tally: Tally,
+    retired: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    go: oneshot::Sender<Lease>,
+    since: Instant,
+}
+
+/// Held requests being let go.
+#[derive(Debug)]
+struct Release {
+    pacer: Pacer,
+    under_way: u32,
+}
+
+/// Why a request could not be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHeld {
+    /// The site's, or the total, budget is spent.
+    Full,
+    /// The site is no longer configured.
+    Retired,
+}
+
+/// What entering or holding came to.
+#[derive(Debug)]
+pub enum Entry {
+    /// In.
+    Entered(Lease),
+    /// Waiting.
+    Held(Held),
+}
+
+impl Gate {
+    /// A shut gate that has never been open.
+    pub fn new(site: SiteKey, budget: Arc<HoldBudget>, reports: mpsc::UnboundedSender<Report>) -> Self {
+        Self {
+            site,
+            word: AtomicU64::new(Word::NEW.0),
+            pin: ArcSwapOption::empty(),
+            last_well: AtomicU32::new(0),
+            late: AtomicU64::new(0),
+            queue: Mutex::default(),
+            budget,
+            reports,
+        }
+    }
+
+    /// Whose gate it is.
+    pub fn site(&self) -> SiteKey {
+        self.site
+    }
+
+    // For requests.
+
+    /// Enters if the gate is open.
+    pub fn enter(self: &Arc<Self>) -> Option<Lease> {
+        // Looking first keeps those who find it shut from disturbing the word of those who leave.
+        if self.word().is_shut() {
+            return None;
+        }
+        let before = Word(self.word.fetch_add(ONE_LEASE, Ordering::AcqRel));
+        if before.is_shut() {
+            self.leave();
+            return None;
+        }
+        let pin = self.pin.load_full().expect("an open gate has a pin");
+        debug_assert!(before.is_of(pin.epoch), "the pin changes only while the gate is fenced");
+        Some(Lease { gate: self.clone(), pin, paced: None, counts: true })
+    }
+
+    /// Enters, or waits at the gate. `max` is the site's own budget; `ticket` the place of one who comes back.
+    pub fn enter_or_hold(self: &Arc<Self>, ticket: Option<Ticket>, max: usize) -> Result<Entry, NotHeld> {
+        let mut queue = self.queue();
+        // The door is opened under the lock: if it is shut now, whoever opens it will see this request.
+        if !self.word().is_shut()
+            && let Some(lease) = self.enter()
+        {
+            return Ok(Entry::Entered(lease));
+        }
+        if queue.retired {
+            return Err(NotHeld::Retired);
+        }
+        // Who comes back has been counted before, and is not to be turned away by those who came later.
+        if ticket.is_none() && queue.waiting.len() >= max || !self.budget.take() {
+            queue.tally.shed += 1;
+            return Err(NotHeld::Full);
+        }
+        let ticket = ticket.unwrap_or_else(|| {
+            queue.next_ticket += 1;
+            Ticket(queue.next_ticket)
+        });
+        let (go, lease) = oneshot::channel();
+        queue.waiting.insert(ticket, Waiting { go, since: Instant::now() });
+        queue.tally.held += 1;
+        self.let_go(&mut queue);
+        drop(queue);
+        Ok(Entry::Held(Held { gate: self.clone(), ticket, lease }))
+    }
+
+    /// Shuts the gate because the backend of this lease refuses connections, and tells the reconciler, who opens it
+    /// again if that was a mistake.
+    pub fn suspect(&self, epoch: Epoch) {
+        let mut queue = self.queue();
+        let word = self.word();
+        let is_open = !word.is_shut() || queue.release.is_some();
+        if is_open && self.epoch() == Some(epoch) {
+            queue.release = None;
+            self.word.fetch_or(Word::NEW.0, Ordering::AcqRel);
+            self.report(Report::Suspected { site: self.site, epoch });
+        }
+    }
+
+    /// Asks for a probe, for something went wrong under this epoch.
+    pub fn doubt(&self, epoch: Epoch) {
+        self.report(Report::Doubted { site: self.site, epoch });
+    }
+
+    /// Real traffic has just proved the backend well. `now` is coarse: any steady unit, never 0.
+    pub fn note_well(&self, now: u32) {
+        // Most of the time it was proved in this very unit: reading leaves the cache line shared.
+        if self.last_well.load(Ordering::Relaxed) != now {
+            self.last_well.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The `now` of the last [`Self::note_well`], 0 if there was none.
+    pub fn last_well(&self) -> u32 {
+        self.last_well.load(Ordering::Relaxed)
+    }
+
+    /// Leases out.
+    pub fn in_flight(&self) -> u32 {
+        self.word().leases()
+    }
+
+    /// Requests waiting.
+    pub fn held(&self) -> usize {
+        self.queue().waiting.len()
+    }
+
+    /// Whether requests go through without waiting.
+    pub fn is_open(&self) -> bool {
+        !self.word().is_shut()
+    }
+
+    /// Answers that were kept from a client because their epoch was over. G2 has it that they are.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// The pin under which the gate was opened last.
+    pub fn pin(&self) -> Option<Arc<Pin>> {
+        self.pin.load_full()
+    }
+
+    // For the reconciler.
+
+    /// Lets nobody in any more. When the last lease is gone, which may be now, `Left` is reported.
+    pub fn shut(&self, generation: u64) {
+        let mut queue = self.queue();
+        queue.release = None;
+        self.word.fetch_or(Word::NEW.0, Ordering::AcqRel);
+        queue.leaving = Some(generation);
+        self.report_if_left(&mut queue);
+    }
+
+    /// Opens the gate under this pin; those who wait go first.
+    ///
+    /// The caller knows that the gate is fenced, or that the pin is the one under which it was open before.
+    pub fn open(self: &Arc<Self>, pin: Pin) {
+        let mut queue = self.queue();
+        queue.leaving = None;
+        let epoch = pin.epoch;
+        debug_assert!(self.word().is_fenced() || self.word().is_of(epoch) || self.word().is_shut());
+        self.pin.store(Some(Arc::new(pin)));
+        let under = |word| Some(Word(word).under(epoch).0);
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, under).expect("`under` never declines");
+        queue.releases += 1;
+        queue.release = Some(Release { pacer: Pacer::default(), under_way: 0 });
+        self.let_go(&mut queue);
+    }
+
+    /// The site is no longer configured: those who wait are told, nobody else is held.
+    pub fn retire(&self) {
+        let mut queue = self.queue();
+        queue.retired = true;
+        queue.waiting.clear();
+    }
+
+    /// The site is configured again.
+    pub fn come_back(&self) {
+        self.queue().retired = false;
+    }
+
+    /// What became of the requests at this gate since this was asked last.
+    pub fn take_tally(&self) -> Tally {
+        std::mem::take(&mut self.queue().tally)
+    }
+
+    // Inside.
+
+    fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.pin.load().as_ref().map(|pin| pin.epoch)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn leave(&self) {
+        let before = Word(self.word.fetch_sub(ONE_LEASE, Ordering::AcqRel));
+        if before.is_shut() && before.leases() == 1 {
+            self.report_if_left(&mut self.queue());
+        }
+    }
+
+    fn report_if_left(&self, queue: &mut Queue) {
+        if let Some(generation) = queue.leaving
+            && self.word().is_fenced()
+        {
+            queue.leaving = None;
+            self.report(Report::Left { site: self.site, generation });
+        }
+    }
+
+    /// Lets as many go as the window has room for; opens the door behind the last one.
+    fn let_go(self: &Arc<Self>, queue: &mut Queue) {
+        let Some(release) = &mut queue.release else { return };
+        while release.under_way < release.pacer.window()
+            && let Some((_, waiting)) = queue.waiting.pop_first()
+        {
+            let Some(pin) = self.pin.load_full() else { return };
+            let waited = waiting.since.elapsed();
+            self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
+            let paced = Some(Paced { release: queue.releases, since: Instant::now() });
+            match waiting.go.send(Lease { gate: self.clone(), pin, paced, counts: true }) {
+                Ok(()) => {
+                    release.under_way += 1;
+                    queue.tally.released += 1;
+                    queue.tally.longest_wait = queue.tally.longest_wait.max(waited);
+                }
+                // The client has just left. Leaving in its name would take the lock a second time.
+                Err(mut lease) => {
+                    lease.counts = false;
+                    self.word.fetch_sub(ONE_LEASE, Ordering::AcqRel);
+                }
+            }
+        }
+        if queue.waiting.is_empty() {
+            queue.release = None;
+            self.word.fetch_and(!Word::NEW.0, Ordering::AcqRel);
+            if queue.tally != Tally::default() {
+                self.report(Report::Emptied { site: self.site, tally: std::mem::take(&mut queue.tally) });
+            }
+        }
+    }
+
+    /// A request let go by the release `paced` was answered, well or not, or has ended without an answer.
+    fn paced_done(self: &Arc<Self>, paced: Paced, well: Option<bool>) {
+        let mut queue = self.queue();
+        if queue.releases != paced.release {
+            return;
+        }
+        let Some(release) = &mut queue.release else { return };
+        release.under_way -= 1;
+        match well {
+            Some(true) => release.pacer.answered(paced.since.elapsed()),
+            Some(false) => release.pacer.failed(),
+            None => {}
+        }
+        self.let_go(&mut queue);
+    }
+
+    fn report(&self, report: Report) {
+        // The reconciler lives as long as the process; while it stops, nobody waits for reports.
+        let _ = self.reports.send(report);
+    }
+}
+
+/// The right to be answered by the backend of one epoch, and the duty to be counted until the last byte is through.
+#[derive(Debug)]
+pub struct Lease {
+    gate: Arc<Gate>,
+    pin: Arc<Pin>,
+    paced: Option<Paced>,
+    counts: bool,
+}
+
+/// This lease was given out by a release, which waits to hear how it went.
+#[derive(Clone, Copy, Debug)]
+struct Paced {
+    release: u64,
+    since: Instant,
+}
+
+impl Lease {
+    /// Who answers, and under which epoch.
+    pub fn pin(&self) -> &Arc<Pin> {
+        &self.pin
+    }
+
+    /// The gate that gave it out.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// The backend has answered (`well`), or failed to, or was too busy to. A release goes on accordingly.
+    pub fn answered(&mut self, well: bool) {
+        if let Some(paced) = self.paced.take() {
+            self.gate.paced_done(paced, Some(well));
+        }
+    }
+
+    /// Whether an answer under this lease may still be given to a client. While the lease is out, its epoch can't be
+    /// over; this looks at the gate all the same, for it is the last place where a mistake can be stopped.
+    pub fn may_deliver(&self) -> bool {
+        let current = self.gate.word().is_of(self.pin.epoch);
+        if !current {
+            self.gate.late.fetch_add(1, Ordering::Relaxed);
+        }
+        current
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.counts {
+            return;
+        }
+        if let Some(paced) = self.paced.take() {
+            self.gate.paced_done(paced, None);
+        }
+        self.gate.leave();
+    }
+}
+
+/// A request that waits at a gate. Dropping it gives up its place at once.
+#[derive(Debug)]
+pub struct Held {
+    gate: Arc<Gate>,
+    ticket: Ticket,
+    lease: oneshot::Receiver<Lease>,
+}
+
+impl Held {
+    /// Its place, to come back with.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Waits for the lease; `None` if the site is no longer configured.
+    pub async fn lease(&mut self) -> Option<Lease> {
+        (&mut self.lease).await.ok()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gate.budget.give_back();
+        let mut queue = self.gate.queue();
+        if queue.waiting.remove(&self.ticket).is_some() {
+            queue.tally.given_up += 1;
+            // It may have been the last one that a release waited for.
+            self.gate.let_go(&mut queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+use super::*;
+use crate::core::Backend;
+
+fn gate_with(total: usize) -> (Arc<Gate>, mpsc::UnboundedReceiver<Report>) {
+    let (reports, received) = mpsc::unbounded_channel();
+    (Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(total)), reports)), received)
+}
+
+fn pin(epoch: u64) -> Pin {
+    let backend: Backend = format!("127.0.0.1:{}", 1000 + epoch).parse().unwrap();
+    Pin { epoch: Epoch(epoch), backend }
+}
+
+fn hold(gate: &Arc<Gate>) -> Held {
+    match gate.enter_or_hold(None, usize::MAX).unwrap() {
+        Entry::Held(held) => held,
+        Entry::Entered(_) => panic!("the gate was open"),
+    }
+}
+
+fn left(received: &mut mpsc::UnboundedReceiver<Report>) -> Vec<u64> {
+    let mut generations = Vec::new();
+    while let Ok(report) = received.try_recv() {
+        if let Report::Left { generation, .. } = report {
+            generations.push(generation);
+        }
+    }
+    generations
+}
+
+#[test]
+fn a_new_gate_lets_nobody_in() {
+    assert!(gate_with(1).0.enter().is_none());
+}
+
+#[test]
+fn the_last_lease_to_go_reports_the_fence() {
+    let (gate, mut received) = gate_with(1);
+    gate.open(pin(1));
+    let (one, two) = (gate.enter().unwrap(), gate.enter().unwrap());
+    gate.shut(7);
+    assert!(gate.enter().is_none());
+    drop(one);
+    assert_eq!(left(&mut received), []);
+    drop(two);
+    assert_eq!(left(&mut received), [7]);
+}
+
+#[test]
+fn shutting_an_empty_gate_reports_at_once() {
+    let (gate, mut received) = gate_with(1);
+    gate.open(pin(1));
+    gate.shut(3);
+    assert_eq!(left(&mut received), [3]);
+}
+
+#[tokio::test]
+async fn held_request_lands_on_the_new_backend() {
+    let (gate, _received) = gate_with(1);
+    gate.open(pin(1));
+    gate.shut(1);
+    let mut held = hold(&gate);
+    gate.open(pin(2));
+    assert_eq!(held.lease().await.unwrap().pin().epoch, Epoch(2));
+}
+
+#[tokio::test]
+async fn held_requests_leave_in_order_of_arrival_and_nobody_passes_them() {
+    let (gate, _received) = gate_with(1000);
+    let mut queue: std::collections::VecDeque<Held> = (0..50).map(|_| hold(&gate)).collect();
+    gate.open(pin(1));
+    queue.push_back(hold(&gate));
+    while let Some(mut first) = queue.pop_front() {
+        assert!(gate.enter().is_none(), "somebody passed those who wait");
+        let mut lease = first.lease().await.unwrap();
+        lease.answered(true);
+        if gate.is_open() {
+            break;
+        }
+    }
+    for mut held in queue {
+        assert!(held.lease.try_recv().is_ok(), "the door was open while somebody waited");
+        held.lease.close();
+    }
+}
+
+#[tokio::test]
+async fn a_release_begins_with_a_small_window() {
+    let (gate, _received) = gate_with(1000);
+    let mut waiting: Vec<Held> = (0..50).map(|_| hold(&gate)).collect();
+    gate.open(pin(1));
+    let gone: Vec<Lease> = waiting.iter_mut().filter_map(|held| held.lease.try_recv().ok()).collect();
+    assert_eq!(gone.len(), crate::core::release::WINDOW_AT_FIRST as usize);
+    assert_eq!(gate.held(), 50 - gone.len());
+}
+
+#[tokio::test]
+async fn a_request_that_comes_back_keeps_its_place() {
+    let (gate, _received) = gate_with(10);
+    let mut first = hold(&gate);
+    let ticket = first.ticket();
+    gate.open(pin(1));
+    drop(first.lease().await.unwrap());
+    drop(first);
+    gate.suspect(Epoch(1));
+    let later = hold(&gate);
+    let Ok(Entry::Held(back)) = gate.enter_or_hold(Some(ticket), 1) else { panic!() };
+    assert!(back.ticket() < later.ticket());
+}
+
+#[test]
+fn a_full_queue_refuses_the_newcomer_and_forgets_who_left() {
+    let (gate, _received) = gate_with(10);
+    let held = hold(&gate);
+    assert_eq!(gate.enter_or_hold(None, 1).unwrap_err(), NotHeld::Full);
+    drop(held);
+    assert_eq!(gate.held(), 0);
+    assert!(gate.enter_or_hold(None, 1).is_ok());
+}
+
+#[test]
+fn one_sites_queue_stops_at_the_total_budget() {
+    let (gate, _received) = gate_with(2);
+    let _held = [hold(&gate), hold(&gate)];
+    assert_eq!(gate.enter_or_hold(None, usize::MAX).unwrap_err(), NotHeld::Full);
+    assert_eq!(gate.budget.held(), 2);
+}
+
+#[test]
+fn a_suspicion_shuts_the_gate_for_its_own_epoch_only() {
+    let (gate, mut received) = gate_with(2);
+    gate.open(pin(2));
+    gate.suspect(Epoch(1));
+    assert!(gate.is_open() && received.try_recv().is_err());
+    gate.suspect(Epoch(2));
+    assert!(!gate.is_open());
+    assert!(matches!(received.try_recv(), Ok(Report::Suspected { epoch: Epoch(2), .. })));
+}
+
+#[tokio::test]
+async fn a_retired_gate_tells_those_who_wait() {
+    let (gate, _received) = gate_with(2);
+    let mut held = hold(&gate);
+    gate.retire();
+    assert!(held.lease().await.is_none());
+    assert_eq!(gate.enter_or_hold(None, 9).unwrap_err(), NotHeld::Retired);
+}
+
+/// Threads enter and leave while the gate is shut and opened under ever new epochs; each lease's epoch must be the
+/// only one out. This is the race that a gate of two steps loses.
+#[test]
+fn no_two_epochs_have_leases_at_once_whatever_the_threads_do() {
+    let (gate, mut received) = gate_with(0);
+    let active = Arc::new([const { AtomicU64::new(0) }; 64]);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let (gate, active, stop) = (gate.clone(), active.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let mut entered = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(lease) = gate.enter() else { continue };
+                    entered += 1;
+                    let mine = lease.pin().epoch.0 as usize % 64;
+                    active[mine].fetch_add(1, Ordering::SeqCst);
+                    for (other, count) in active.iter().enumerate() {
+                        assert!(other == mine || count.load(Ordering::SeqCst) == 0, "two epochs at once");
+                    }
+                    active[mine].fetch_sub(1, Ordering::SeqCst);
+                }
+                entered
+            })
+        })
+        .collect();
+    for epoch in 1..=2000 {
+        gate.open(pin(epoch));
+        std::thread::yield_now();
+        gate.shut(epoch);
+        loop {
+            if let Some(Report::Left { generation, .. }) = received.blocking_recv()
+                && generation == epoch
+            {
+                break;
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let entered: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert!(entered > 0, "nobody ever entered: the test saw nothing");
+}
