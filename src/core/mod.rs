@@ -4,6 +4,9 @@
 //! an input and returns what is to be done; the rooms around it do that and report back. So the same code is
 //! run in production, explored by a model checker and replayed from a seed.
 
+pub mod retry;
+pub mod table;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
