@@ -8,6 +8,8 @@ pub mod admission;
 pub mod handoff;
 pub mod health;
 pub mod release;
+pub mod retry;
+pub mod table;
 
 use std::fmt;
 use std::net::SocketAddr;
