@@ -9,8 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use serde::Deserialize;
 
 use crate::core::{Backend, SiteName};
+
+pub mod defaults;
+mod errors;
+mod include;
+mod names;
+mod parse;
+mod raw;
+mod read;
+mod site;
+mod units;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +143,8 @@ pub struct Log {
 }
 
 /// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Human,
@@ -200,7 +218,8 @@ impl std::fmt::Display for BackendSpec {
 }
 
 /// `app`: which lessons apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum App {
     /// The Ghost blogging platform; the default.
     Ghost,
@@ -209,7 +228,8 @@ pub enum App {
 }
 
 /// `failover`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Failover {
     /// The controller promotes the next well backend; the default.
     Auto,
@@ -218,7 +238,8 @@ pub enum Failover {
 }
 
 /// `warm_standby`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WarmStandby {
     /// Promote it as it is, and say so loudly; the default.
     Allow,

@@ -1,0 +1,294 @@
+//! From a file, and those that it includes, to a [`Config`] or to all that is wrong with it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::defaults::*;
+use super::errors::{ConfigErrors, Report, Source};
+use super::raw::{
+    RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawServer, RawSite,
+};
+use super::read::{Read, read};
+use super::site::Sites;
+use super::units::Count;
+use super::written::Text;
+use super::*;
+
+/// A template is a page, not a download.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+
+impl Config {
+    /// Reads the file at `path` and all that it includes. Relative paths in a file start from its folder.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its file, line and key. Nothing is half-valid: one error refuses the whole.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        match include::read_text(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) => {
+                let mut errors = ConfigErrors::default();
+                errors.add(Source::new(path, "").whole(), "", format!("can't be read: {error}"));
+                Err(errors.unless_any(()).expect_err("one was added"))
+            }
+        }
+    }
+
+    /// Reads `text` as if it stood in the file at `origin`, and all that it includes.
+    ///
+    /// # Errors
+    /// Like [`Config::load`].
+    pub fn parse(text: &str, origin: &Path) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let source = Source::new(origin, text);
+        let (root, sites) = split(text, &source, &mut errors);
+        let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
+        let included = included(&top, &source, &mut errors);
+
+        let mut all = Sites::default();
+        all.add_all(sites, &source, &top, &mut errors);
+        for (text, source) in &included {
+            let (root, sites) = split(text, source, &mut errors);
+            read::<RawIncluded>(root, "", source, &mut errors);
+            all.add_all(sites, source, &top, &mut errors);
+        }
+
+        let report = &mut Report { source: &source, errors: &mut errors, whole };
+        top.health.check("health", report);
+        let listen = listen(&top.listen, report);
+        let config = Self {
+            server: server(&top.server, report),
+            admin: admin(&top.admin, &listen, report),
+            listen,
+            hold_total: HoldTotal {
+                max_requests: count(top.hold.max_requests_total, DEFAULT_HOLD_MAX_REQUESTS_TOTAL),
+            },
+            limits: limits(&top.limits),
+            log: log(&top.log),
+            pages: pages(&top.pages, report),
+            sites: all.list,
+        };
+        errors.unless_any(config)
+    }
+}
+
+impl<'a> Sites<'a> {
+    fn add_all(&mut self, sites: RawSites, source: &'a Source, top: &RawFile, errors: &mut ConfigErrors) {
+        for (at, Read { value, whole }) in sites {
+            self.add(&value, at, top, &mut Report { source, errors, whole });
+        }
+    }
+}
+
+/// The sites of a file, each with the offset it begins at.
+type RawSites = Vec<(usize, Read<RawSite>)>;
+
+/// Parses a file. Its sites are taken out and read one by one, so that a mistake in one costs a second look at that one
+/// only, not at all 100,000.
+fn split<'i>(text: &'i str, source: &Source, errors: &mut ConfigErrors) -> (Spanned<DeValue<'i>>, RawSites) {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    let span = root.span();
+    for error in &syntax {
+        let at = error.span().map_or(source.whole(), |span| source.at(span.start));
+        errors.add(at, "", format!("not TOML: {}", error.message()));
+    }
+    if !syntax.is_empty() {
+        // What a parser guesses after a slip would be reported as mistakes that nobody made.
+        return (Spanned::new(span, DeValue::Table(DeTable::new())), Vec::new());
+    }
+    let mut root = root.into_inner();
+    let mut sites = Vec::new();
+    if let Some(value) = root.remove("site") {
+        let at = value.span().start;
+        match value.into_inner() {
+            DeValue::Array(list) => {
+                for site in list {
+                    sites.push((site.span().start, read(site, "site", source, errors)));
+                }
+            }
+            _ => errors.add(source.at(at), "site", "is a list; write `[[site]]` with two brackets"),
+        }
+    }
+    (Spanned::new(span, DeValue::Table(root)), sites)
+}
+
+fn included(top: &RawFile, source: &Source, errors: &mut ConfigErrors) -> Vec<(String, Source)> {
+    let Some(include) = &top.include else { return Vec::new() };
+    let at = source.at(include.span().start);
+    let mut read: Vec<std::path::PathBuf> = Vec::new();
+    let mut texts = Vec::new();
+    for pattern in &include.get_ref().0 {
+        let files = include::files(&source.folder(), pattern).unwrap_or_else(|why| {
+            errors.add(at, "include", why);
+            Vec::new()
+        });
+        for path in files {
+            // Two patterns may match one file.
+            if read.contains(&path) {
+                continue;
+            }
+            match include::read_text(&path) {
+                Ok(text) => {
+                    let source = Source::new(&path, &text);
+                    texts.push((text, source));
+                }
+                Err(error) => {
+                    errors.add(at, "include", format!("`{}` can't be read: {error}", path.display()))
+                }
+            }
+            read.push(path);
+        }
+    }
+    texts
+}
+
+fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
+    let state = raw.state.as_ref().map_or(DEFAULT_STATE, |key| key.get_ref());
+    if let Some(key) = raw.state.as_ref().filter(|key| key.get_ref().is_empty()) {
+        report.wrong(key.span().start, "server.state", "is empty; name a folder");
+    }
+    Server {
+        state: report.source.folder().join(state),
+        threads: match raw.threads.map_or(DEFAULT_THREADS, |key| key.0.0) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads as usize,
+        },
+        trusted_proxies: raw.trusted_proxies.iter().flatten().map(|key| key.0).collect(),
+        shutdown_timeout: raw.shutdown_timeout.map_or(DEFAULT_SHUTDOWN_TIMEOUT, |key| key.0.0),
+    }
+}
+
+fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
+    let Some(list) = &raw.http else {
+        return Listen { http: vec![DEFAULT_LISTEN.parse().expect("a constant address")] };
+    };
+    if list.get_ref().is_empty() {
+        let message = r#"is empty; readers need a way in, such as http = ["0.0.0.0:80"]"#;
+        report.missing(list.span().start, "listen.http", message);
+    }
+    let mut http: Vec<SocketAddr> = Vec::new();
+    for key in list.get_ref() {
+        let address = key.get_ref().0;
+        // Port 0 is another free port each time.
+        if address.port() != 0 && http.contains(&address) {
+            let message = format!("`{address}` is listed twice; remove one of them");
+            report.wrong(key.span().start, "listen.http", message);
+        }
+        http.push(address);
+    }
+    Listen { http }
+}
+
+fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin {
+    let token = token(raw, report);
+    let Some(key) = &raw.listen else {
+        return Admin {
+            listen: AdminListen::Tcp(DEFAULT_ADMIN_LISTEN.parse().expect("a constant address")),
+            token,
+        };
+    };
+    let at = key.span().start;
+    let listen = match &key.get_ref().0 {
+        AdminListen::Unix(path) => AdminListen::Unix(report.source.folder().join(path)),
+        AdminListen::Tcp(address) => {
+            if address.port() != 0 && listen.http.contains(address) {
+                report.wrong(
+                    at,
+                    "admin.listen",
+                    format!("`{address}` is in listen.http too; choose another port"),
+                );
+            }
+            if !address.ip().is_loopback() && raw.token.is_none() && raw.token_file.is_none() {
+                let message = format!(
+                    "`{address}` can be reached by others; add admin.token_file, or use a loopback address or a Unix socket"
+                );
+                report.wrong(at, "admin.listen", message);
+            }
+            AdminListen::Tcp(*address)
+        }
+    };
+    Admin { listen, token }
+}
+
+/// The token; its text is never part of an error.
+fn token(raw: &RawAdmin, report: &mut Report<'_, '_>) -> Option<Secret> {
+    let (at, key, token) = match (&raw.token, &raw.token_file) {
+        (None, None) => return None,
+        (Some(_), Some(file)) => {
+            let message = "stands beside admin.token; keep one of them";
+            report.wrong(file.span().start, "admin.token_file", message);
+            return None;
+        }
+        (Some(token), None) => (token.span().start, "admin.token", token.get_ref().clone()),
+        (None, Some(file)) => {
+            let at = file.span().start;
+            let path = report.source.folder().join(file.get_ref());
+            match include::read_text(&path) {
+                Ok(text) => (at, "admin.token_file", text.trim_end().to_owned()),
+                Err(error) => {
+                    report.wrong(
+                        at,
+                        "admin.token_file",
+                        format!("`{}` can't be read: {error}", path.display()),
+                    );
+                    return None;
+                }
+            }
+        }
+    };
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        report.wrong(
+            at,
+            key,
+            "must be visible ASCII characters without spaces, at least one; it is sent in a header",
+        );
+        return None;
+    }
+    Some(Secret(token))
+}
+
+fn limits(raw: &RawLimits) -> Limits {
+    Limits {
+        max_connections: count(raw.max_connections, DEFAULT_MAX_CONNECTIONS),
+        max_head_bytes: raw.max_head.map_or(DEFAULT_MAX_HEAD_BYTES, |key| key.0.0) as usize,
+        max_headers: count(raw.max_headers, DEFAULT_MAX_HEADERS),
+        head_timeout: raw.head_timeout.map_or(DEFAULT_HEAD_TIMEOUT, |key| key.0.0),
+        body_timeout: raw.body_timeout.map_or(DEFAULT_BODY_TIMEOUT, |key| key.0.0),
+        write_timeout: raw.write_timeout.map_or(DEFAULT_WRITE_TIMEOUT, |key| key.0.0),
+        keep_alive_timeout: raw.keep_alive_timeout.map_or(DEFAULT_CLIENT_KEEP_ALIVE, |key| key.0.0),
+    }
+}
+
+fn count<const MIN: u32, const MAX: u32>(written: Option<Text<Count<MIN, MAX>>>, default: u32) -> usize {
+    written.map_or(default, |key| key.0.0) as usize
+}
+
+fn log(raw: &RawLog) -> Log {
+    Log {
+        format: raw.format.unwrap_or(LogFormat::Human),
+        level: raw.level.as_ref().map_or_else(|| DEFAULT_LOG_LEVEL.to_owned(), |key| key.0.0.clone()),
+        access: raw.access.unwrap_or(DEFAULT_LOG_ACCESS),
+    }
+}
+
+fn pages(raw: &RawPages, report: &mut Report<'_, '_>) -> Pages {
+    let mut page = |key: &str, path: &Option<Spanned<String>>| -> Option<Arc<str>> {
+        let name = path.as_ref()?;
+        let path = report.source.folder().join(name.get_ref());
+        let why = match include::read_text(&path) {
+            Ok(text) if text.len() <= MAX_PAGE_BYTES => return Some(text.into()),
+            Ok(_) => "is longer than 1 MiB; a page is kept in memory".to_owned(),
+            Err(error) => format!("can't be read: {error}"),
+        };
+        report.wrong(name.span().start, format!("pages.{key}"), format!("`{}` {why}", path.display()));
+        None
+    };
+    Pages {
+        unavailable: page("unavailable", &raw.unavailable),
+        unknown_host: page("unknown_host", &raw.unknown_host),
+        bad_gateway: page("bad_gateway", &raw.bad_gateway),
+    }
+}
