@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::core::{Backend, SiteName};
 
 pub mod defaults;
+pub mod diff;
 mod errors;
 mod include;
 mod names;

@@ -1,0 +1,331 @@
+//! What a reload would do: pure, so that `ghostpin check` and the reload itself see the same.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::*;
+
+/// The way from one configuration to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Sites that are new.
+    pub added: Vec<SiteName>,
+    /// Sites that are gone.
+    pub removed: Vec<SiteName>,
+    /// Sites that stay with other keys, and which keys, such as `hold.timeout`.
+    pub changed: Vec<(SiteName, Vec<&'static str>)>,
+    /// Sites that stay while the backend that they are pinned to is no longer among theirs.
+    pub handed_off: Vec<(SiteName, Backend)>,
+    /// Keys outside of sites that take effect at once.
+    pub settings: Vec<&'static str>,
+    /// Keys that take effect after a restart only.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl Plan {
+    /// Compares `old`, which runs, with `new`; `pin` tells the backend that a site is pinned to.
+    pub fn between(old: &Config, new: &Config, pin: impl Fn(&SiteName) -> Option<Backend>) -> Self {
+        let mut plan = Self::default();
+        let before: HashMap<&SiteName, &Arc<Site>> =
+            old.sites.iter().map(|site| (&site.name, site)).collect();
+        let after: HashMap<&SiteName, &Arc<Site>> = new.sites.iter().map(|site| (&site.name, site)).collect();
+        plan.removed = names(&old.sites, |name| !after.contains_key(name));
+        plan.added = names(&new.sites, |name| !before.contains_key(name));
+        for site in &new.sites {
+            let Some(old) = before.get(&site.name) else { continue };
+            let keys = site_keys(old, site);
+            if !keys.is_empty() {
+                plan.changed.push((site.name.clone(), keys));
+            }
+            // Asked of every site, not only of the changed ones: the pin may have been elsewhere already.
+            if let Some(pinned) = pin(&site.name).filter(|pinned| !site.has_backend(pinned)) {
+                plan.handed_off.push((site.name.clone(), pinned));
+            }
+        }
+        plan.settings = settings(old, new);
+        plan.needs_restart = restart_keys(old, new);
+        plan
+    }
+
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing changes");
+        }
+        write!(
+            f,
+            "{} added, {} removed, {} changed, {} handed off",
+            self.added.len(),
+            self.removed.len(),
+            self.changed.len(),
+            self.handed_off.len()
+        )?;
+        for name in &self.added {
+            write!(f, "\nadd       {name}")?;
+        }
+        for name in &self.removed {
+            write!(f, "\nremove    {name}")?;
+        }
+        for (name, keys) in &self.changed {
+            write!(f, "\nchange    {name}: {}", keys.join(", "))?;
+        }
+        for (name, backend) in &self.handed_off {
+            write!(f, "\nhand off  {name}: pinned to {backend}, which is no longer among its backends")?;
+        }
+        for key in &self.settings {
+            write!(f, "\nset       {key}")?;
+        }
+        for key in &self.needs_restart {
+            write!(f, "\nrestart   {key} takes effect after a restart")?;
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    /// Whether `backend` is one of the site's, or an address that one of its names was resolved to.
+    pub fn has_backend(&self, backend: &Backend) -> bool {
+        self.backends.iter().any(|spec| match spec {
+            BackendSpec::Instance(instance) => instance == backend,
+            BackendSpec::Name { .. } => {
+                let resolved = backend.as_str().rsplit_once('@');
+                resolved.is_some_and(|(name, _)| name == spec.to_string())
+            }
+        })
+    }
+}
+
+fn names(sites: &[Arc<Site>], wanted: impl Fn(&SiteName) -> bool) -> Vec<SiteName> {
+    sites.iter().map(|site| &site.name).filter(|name| wanted(name)).cloned().collect()
+}
+
+/// Pushes the key of each field in which two values of a struct differ. All fields have to be listed, so that a new one
+/// can't be forgotten: the pattern would not compile. A field without a key is compared elsewhere.
+macro_rules! differing {
+    ($keys:ident, $type:ident, $old:expr, $new:expr, [$($field:ident = $key:literal),* $(,)?] $(, $elsewhere:ident)*) => {{
+        let ($type { $($field,)* $($elsewhere: _,)* }, new): (&$type, &$type) = ($old, $new);
+        $( if *$field != new.$field { $keys.push($key); } )*
+    }};
+}
+
+fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    differing!(
+        keys,
+        Site,
+        old,
+        new,
+        [
+            hosts = "hosts",
+            backends = "backends",
+            app = "app",
+            failover = "failover",
+            warm_standby = "warm_standby",
+            headers = "headers",
+            routes = "route",
+        ],
+        name,
+        hold,
+        health,
+        hooks,
+        handoff,
+        upstream
+    );
+    differing!(
+        keys,
+        Hold,
+        &old.hold,
+        &new.hold,
+        [timeout = "hold.timeout", max_requests = "hold.max_requests",],
+        never_hold
+    ); // Goes with `app`.
+    differing!(
+        keys,
+        Health,
+        &old.health,
+        &new.health,
+        [
+            path = "health.path",
+            proof_path = "health.proof_path",
+            host = "health.host",
+            forwarded_proto = "health.forwarded_proto",
+            expect = "health.expect",
+            interval = "health.interval",
+            held_interval = "health.held_interval",
+            timeout = "health.timeout",
+            fall = "health.fall",
+            rise = "health.rise",
+        ]
+    );
+    differing!(keys, Hooks, &old.hooks, &new.hooks, [fence = "hooks.fence", start = "hooks.start"]);
+    differing!(
+        keys,
+        Handoff,
+        &old.handoff,
+        &new.handoff,
+        [drain_timeout = "handoff.drain_timeout", prove_timeout = "handoff.prove_timeout",]
+    );
+    differing!(
+        keys,
+        Upstream,
+        &old.upstream,
+        &new.upstream,
+        [
+            connect_timeout = "upstream.connect_timeout",
+            first_byte_timeout = "upstream.first_byte_timeout",
+            body_timeout = "upstream.body_timeout",
+            keep_alive = "upstream.keep_alive",
+            tunnel_timeout = "upstream.tunnel_timeout",
+        ]
+    );
+    keys
+}
+
+fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    differing!(keys, HoldTotal, &old.hold_total, &new.hold_total, [max_requests = "hold.max_requests_total"]);
+    differing!(
+        keys,
+        Limits,
+        &old.limits,
+        &new.limits,
+        [
+            max_connections = "limits.max_connections",
+            max_head_bytes = "limits.max_head",
+            max_headers = "limits.max_headers",
+            head_timeout = "limits.head_timeout",
+            body_timeout = "limits.body_timeout",
+            write_timeout = "limits.write_timeout",
+            keep_alive_timeout = "limits.keep_alive_timeout",
+        ]
+    );
+    differing!(
+        keys,
+        Log,
+        &old.log,
+        &new.log,
+        [format = "log.format", level = "log.level", access = "log.access",]
+    );
+    differing!(
+        keys,
+        Pages,
+        &old.pages,
+        &new.pages,
+        [
+            unavailable = "pages.unavailable",
+            unknown_host = "pages.unknown_host",
+            bad_gateway = "pages.bad_gateway",
+        ]
+    );
+    keys
+}
+
+fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    differing!(
+        keys,
+        Server,
+        &old.server,
+        &new.server,
+        [
+            state = "server.state",
+            threads = "server.threads",
+            trusted_proxies = "server.trusted_proxies",
+            shutdown_timeout = "server.shutdown_timeout",
+        ]
+    );
+    differing!(keys, Listen, &old.listen, &new.listen, [http = "listen.http"]);
+    differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("ghostpin.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn site(name: &str, backends: &str, more: &str) -> String {
+        format!(
+            "[[site]]\nname = \"{name}\"\nhosts = [\"{name}.example\"]\nbackends = [{backends}]\n{more}\n"
+        )
+    }
+
+    fn unpinned(_: &SiteName) -> Option<Backend> {
+        None
+    }
+
+    #[test]
+    fn an_unchanged_file_changes_nothing() {
+        let config = config(&site("blog", "\"127.0.0.1:1\"", "app = \"generic\""));
+        let plan = Plan::between(&config, &config.clone(), |_| "127.0.0.1:1".parse().ok());
+        assert!(plan.is_empty());
+        assert_eq!(plan.to_string(), "nothing changes");
+    }
+
+    #[test]
+    fn the_plan_names_sites_and_keys() {
+        let old = site("a", "\"127.0.0.1:1\"", "")
+            + &site("b", "\"127.0.0.1:2\"", "")
+            + &site("c", "\"127.0.0.1:3\"", "");
+        let new = site("c", "\"127.0.0.1:4\"", "hold.timeout = \"1s\"")
+            + &site("b", "\"127.0.0.1:2\"", "")
+            + &site("d", "\"127.0.0.1:5\"", "");
+        let old = config(&format!("[server]\nthreads = 1\n{old}"));
+        let new = config(&format!("[server]\nthreads = 2\n[log]\nlevel = \"debug\"\n{new}"));
+        let plan =
+            Plan::between(&old, &new, |name| (name.as_str() == "c").then(|| "127.0.0.1:3".parse().unwrap()));
+        assert_eq!(
+            plan.to_string(),
+            "1 added, 1 removed, 1 changed, 1 handed off\n\
+             add       d\n\
+             remove    a\n\
+             change    c: backends, hold.timeout\n\
+             hand off  c: pinned to 127.0.0.1:3, which is no longer among its backends\n\
+             set       log.level\n\
+             restart   server.threads takes effect after a restart"
+        );
+    }
+
+    #[test]
+    fn a_pinned_backend_that_stays_in_any_place_is_not_handed_off() {
+        let old = config(&site("a", "\"127.0.0.1:1\", \"ghost:2368\"", ""));
+        let new = config(&site("a", "\"127.0.0.1:3\", \"ghost:2368\", \"127.0.0.1:1\"", ""));
+        for pinned in ["127.0.0.1:1", "ghost:2368@10.0.0.5:2368"] {
+            let plan = Plan::between(&old, &new, |_| pinned.parse().ok());
+            assert_eq!(plan.handed_off, []);
+            assert_eq!(plan.changed, [(SiteName::from("a"), vec!["backends"])]);
+        }
+        let pinned: Backend = "ghosts:2368@10.0.0.5:2368".parse().unwrap();
+        let plan = Plan::between(&old, &new, |_| Some(pinned.clone()));
+        assert_eq!(plan.handed_off, [(SiteName::from("a"), pinned)]);
+    }
+
+    #[test]
+    fn a_new_default_changes_each_site_that_relies_on_it() {
+        let sites = site("a", "\"127.0.0.1:1\"", "") + &site("b", "\"127.0.0.1:2\"", "health.fall = 2");
+        let old = config(&sites);
+        let new = config(&format!("[health]\nfall = 3\n{sites}"));
+        let plan = Plan::between(&old, &new, unpinned);
+        assert_eq!(plan.changed, [(SiteName::from("a"), vec!["health.fall"])]);
+    }
+
+    #[test]
+    fn a_plan_shows_no_secret() {
+        let old = config("[admin]\ntoken = \"s3cret\"");
+        let new = config("[admin]\ntoken = \"geheim\"");
+        let plan = Plan::between(&old, &new, unpinned);
+        assert_eq!(plan.needs_restart, ["admin.token"]);
+        assert!(!format!("{plan} {plan:?}").contains("geheim"));
+    }
+}
