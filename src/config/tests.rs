@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod mutated;
 mod refused;
 
 /// The contract that users rely on, as it stands in the first pages of the documentation.
@@ -234,4 +235,33 @@ fn a_hundred_thousand_sites_load() {
     println!("{sites} sites, {} bytes: {:?}", text.len(), start.elapsed());
     assert_eq!(config.sites.len(), sites);
     assert_eq!(config.sites[sites - 1].hosts[0], format!("site-{}.example", sites - 1));
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let example = Config::load(&folder.join("ghostpin.toml")).unwrap();
+    let blog = &example.sites[0];
+    let text = "[[site]]\nname = \"blog\"\nhosts = [\"blog.example\", \"www.blog.example\"]\n\
+                backends = [\"127.0.0.1:2368\", \"127.0.0.1:2369\"]";
+    let silent = Config::parse(text, &folder.join("ghostpin.toml")).unwrap();
+    assert_eq!(blog, &silent.sites[0]);
+    assert_eq!(Config { sites: Vec::new(), ..example }, Config { sites: Vec::new(), ..silent });
+}
+
+#[test]
+fn every_file_in_the_config_folder_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut loaded = 0;
+    for folder in [folder.clone(), folder.join("sites.d")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+                assert!(!config.sites.is_empty(), "{} shows no site", path.display());
+                loaded += 1;
+            }
+        }
+    }
+    assert!(loaded >= 2, "the example and what it includes");
 }
