@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod documented;
 mod mutated;
 mod refused;
 
