@@ -41,7 +41,7 @@ fn the_last_lease_to_go_reports_the_fence() {
     gate.shut(7);
     assert!(gate.enter().is_none());
     drop(one);
-    assert_eq!(left(&mut received), []);
+    assert_eq!(left(&mut received), [0u64; 0]);
     drop(two);
     assert_eq!(left(&mut received), [7]);
 }
