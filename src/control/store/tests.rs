@@ -236,35 +236,27 @@ fn a_missing_or_broken_seal_is_damage() {
 #[test]
 fn another_format_or_an_unreadable_pin_is_damage() {
     use ::redb::{Database, TableDefinition};
-    let spoil_format = |database: &Database| {
-        let transaction = database.begin_write().unwrap();
-        transaction
-            .open_table(TableDefinition::<&str, u64>::new("meta"))
-            .unwrap()
-            .insert("format", 2)
-            .unwrap();
-        transaction.commit().unwrap();
-    };
-    let spoil_pin = |value: &'static [u8]| {
-        move |database: &Database| {
-            let transaction = database.begin_write().unwrap();
-            let pins = TableDefinition::<&str, &[u8]>::new("pins");
-            transaction.open_table(pins).unwrap().insert("s7", value).unwrap();
-            transaction.commit().unwrap();
-        }
-    };
-    let spoilers: [(&str, Box<dyn Fn(&Database)>); 5] = [
-        ("format is 2", Box::new(spoil_format)),
-        ("`s7`", Box::new(spoil_pin(b""))),
-        ("`s7`", Box::new(spoil_pin(b"\x01\0\0\0\0\0\0\0"))),
-        ("`s7`", Box::new(spoil_pin(b"\x02\x01\0\0\0\0\0\0\x00127.0.0.1:1"))),
-        ("`s7`", Box::new(spoil_pin(b"\x01\x01\0\0\0\0\0\0\0nowhere"))),
+    const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+    const PINS: TableDefinition<&str, &[u8]> = TableDefinition::new("pins");
+    let spoiled_pins: [&[u8]; 4] = [
+        b"",
+        b"\x01\0\0\0\0\0\0\0",
+        b"\x02\x01\0\0\0\0\0\0\x00127.0.0.1:1",
+        b"\x01\x01\0\0\0\0\0\0\0nowhere",
     ];
-    for (text, spoil) in spoilers {
+    let spoiled = spoiled_pins.map(|pin| (Some(pin), "`s7`")).into_iter().chain([(None, "format is 2")]);
+    for (pin, text) in spoiled {
         let home = tempfile::tempdir().unwrap();
         let state = home.path().join("state");
         used_store(&state, true);
-        spoil(&Database::open(state.join("pins.redb")).unwrap());
+        let database = Database::open(state.join("pins.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        match pin {
+            Some(pin) => transaction.open_table(PINS).unwrap().insert("s7", pin).map(drop).unwrap(),
+            None => transaction.open_table(META).unwrap().insert("format", 2).map(drop).unwrap(),
+        }
+        transaction.commit().unwrap();
+        drop(database);
         let error = PinStore::open(&state, false).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }) && error.to_string().contains(text), "{error}");
     }
