@@ -1,0 +1,192 @@
+//! The journal: what every handoff did, when, and to whom. The newest are kept in memory; all go to the log.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use crate::core::SiteName;
+use crate::gate::Tally;
+
+/// Entries kept in memory.
+pub const ENTRIES_MAX: usize = 1000;
+
+/// One handoff, or another thing worth knowing afterwards.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Its number; they only grow.
+    pub id: u64,
+    /// The site.
+    pub site: String,
+    /// When it began, in milliseconds since 1970 (UTC).
+    pub at_ms: u64,
+    /// What it is: `handoff`, `conflict`, `conflict_over`, `warm_promotion`, `late_answer`, ...
+    pub kind: &'static str,
+    /// Why it began: `first`, `planned`, `unwell`, `removed`, `suspicion`, `hold`.
+    pub cause: Option<&'static str>,
+    /// Who wished it.
+    pub wished_by: Option<String>,
+    /// The backend and epoch before.
+    pub from: Option<PinText>,
+    /// The backend and epoch after.
+    pub to: Option<PinText>,
+    /// How it ended: `switched`, `returned`, `reopened`, `retired`; `None` while it goes on.
+    pub outcome: Option<&'static str>,
+    /// The phases it went through, with the time spent in each.
+    pub phases: Vec<PhaseTime>,
+    /// Requests held, released, shed, given up, and the longest wait of a released one.
+    pub held: u64,
+    /// Let go to the new backend.
+    pub released: u64,
+    /// Refused, for the queue was full.
+    pub shed: u64,
+    /// Gone before they could be let go: at their deadline, or because the client left.
+    pub given_up: u64,
+    /// Requests in flight that were cut.
+    pub cut: u64,
+    /// The longest wait of a request that was released, in milliseconds.
+    pub longest_wait_ms: u64,
+    /// Answers of the old backend that were kept from clients after the switch. They are 0 while G1 holds.
+    pub late_answers: u64,
+    /// More, in words.
+    pub note: Option<String>,
+}
+
+/// A pin, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PinText {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its backend.
+    pub backend: String,
+}
+
+impl From<&crate::core::Pin> for PinText {
+    fn from(pin: &crate::core::Pin) -> Self {
+        Self { epoch: pin.epoch.0, backend: pin.backend.to_string() }
+    }
+}
+
+/// Time spent in one phase.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhaseTime {
+    /// Its name.
+    pub phase: &'static str,
+    /// The time, in milliseconds.
+    pub ms: f64,
+}
+
+/// A handoff that goes on: its entry, and since when it is in its phase.
+#[derive(Debug)]
+pub struct OpenEntry {
+    entry: Entry,
+    phase: &'static str,
+    since: Instant,
+}
+
+/// The newest entries.
+#[derive(Debug, Default)]
+pub struct Journal {
+    entries: VecDeque<Entry>,
+    next_id: u64,
+}
+
+impl Journal {
+    /// An entry about `site`, not yet written.
+    pub fn begin(&mut self, site: &SiteName, kind: &'static str) -> Entry {
+        self.next_id += 1;
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Entry {
+            id: self.next_id,
+            site: site.to_string(),
+            at_ms: at.as_millis() as u64,
+            kind,
+            cause: None,
+            wished_by: None,
+            from: None,
+            to: None,
+            outcome: None,
+            phases: Vec::new(),
+            held: 0,
+            released: 0,
+            shed: 0,
+            given_up: 0,
+            cut: 0,
+            longest_wait_ms: 0,
+            late_answers: 0,
+            note: None,
+        }
+    }
+
+    /// Writes an entry, here and to the log.
+    pub fn write(&mut self, entry: Entry) {
+        let text = serde_json::to_string(&entry).unwrap_or_default();
+        match entry.kind {
+            "conflict" | "warm_promotion" | "late_answer" | "commit_failed" | "hook_failed"
+            | "refused_update" => {
+                tracing::warn!(target: "ghostpin::journal", site = entry.site, kind = entry.kind, entry = text);
+            }
+            _ => {
+                tracing::info!(target: "ghostpin::journal", site = entry.site, kind = entry.kind, entry = text)
+            }
+        }
+        self.entries.push_back(entry);
+        if self.entries.len() > ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Adds what became of the held requests, once the last of them has been let go.
+    pub fn add_tally(&mut self, id: u64, tally: &Tally) {
+        if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.id == id) {
+            entry.add(tally);
+        }
+    }
+
+    /// The newest `count` entries, newest first; of one site, if named.
+    pub fn newest(&self, site: Option<&str>, count: usize) -> Vec<Entry> {
+        let of_site = |entry: &&Entry| site.is_none_or(|site| entry.site == site);
+        self.entries.iter().rev().filter(of_site).take(count).cloned().collect()
+    }
+}
+
+impl Entry {
+    /// Adds what became of held requests.
+    pub fn add(&mut self, tally: &Tally) {
+        self.held += tally.held;
+        self.released += tally.released;
+        self.shed += tally.shed;
+        self.given_up += tally.given_up;
+        self.longest_wait_ms = self.longest_wait_ms.max(tally.longest_wait.as_millis() as u64);
+    }
+}
+
+impl OpenEntry {
+    /// The handoff has just begun, in this phase.
+    pub fn new(entry: Entry, phase: &'static str) -> Self {
+        Self { entry, phase, since: Instant::now() }
+    }
+
+    /// It is in this phase now.
+    pub fn enter(&mut self, phase: &'static str) {
+        if self.phase != phase {
+            self.entry
+                .phases
+                .push(PhaseTime { phase: self.phase, ms: self.since.elapsed().as_secs_f64() * 1e3 });
+            self.phase = phase;
+            self.since = Instant::now();
+        }
+    }
+
+    /// The entry, to be completed.
+    pub fn entry_mut(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+
+    /// It has ended.
+    pub fn end(mut self, phase: &'static str, outcome: &'static str) -> Entry {
+        self.enter(phase);
+        self.entry.outcome = Some(outcome);
+        self.entry
+    }
+}

@@ -1,0 +1,162 @@
+//! Counters of the data plane. Each worker has its own and is the only one to write them, so that counting is a
+//! plain store; they are added up when somebody asks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Count {
+    /// Client connections accepted.
+    ConnectionsAccepted,
+    /// Client connections refused, for there were too many.
+    ConnectionsRefused,
+    /// Client connections that ended.
+    ConnectionsEnded,
+    /// Client connections ended because the client was too slow with a request head.
+    SlowHeads,
+    /// Client connections ended because the client did not read its answer.
+    SlowReaders,
+    /// Requests that had to wait at a gate.
+    Held,
+    /// Attempts that ended without an answer and went back to the gate.
+    Retries,
+    /// Connections made to backends.
+    BackendConnects,
+    /// Requests that were cut by a handoff.
+    Cut,
+}
+
+/// Name, help and kind of each count, in the order of [`Count`].
+const COUNTS: [(&str, &str); 9] = [
+    ("ghostpin_connections_accepted_total", "Client connections accepted."),
+    ("ghostpin_connections_refused_total", "Client connections refused because there were too many."),
+    ("ghostpin_connections_ended_total", "Client connections that have ended."),
+    ("ghostpin_slow_heads_total", "Client connections ended for being too slow with a request head."),
+    ("ghostpin_slow_readers_total", "Client connections ended for not reading their answer."),
+    ("ghostpin_requests_held_total", "Requests that had to wait at a gate."),
+    ("ghostpin_retries_total", "Attempts that ended without an answer and went back to the gate."),
+    ("ghostpin_backend_connects_total", "Connections made to backends."),
+    ("ghostpin_requests_cut_total", "Requests in flight that were cut by a handoff."),
+];
+
+/// Upper bounds of the histograms' buckets, in seconds.
+const BOUNDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// The metrics of one worker.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    counts: [AtomicU64; COUNTS.len()],
+    /// Answers by the first digit of their status.
+    answers: [AtomicU64; 6],
+    /// Answers that ghostpin made itself, by their label's place in the list below.
+    refusals: Box<[AtomicU64]>,
+    refusal_labels: Vec<&'static str>,
+    /// From a request's coming to its answer's head.
+    head: Histogram,
+    /// Time spent at a gate, of those that had to wait.
+    held: Histogram,
+}
+
+/// Times in buckets.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+/// One writer, so that no addition on the bus is needed.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        add(&self.buckets[bucket], 1);
+        add(&self.micros, took.as_micros() as u64);
+    }
+}
+
+impl WorkerMetrics {
+    /// All zero. Refusals are counted by their place in `refusal_labels`.
+    pub fn new(refusal_labels: Vec<&'static str>) -> Self {
+        Self {
+            counts: Default::default(),
+            answers: Default::default(),
+            refusals: refusal_labels.iter().map(|_| AtomicU64::new(0)).collect(),
+            refusal_labels,
+            head: Histogram::default(),
+            held: Histogram::default(),
+        }
+    }
+
+    /// One more.
+    pub fn count(&self, what: Count) {
+        add(&self.counts[what as usize], 1);
+    }
+
+    /// A request was answered; `refusal` is the label, if ghostpin answered itself.
+    pub fn answered(&self, status: StatusCode, took: Duration, refusal: Option<&'static str>) {
+        add(&self.answers[usize::from(status.as_u16() / 100).min(5)], 1);
+        self.head.observe(took);
+        if let Some(place) =
+            refusal.and_then(|label| self.refusal_labels.iter().position(|known| *known == label))
+        {
+            add(&self.refusals[place], 1);
+        }
+    }
+
+    /// A request had to wait.
+    pub fn held(&self, waited: Duration) {
+        self.held.observe(waited);
+    }
+}
+
+/// Writes the sum over all workers in Prometheus' text format.
+pub fn render(workers: &[std::sync::Arc<WorkerMetrics>], out: &mut String) {
+    use std::fmt::Write;
+    let sum = |pick: &dyn Fn(&WorkerMetrics) -> &AtomicU64| {
+        workers.iter().map(|worker| pick(worker).load(Ordering::Relaxed)).sum::<u64>()
+    };
+    for (place, (name, help)) in COUNTS.iter().enumerate() {
+        let value = sum(&|worker| &worker.counts[place]);
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n");
+    }
+    let name = "ghostpin_answers_total";
+    let _ =
+        write!(out, "# HELP {name} Answers, by the first digit of their status.\n# TYPE {name} counter\n");
+    for class in 1..6 {
+        let value = sum(&|worker| &worker.answers[class]);
+        let _ = writeln!(out, "{name}{{class=\"{class}xx\"}} {value}");
+    }
+    let Some(first) = workers.first() else { return };
+    let name = "ghostpin_refusals_total";
+    let _ =
+        write!(out, "# HELP {name} Answers that ghostpin made itself, by reason.\n# TYPE {name} counter\n");
+    for (place, label) in first.refusal_labels.iter().enumerate() {
+        let value = sum(&|worker| &worker.refusals[place]);
+        let _ = writeln!(out, "{name}{{reason=\"{label}\"}} {value}");
+    }
+    type Pick = fn(&WorkerMetrics) -> &Histogram;
+    let histograms: [(&str, &str, Pick); 2] = [
+        ("ghostpin_head_seconds", "From a request's coming to its answer's head.", |worker| &worker.head),
+        ("ghostpin_held_seconds", "Time at a gate, of the requests that had to wait.", |worker| &worker.held),
+    ];
+    for (name, help, histogram) in histograms {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} histogram\n");
+        let mut total = 0;
+        for place in 0..=BOUNDS.len() {
+            total += sum(&|worker| &histogram(worker).buckets[place]);
+            let bound = BOUNDS.get(place).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {total}");
+        }
+        let seconds = sum(&|worker| &histogram(worker).micros) as f64 / 1e6;
+        let _ = write!(out, "{name}_sum {seconds}\n{name}_count {total}\n");
+    }
+}

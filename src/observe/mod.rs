@@ -1,0 +1,6 @@
+//! What operators see: log lines, the access log, metrics, the journal of handoffs.
+
+pub mod access;
+pub mod journal;
+pub mod logging;
+pub mod metrics;
