@@ -1,0 +1,74 @@
+//! The route table that requests read and the reconciler writes: one pointer, swapped whole.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
+
+use crate::config;
+use crate::core::SiteName;
+use crate::core::table::RouteTable;
+use crate::gate::Gate;
+
+/// What a request needs to know of its site. Everything but the gate changes only by publishing a new one.
+#[derive(Debug)]
+pub struct PublishedSite {
+    /// Its name.
+    pub name: SiteName,
+    /// Its gate: the same one over all reloads.
+    pub gate: Arc<Gate>,
+    /// Its configuration.
+    pub config: Arc<config::Site>,
+}
+
+/// The route table in force, and the settings that requests are served by.
+#[derive(Debug)]
+pub struct Published {
+    /// Host to site.
+    pub routes: RouteTable<Arc<PublishedSite>>,
+    /// What holds for all sites.
+    pub limits: config::Limits,
+    /// Peers that are believed.
+    pub trusted_proxies: Arc<[ipnet::IpNet]>,
+    /// Replaced pages.
+    pub pages: config::Pages,
+    /// Whether each request leaves a line.
+    pub access_log: bool,
+}
+
+/// The writing end: held by the reconciler alone.
+#[derive(Debug)]
+pub struct Publisher(Arc<ArcSwap<Published>>);
+
+/// A reading end. Each worker has its own: reading is a look at a pointer that seldom changes.
+#[derive(Debug, Clone)]
+pub struct Reader(Cache<Arc<ArcSwap<Published>>, Arc<Published>>);
+
+impl Publisher {
+    /// Begins with this.
+    pub fn new(first: Published) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(first)))
+    }
+
+    /// From the next request on, this holds.
+    pub fn publish(&self, next: Published) {
+        self.0.store(Arc::new(next));
+    }
+
+    /// What holds now.
+    pub fn current(&self) -> Arc<Published> {
+        self.0.load_full()
+    }
+
+    /// A new reading end.
+    pub fn reader(&self) -> Reader {
+        Reader(Cache::new(self.0.clone()))
+    }
+}
+
+impl Reader {
+    /// What holds now.
+    pub fn load(&mut self) -> &Arc<Published> {
+        self.0.load()
+    }
+}
