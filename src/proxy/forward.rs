@@ -1,0 +1,245 @@
+//! One attempt: one request, to one backend, under one lease.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, request};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::body::{Relayed, RequestBody, ResponseBody, WayBack};
+use super::connection::Connection;
+use super::flight::{Ended, Flight, Stage, Tracked};
+use super::headers;
+use super::pool::Line;
+use super::tunnel;
+use super::worker::Worker;
+use crate::config::Upstream;
+use crate::core::retry::{Lost, Outcome, Unsent};
+use crate::core::{Address, Backend, Epoch};
+
+/// Where an attempt goes.
+pub struct Target<'a> {
+    /// Who answers.
+    pub backend: &'a Backend,
+    /// Whose connections are used.
+    pub line: Line,
+    /// The epoch of those connections.
+    pub epoch: Epoch,
+    /// Deadlines.
+    pub upstream: &'a Upstream,
+}
+
+/// A request as it goes to the backend, ready to be sent more than once.
+pub struct Outgoing {
+    /// Method, path and fields.
+    pub head: request::Parts,
+    /// Its body, until it is handed over.
+    pub body: Option<Incoming>,
+    /// The client's side of an upgrade, if it asks for one.
+    pub upgrade: Option<OnUpgrade>,
+    /// The method promises to change nothing.
+    pub safe: bool,
+}
+
+/// An attempt that ended without a response head.
+#[derive(Debug)]
+pub struct Failed {
+    /// What is certain about it.
+    pub outcome: Outcome,
+    /// It was cut by a handoff: that says nothing about the backend.
+    pub cut: bool,
+    /// For the log.
+    pub why: String,
+}
+
+impl Outgoing {
+    /// No byte of the body was read, so that it can be sent from its beginning.
+    pub fn is_whole(&self, had_body: bool) -> bool {
+        self.body.is_some() || !had_body
+    }
+
+    fn request(&mut self, flight: &Rc<Flight>) -> Request<RequestBody> {
+        let body = match self.body.take() {
+            Some(incoming) => RequestBody::Upload { incoming, flight: flight.clone() },
+            None => RequestBody::Empty,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.headers_mut() = self.head.headers.clone();
+        request
+    }
+}
+
+/// Sends the request to the target and returns the head of its answer, with the body on its way.
+pub async fn attempt(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    target: Target<'_>,
+    outgoing: &mut Outgoing,
+    mut tracked: Tracked,
+) -> Result<Response<ResponseBody>, Failed> {
+    let flight = tracked.flight.clone();
+    let sent = send(worker, &flight, &target, outgoing).await;
+    let well = sent.as_ref().is_ok_and(|(response, _)| response.status() != StatusCode::SERVICE_UNAVAILABLE);
+    if let Some(lease) = &mut tracked.lease {
+        lease.answered(well);
+        // The last place where an answer of an epoch that is over can be stopped.
+        if sent.is_ok() && !lease.may_deliver() {
+            return Err(lost_by_end(Ended::Cut, false));
+        }
+    }
+    let (mut response, mut way_back) = sent?;
+    if let Some(lease) = &tracked.lease
+        && !response.status().is_server_error()
+    {
+        lease.gate().note_well(worker.now().0);
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = outgoing.upgrade.take() else {
+            let why = "it switches protocols without having been asked to".to_owned();
+            let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
+            return Err(Failed { outcome, cut: false, why });
+        };
+        let backend = hyper::upgrade::on(&mut response);
+        tokio::task::spawn_local(tunnel::relay(client, backend, tracked));
+        let (mut head, _) = response.into_parts();
+        headers::from_backend(&mut head);
+        return Ok(Response::from_parts(head, ResponseBody::Whole(None)));
+    }
+    let (mut head, incoming) = response.into_parts();
+    if let Some(said) = headers::from_backend(&mut head) {
+        // Less a second, for what may be under way when it closes.
+        way_back.keep_alive = way_back.keep_alive.min(said.saturating_sub(Duration::from_secs(1)));
+    }
+    let relayed = Relayed::new(incoming, tracked, way_back, connection.clone(), worker.clone());
+    Ok(Response::from_parts(head, ResponseBody::Relayed(Box::new(relayed))))
+}
+
+async fn send(
+    worker: &Worker,
+    flight: &Rc<Flight>,
+    target: &Target<'_>,
+    outgoing: &mut Outgoing,
+) -> Result<(Response<Incoming>, WayBack), Failed> {
+    // An idle connection may just be closing. What can't be sent twice goes on a fresh one.
+    let may_reuse = outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none();
+    loop {
+        let pooled = may_reuse.then(|| worker.pool.take(&target.line, target.epoch, worker.now())).flatten();
+        let reused_connection = pooled.is_some();
+        let mut sender = match pooled {
+            Some(mut sender) => {
+                // hyper wants to have seen the end of the last answer before it takes a new request.
+                if !sender.is_ready() && !matches!(flight.guard(sender.ready()).await, Ok(Ok(()))) {
+                    continue;
+                }
+                sender
+            }
+            None => connect(flight, target.backend).await?,
+        };
+        flight.enter(Stage::AwaitingHead);
+        let request = outgoing.request(flight);
+        let mut error = match flight.guard(sender.try_send_request(request)).await {
+            Ok(Ok(response)) => {
+                let keep_alive = target.upstream.keep_alive;
+                let way_back = WayBack { sender, line: target.line.clone(), epoch: target.epoch, keep_alive };
+                return Ok((response, way_back));
+            }
+            Ok(Err(error)) => error,
+            Err(ended) => return Err(lost_by_end(ended, reused_connection)),
+        };
+        match error.take_message() {
+            // hyper gives back what it has not begun to write.
+            Some(unsent) => {
+                outgoing.body = unsent.into_body().into_untouched();
+                if !reused_connection {
+                    return Err(unsent_because(Unsent::NotDispatched, &error.into_error()));
+                }
+            }
+            None => return Err(lost(&error.into_error(), reused_connection)),
+        }
+    }
+}
+
+async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<SendRequest<RequestBody>, Failed> {
+    flight.enter(Stage::Connecting);
+    let connecting = async {
+        match backend.address() {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                handshake(TokioIo::new(stream)).await
+            }
+            Address::Unix(path) => handshake(TokioIo::new(UnixStream::connect(path).await?)).await,
+        }
+    };
+    match flight.guard(connecting).await {
+        Ok(Ok(sender)) => Ok(sender),
+        Ok(Err(error)) => Err(unsent_because(kind_of(&error), &error)),
+        Err(Ended::Cut) => Err(Failed {
+            outcome: Outcome::NothingSent(Unsent::NotDispatched),
+            cut: true,
+            why: "a handoff began before the connection was made".to_owned(),
+        }),
+        Err(Ended::TimedOut(_)) => Err(Failed {
+            outcome: Outcome::NothingSent(Unsent::ConnectTimeout),
+            cut: false,
+            why: "the connection was not made in time".to_owned(),
+        }),
+    }
+}
+
+async fn handshake<I>(io: I) -> std::io::Result<SendRequest<RequestBody>>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(std::io::Error::other)?;
+    // What goes wrong on the connection is told to the request on it; between requests it's of no interest.
+    tokio::task::spawn_local(async move { drop(driver.with_upgrades().await) });
+    Ok(sender)
+}
+
+fn kind_of(error: &std::io::Error) -> Unsent {
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, TimedOut};
+    match error.kind() {
+        // A Unix socket whose file is gone is as closed as one that nobody listens on. A reset while connecting is a
+        // listener that was closed with the connection in its backlog.
+        ConnectionRefused | ConnectionReset | NotFound => Unsent::Refused,
+        TimedOut => Unsent::ConnectTimeout,
+        _ => Unsent::Unreachable,
+    }
+}
+
+fn unsent_because(unsent: Unsent, error: &dyn std::error::Error) -> Failed {
+    Failed { outcome: Outcome::NothingSent(unsent), cut: false, why: chain(error) }
+}
+
+fn lost(error: &hyper::Error, reused_connection: bool) -> Failed {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let reset = source.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset);
+    let lost = if reset { Lost::Reset } else { Lost::Closed };
+    Failed { outcome: Outcome::NoAnswer { lost, reused_connection }, cut: false, why: chain(error) }
+}
+
+fn lost_by_end(ended: Ended, reused_connection: bool) -> Failed {
+    let (lost, why) = match ended {
+        Ended::Cut => (Lost::Cut, "it was cut by a handoff"),
+        Ended::TimedOut(_) => (Lost::TimedOut, "the answer did not begin in time"),
+    };
+    let outcome = Outcome::NoAnswer { lost, reused_connection };
+    Failed { outcome, cut: ended == Ended::Cut, why: why.to_owned() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

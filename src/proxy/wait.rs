@@ -1,0 +1,93 @@
+//! Waiting at a gate: until it opens, the time is up, or the client leaves.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::answer::Refusal;
+use super::connection::Connection;
+use super::forward::Outgoing;
+use crate::gate::{Entry, Lease, NotHeld, Ticket};
+use crate::published::PublishedSite;
+
+/// The waiting of one request, over all its attempts.
+#[derive(Debug, Default)]
+pub struct Waited {
+    /// When it began to wait for the first time.
+    since: Option<Instant>,
+    /// Its place in the order of arrival, which it keeps.
+    ticket: Option<Ticket>,
+    total: Duration,
+}
+
+impl Waited {
+    /// Time spent waiting.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// Waits for a lease.
+    pub async fn at(
+        &mut self,
+        site: &PublishedSite,
+        connection: &Rc<Connection>,
+        outgoing: &Outgoing,
+    ) -> Result<Lease, Refusal> {
+        let hold = &site.config.hold;
+        let path = outgoing.head.uri.path();
+        // An application's own timer gives up after a late answer, and comes again after a quick refusal.
+        if hold.never_hold.iter().any(|prefix| path.starts_with(prefix)) {
+            return Err(Refusal::GateShut);
+        }
+        let mut held = match site.gate.enter_or_hold(self.ticket, hold.max_requests) {
+            Ok(Entry::Entered(lease)) => return Ok(lease),
+            Ok(Entry::Held(held)) => held,
+            Err(NotHeld::Full) => return Err(Refusal::TooManyHeld),
+            Err(NotHeld::Retired) => return Err(Refusal::UnknownHost),
+        };
+        self.ticket = Some(held.ticket());
+        let began = Instant::now();
+        let deadline = *self.since.get_or_insert(began) + hold.timeout;
+        let left = async {
+            // Without a body to read, hyper watches the socket itself.
+            match &outgoing.body {
+                Some(_) => client_left(connection).await,
+                None => std::future::pending().await,
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            lease = held.lease() => lease.ok_or(Refusal::UnknownHost),
+            () = tokio::time::sleep_until(deadline) => Err(Refusal::HeldTooLong),
+            () = left => {
+                connection.kill();
+                // Nobody is there to read this.
+                Err(Refusal::HeldTooLong)
+            }
+        };
+        self.total += began.elapsed();
+        result
+    }
+}
+
+/// Returns when the client has closed its connection.
+///
+/// The body of a held request is not read, and neither does hyper look for the end of what it doesn't read. So the
+/// socket is watched on a handle of its own, for nothing but its end.
+async fn client_left(connection: &Connection) {
+    // Without another file descriptor the request just waits: for its lease, or its deadline.
+    let Ok(socket) = connection.watch().and_then(|socket| TcpStream::from_std(socket.into())) else {
+        return std::future::pending().await;
+    };
+    while let Ok(ready) = socket.ready(Interest::READABLE).await {
+        if ready.is_read_closed() {
+            return;
+        }
+        // Bytes of the body: they are left where they are, and the next change is waited for.
+        let _ = socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+}

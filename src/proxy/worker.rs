@@ -1,0 +1,212 @@
+//! One worker: one thread, one runtime, its own listeners, connections to backends, and requests under way.
+//!
+//! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use slab::Slab;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::answer::Refusal;
+use super::connection::Connection;
+use super::flight::Flights;
+use super::headers::{Peer, RequestIds};
+use super::listener;
+use super::pool::Pool;
+use crate::clock::{Clock, ROUND, Tick};
+use crate::config::Limits;
+use crate::observe::metrics::{Count, WorkerMetrics};
+use crate::published::Reader;
+use crate::workers::Order;
+
+/// Rounds between two looks for idle backend connections that are no longer good.
+const ROUNDS_PER_SWEEP: u32 = 5;
+
+/// What all workers are made from.
+#[derive(Clone)]
+pub struct Common {
+    /// The coarse clock.
+    pub clock: Clock,
+    /// Route table and settings.
+    pub reader: Reader,
+    /// Client connections of all workers.
+    pub connections: Arc<AtomicUsize>,
+    /// Makes request ids differ from those of other processes.
+    pub seed: u64,
+}
+
+/// A running worker, as the rest of the process sees it.
+#[derive(Debug)]
+pub struct Handle {
+    /// Takes [`Order`]s.
+    pub orders: mpsc::UnboundedSender<Order>,
+    /// Its counters.
+    pub metrics: Arc<WorkerMetrics>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Waits for the end of a worker that was told to stop.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker thread has panicked");
+        }
+    }
+}
+
+/// The worker's own state.
+pub struct Worker {
+    /// Idle connections to backends.
+    pub pool: Pool,
+    /// Requests under way.
+    pub flights: Rc<Flights>,
+    /// Its counters.
+    pub metrics: Arc<WorkerMetrics>,
+    /// Makes ids for requests that have none.
+    pub request_ids: RefCell<RequestIds>,
+    clock: Clock,
+    reader: RefCell<Reader>,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    connections_in_all: Arc<AtomicUsize>,
+    stopping: Cell<bool>,
+}
+
+/// Starts a worker's thread on these listeners.
+pub fn spawn(number: usize, listeners: Vec<TcpListener>, common: Common) -> std::io::Result<Handle> {
+    let (orders, received) = mpsc::unbounded_channel();
+    let metrics =
+        Arc::new(WorkerMetrics::new(Refusal::ALL.iter().map(|refusal| refusal.words().label).collect()));
+    let for_thread = metrics.clone();
+    let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            // Looking at the sockets less often than at the tasks saves system calls; more often is fairer.
+            .event_interval(61)
+            .build()
+            .expect("a runtime needs only a few file descriptors");
+        let worker = Rc::new(Worker {
+            pool: Pool::default(),
+            flights: Flights::new(common.clock.clone()),
+            metrics: for_thread,
+            request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
+            clock: common.clock,
+            reader: RefCell::new(common.reader),
+            connections: RefCell::default(),
+            connections_in_all: common.connections,
+            stopping: Cell::new(false),
+        });
+        let local = LocalSet::new();
+        local.block_on(&runtime, worker.run(listeners, received));
+    })?;
+    Ok(Handle { orders, metrics, thread: Some(thread) })
+}
+
+impl Worker {
+    async fn run(self: Rc<Self>, listeners: Vec<TcpListener>, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let accepting: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| tokio::task::spawn_local(listener::accept_all(self.clone(), listener)))
+            .collect();
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = 0_u32;
+        let mut stop_at = None;
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Cut(site)) => {
+                        self.flights.cut(site);
+                        self.pool.purge(site);
+                    }
+                    Some(Order::Purge(site)) => self.pool.purge(site),
+                    Some(Order::Stop(timeout)) => {
+                        accepting.iter().for_each(|task| task.abort());
+                        self.stopping.set(true);
+                        self.connections.borrow().iter().for_each(|(_, connection)| connection.end_gracefully());
+                        stop_at = Some(tokio::time::Instant::now() + timeout);
+                    }
+                    None => return,
+                },
+                _ = rounds.tick() => {
+                    count = count.wrapping_add(1);
+                    self.round(count);
+                    if stop_at.is_some_and(|at| self.is_idle() || tokio::time::Instant::now() >= at) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at all that has a deadline.
+    fn round(&self, count: u32) {
+        let now = self.clock.look();
+        let limits = self.limits();
+        self.flights.look(&limits);
+        for (_, connection) in &*self.connections.borrow() {
+            match connection.look(now, &limits) {
+                Some("slow_head") => self.metrics.count(Count::SlowHeads),
+                Some("slow_reader") => self.metrics.count(Count::SlowReaders),
+                _ => {}
+            }
+        }
+        if count.is_multiple_of(ROUNDS_PER_SWEEP) {
+            self.pool.sweep(now);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.connections.borrow().is_empty()
+    }
+
+    /// The coarse time.
+    pub fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    /// The coarse clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.reader.borrow_mut().load().limits
+    }
+
+    /// Looks something up in what is published now.
+    pub fn published<T>(&self, look: impl FnOnce(&crate::published::Published) -> T) -> T {
+        look(self.reader.borrow_mut().load())
+    }
+
+    /// The process is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve_connection(self: Rc<Self>, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        let in_all = self.connections_in_all.fetch_add(1, Ordering::Relaxed) + 1;
+        if in_all > self.limits().max_connections {
+            self.metrics.count(Count::ConnectionsRefused);
+        } else {
+            self.metrics.count(Count::ConnectionsAccepted);
+            let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
+            let (connection, io) = Connection::new(stream, peer, self.clock.clone());
+            let slot = self.connections.borrow_mut().insert(connection.clone());
+            listener::serve(self.clone(), connection, io).await;
+            self.connections.borrow_mut().remove(slot);
+            self.metrics.count(Count::ConnectionsEnded);
+        }
+        self.connections_in_all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
