@@ -1,3 +1,148 @@
 //! The control plane: who decides about pins, and what makes them last.
+//!
+//! One task, the [`reconciler`], is the only writer: it takes what happened, asks the core what is to be done, and
+//! does it. Everybody else (the admin API, a reload, probes, hooks, timers, gates) sends it messages.
 
+pub mod hooks;
+pub mod probe;
+pub mod reconciler;
+pub mod schedule;
+pub mod site;
 pub mod store;
+pub mod view;
+pub mod writer;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::core::handoff::{Refused, Wish};
+use crate::core::{Pin, SiteName};
+use crate::observe::journal;
+use view::{SiteSummary, SiteView, Status};
+
+/// What may be asked of the reconciler.
+#[derive(Debug)]
+pub enum Ask {
+    /// All sites, by name.
+    Sites(oneshot::Sender<Vec<SiteSummary>>),
+    /// One site.
+    Site(SiteName, oneshot::Sender<Option<SiteView>>),
+    /// The process as a whole.
+    Status(oneshot::Sender<Status>),
+    /// The newest journal entries; of one site, if named.
+    Journal(Option<String>, usize, oneshot::Sender<Vec<journal::Entry>>),
+    /// A wish. Handoffs are answered when they have ended.
+    Wish {
+        /// The site.
+        site: SiteName,
+        /// The wish; a handoff's backend as its text.
+        wish: Wanted,
+        /// Who wishes it, for the journal.
+        by: String,
+        /// Goes back.
+        answer: oneshot::Sender<Result<Option<Pin>, WishError>>,
+    },
+    /// From now on, this configuration holds.
+    Apply(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// A configuration was refused; what holds is named in [`Status`].
+    RefusedUpdate(String),
+}
+
+/// A wish as an operator writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Move the pin to the candidate with this text.
+    Handoff(String),
+    /// See [`Wish::Hold`].
+    Hold,
+    /// See [`Wish::Release`].
+    Release,
+}
+
+/// Why a wish was not fulfilled.
+#[derive(Debug, thiserror::Error)]
+pub enum WishError {
+    /// There is no such site.
+    #[error("there is no site `{0}`")]
+    NoSite(SiteName),
+    /// The core says no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The process is about to end.
+    #[error("ghostpin is stopping")]
+    Stopping,
+}
+
+/// What a reload has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Applied {
+    /// Sites that are new.
+    pub added: Vec<String>,
+    /// Sites that are gone.
+    pub removed: Vec<String>,
+    /// Sites whose configuration has changed.
+    pub changed: Vec<String>,
+    /// Sites that are as they were.
+    pub unchanged: usize,
+    /// Keys that have changed and take effect only after a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// The way to the reconciler, for any thread.
+#[derive(Clone, Debug)]
+pub struct Controller(mpsc::UnboundedSender<reconciler::Message>);
+
+impl Controller {
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(reconciler::Message::Ask(ask(answer))).ok()?;
+        answered.await.ok()
+    }
+
+    /// All sites, by name.
+    pub async fn sites(&self) -> Vec<SiteSummary> {
+        self.ask(Ask::Sites).await.unwrap_or_default()
+    }
+
+    /// One site.
+    pub async fn site(&self, name: SiteName) -> Option<SiteView> {
+        self.ask(|answer| Ask::Site(name, answer)).await.flatten()
+    }
+
+    /// The process as a whole; `None` if it is about to end.
+    pub async fn status(&self) -> Option<Status> {
+        self.ask(Ask::Status).await
+    }
+
+    /// The newest `count` journal entries, newest first; of one site, if named.
+    pub async fn journal(&self, site: Option<String>, count: usize) -> Vec<journal::Entry> {
+        self.ask(|answer| Ask::Journal(site, count, answer)).await.unwrap_or_default()
+    }
+
+    /// Asks for something and waits until it is done or refused.
+    pub async fn wish(&self, site: SiteName, wish: Wanted, by: String) -> Result<Option<Pin>, WishError> {
+        let done = self.ask(|answer| Ask::Wish { site, wish, by, answer }).await;
+        done.unwrap_or(Err(WishError::Stopping))
+    }
+
+    /// Puts a configuration in force, in one step. The error says why it was refused; then nothing has changed.
+    pub async fn apply(&self, config: Config) -> Result<Applied, String> {
+        let done = self.ask(|answer| Ask::Apply(Box::new(config), answer)).await;
+        done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Makes it visible that an update was refused.
+    pub fn refused_update(&self, why: String) {
+        let _ = self.0.send(reconciler::Message::Ask(Ask::RefusedUpdate(why)));
+    }
+}
+
+impl From<Wanted> for Option<Wish> {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::Handoff(to) => to.parse().ok().map(|to| Wish::Handoff { to }),
+            Wanted::Hold => Some(Wish::Hold),
+            Wanted::Release => Some(Wish::Release),
+        }
+    }
+}

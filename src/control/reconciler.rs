@@ -1,0 +1,848 @@
+//! The only writer: takes what happened, one thing after the other, asks the core, and does what it says.
+//!
+//! It decides nothing about handoffs itself. What it does decide is when to probe whom, which is a matter of budget.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::hooks::{self, Told};
+use super::probe::{self, Question, Seen};
+use super::schedule::{Class, Schedule, Target};
+use super::site::{LastProbe, SiteEntry, Work, instances, policy};
+use super::view::Status;
+use super::writer::{Commit, Committed, Writer};
+use super::{Applied, Ask, Controller, Wanted, WishError};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::core::handoff::{self, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId};
+use crate::core::table::RouteTable;
+use crate::core::{Address, Backend, Epoch, Pin, SiteName};
+use crate::gate::{Gate, HoldBudget, Report, SiteKey};
+use crate::observe::journal::{Journal, OpenEntry, PinText};
+use crate::published::{Published, PublishedSite, Publisher};
+use crate::workers::{Order, Workers};
+
+/// A backend that has no pin is probed this many times less often: nobody waits for it.
+const STANDBY_FACTOR: u32 = 5;
+/// Proofs under way at a time.
+const PROOFS_MAX: usize = 500;
+/// Messages taken in before what they led to is written, lest a flood of one kind starve the rest.
+const BATCH_MAX: usize = 4096;
+/// After a backend fell, the others at its address are looked at, but not more often than this.
+const SUSPICION_OF_NEIGHBOURS: Duration = Duration::from_secs(1);
+
+/// What the reconciler is sent.
+#[derive(Debug)]
+pub enum Message {
+    /// By the admin API or a reload.
+    Ask(Ask),
+    /// By a probe.
+    Probed {
+        /// Whose candidate.
+        target: Target,
+        /// What it saw.
+        seen: Seen,
+        /// How long it took.
+        took: Duration,
+    },
+    /// By a proof, each time it has asked.
+    Proof {
+        /// Whose.
+        site: SiteKey,
+        /// Of [`Effect::Prove`].
+        generation: u64,
+        /// The target.
+        backend: Backend,
+        /// What it saw.
+        seen: Seen,
+    },
+    /// By a hook.
+    HookDone {
+        /// Whose.
+        site: SiteKey,
+        /// Of [`Effect::RunHook`].
+        generation: u64,
+        /// `fence` or `start`.
+        hook: &'static str,
+        /// What became of it.
+        result: Result<(), String>,
+    },
+    /// By a timer.
+    TimerFired {
+        /// Whose.
+        site: SiteKey,
+        /// Of [`Effect::ArmTimer`].
+        generation: u64,
+    },
+    /// By the pin writer.
+    Committed(Vec<Committed>),
+}
+
+/// What the reconciler is made from.
+pub struct Parts {
+    /// The configuration to begin with.
+    pub config: Config,
+    /// The pins that the store has.
+    pub pins: BTreeMap<SiteName, Pin>,
+    /// The epoch of a site's first pin.
+    pub first_epoch: Epoch,
+    /// The way to the store.
+    pub writer: Writer,
+    /// The workers.
+    pub workers: Workers,
+    /// The route table.
+    pub publisher: Publisher,
+    /// The coarse clock.
+    pub clock: Clock,
+    /// What all gates may hold.
+    pub budget: Arc<HoldBudget>,
+    /// Given to new gates.
+    pub reports: mpsc::UnboundedSender<Report>,
+    /// Seed of the probes' jitter.
+    pub seed: u64,
+}
+
+/// See the module's text.
+pub struct Reconciler {
+    config: Config,
+    sites: BTreeMap<SiteKey, SiteEntry>,
+    by_name: BTreeMap<SiteName, SiteKey>,
+    /// Sites that are no longer configured, and whose last leases are not gone yet.
+    leaving: BTreeMap<SiteName, SiteKey>,
+    /// Pins of sites that are not configured now: a site made anew goes on from its pin.
+    dormant: BTreeMap<SiteName, Pin>,
+    next_key: u32,
+    first_epoch: Epoch,
+    writer: Writer,
+    workers: Workers,
+    publisher: Publisher,
+    clock: Clock,
+    budget: Arc<HoldBudget>,
+    reports: mpsc::UnboundedSender<Report>,
+    messages: mpsc::UnboundedSender<Message>,
+    schedule: Schedule,
+    proofs: Rc<Semaphore>,
+    journal: Journal,
+    wishes: HashMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
+    next_wish: WishId,
+    neighbours_suspected: HashMap<IpAddr, Instant>,
+    jitter: u64,
+    counts: Counts,
+    refused_update: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    handoffs: u64,
+    probes: u64,
+    reloads: u64,
+    late_of_gone_sites: u64,
+}
+
+/// A reconciler's ears, and its handle.
+pub fn channel() -> (Controller, mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>) {
+    let (messages, received) = mpsc::unbounded_channel();
+    (Controller(messages.clone()), messages, received)
+}
+
+impl Reconciler {
+    /// Takes up the sites of the configuration, under the pins of the store.
+    pub fn new(parts: Parts, messages: mpsc::UnboundedSender<Message>) -> Self {
+        let empty = Config { sites: Vec::new(), ..parts.config.clone() };
+        let mut reconciler = Self {
+            config: empty,
+            sites: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            dormant: parts.pins,
+            next_key: 0,
+            first_epoch: parts.first_epoch,
+            writer: parts.writer,
+            workers: parts.workers,
+            publisher: parts.publisher,
+            clock: parts.clock,
+            budget: parts.budget,
+            reports: parts.reports,
+            messages,
+            schedule: Schedule::new(Instant::now()),
+            proofs: Rc::new(Semaphore::new(PROOFS_MAX)),
+            journal: Journal::default(),
+            wishes: HashMap::new(),
+            next_wish: 0,
+            neighbours_suspected: HashMap::new(),
+            jitter: parts.seed,
+            counts: Counts::default(),
+            refused_update: None,
+        };
+        if let Err(why) = reconciler.apply(parts.config) {
+            // The configuration was checked when it was read.
+            tracing::error!(why, "the configuration can't be put in force");
+        }
+        reconciler
+    }
+
+    /// Works until all senders of messages are gone. Needs a `LocalSet`.
+    pub async fn run(
+        mut self,
+        mut messages: mpsc::UnboundedReceiver<Message>,
+        mut reports: mpsc::UnboundedReceiver<Report>,
+    ) {
+        loop {
+            let now = Instant::now();
+            self.start_probes(now);
+            let wake = self.schedule.next(now).unwrap_or(now + Duration::from_secs(60));
+            tokio::select! {
+                biased;
+                report = reports.recv() => match report {
+                    Some(report) => self.report(report),
+                    None => return,
+                },
+                message = messages.recv() => match message {
+                    Some(message) => self.message(message),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            for _ in 0..BATCH_MAX {
+                if let Ok(report) = reports.try_recv() {
+                    self.report(report);
+                } else if let Ok(message) = messages.try_recv() {
+                    self.message(message);
+                } else {
+                    break;
+                }
+            }
+        }
+    }
+
+    // What comes in.
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Left { site, generation } => self.step(site, Input::Left { generation }),
+            Report::Suspected { site, epoch } => {
+                self.step(site, Input::Suspected { epoch });
+                self.suspect_neighbours(site);
+            }
+            Report::Doubted { site, epoch } => {
+                let Some(entry) = self.sites.get(&site) else { return };
+                if let Some(pin) = entry.core.pin().filter(|pin| pin.epoch == epoch) {
+                    self.schedule.plan((site, pin.backend.clone()), Class::Readers, Instant::now());
+                }
+            }
+            Report::Emptied { site, tally } => {
+                let Some(entry) = self.sites.get_mut(&site) else { return };
+                match (&mut entry.open, entry.last_entry) {
+                    (Some(open), _) => open.entry_mut().add(&tally),
+                    (None, Some(id)) => self.journal.add_tally(id, &tally),
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Ask(ask) => self.asked(ask),
+            Message::Probed { target, seen, took } => self.probed(target, seen, took),
+            Message::Proof { site, generation, backend, seen } => {
+                let well = seen.is_well();
+                if let Some(entry) = self.sites.get_mut(&site) {
+                    entry.last_proof = Some(seen);
+                }
+                if well {
+                    self.step(site, Input::Probed { backend, well });
+                    self.step(site, Input::Proved { generation });
+                }
+            }
+            Message::HookDone { site, generation, hook, result } => {
+                if let (Err(why), Some(entry)) = (&result, self.sites.get(&site)) {
+                    self.note(entry.name.clone(), "hook_failed", format!("the `{hook}` hook failed: {why}"));
+                }
+                self.step(site, Input::HookDone { generation, ok: result.is_ok() });
+            }
+            Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
+            Message::Committed(all) => {
+                for Committed { site, pin, result } in all {
+                    match result {
+                        Ok(()) => self.step(site, Input::Committed { epoch: pin.epoch }),
+                        Err(why) => {
+                            if let Some(entry) = self.sites.get(&site) {
+                                let note = format!("the pin on {} can't be made durable: {why}", pin.backend);
+                                self.note(entry.name.clone(), "commit_failed", note);
+                            }
+                            self.step(site, Input::CommitFailed { epoch: pin.epoch });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        // Whoever asked may have gone meanwhile; an answer that nobody takes is dropped.
+        match ask {
+            Ask::Sites(answer) => {
+                let all = self.by_name.values().filter_map(|key| self.sites.get(key));
+                drop(answer.send(all.map(SiteEntry::summary).collect()));
+            }
+            Ask::Site(name, answer) => {
+                let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
+                drop(
+                    answer.send(entry.map(|entry| entry.view(self.journal.newest(Some(name.as_str()), 10)))),
+                );
+            }
+            Ask::Status(answer) => drop(answer.send(self.status())),
+            Ask::Journal(site, count, answer) => {
+                drop(answer.send(self.journal.newest(site.as_deref(), count)))
+            }
+            Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, answer),
+            Ask::Apply(config, answer) => {
+                let applied = self.apply(*config);
+                match &applied {
+                    Ok(_) => self.refused_update = None,
+                    Err(why) => self.refused(why.clone()),
+                }
+                drop(answer.send(applied));
+            }
+            Ask::RefusedUpdate(why) => self.refused(why),
+        }
+    }
+
+    fn refused(&mut self, why: String) {
+        self.note(SiteName::from("-"), "refused_update", why.clone());
+        self.refused_update = Some(why);
+    }
+
+    fn wished(
+        &mut self,
+        site: SiteName,
+        wanted: Wanted,
+        by: String,
+        answer: oneshot::Sender<Result<Option<Pin>, WishError>>,
+    ) {
+        let Some(&key) = self.by_name.get(&site) else {
+            return drop(answer.send(Err(WishError::NoSite(site))));
+        };
+        let wish = match wanted {
+            Wanted::Hold => Wish::Hold,
+            Wanted::Release => Wish::Release,
+            Wanted::Handoff(to) => match self.find_candidate(key, &to) {
+                Some(to) => Wish::Handoff { to },
+                None => return drop(answer.send(Err(Refused::NoCandidate.into()))),
+            },
+        };
+        self.next_wish += 1;
+        self.wishes.insert(self.next_wish, answer);
+        if let Some(entry) = self.sites.get_mut(&key) {
+            entry.wished_by = Some(by);
+        }
+        self.step(key, Input::Wished { id: self.next_wish, wish });
+    }
+
+    /// A candidate by its text, or by the name that it was resolved from.
+    fn find_candidate(&self, key: SiteKey, text: &str) -> Option<Backend> {
+        let mut candidates =
+            self.sites.get(&key)?.core.candidates().iter().map(|candidate| &candidate.backend);
+        let names = |backend: &&Backend| {
+            backend.as_str() == text || backend.as_str().split_once('@').is_some_and(|(name, _)| name == text)
+        };
+        candidates.find(names).cloned()
+    }
+
+    // The core, and what it wants done.
+
+    fn step(&mut self, key: SiteKey, input: Input) {
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let effects = entry.core.step(input);
+        self.perform(key, effects);
+    }
+
+    fn perform(&mut self, key: SiteKey, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform_one(key, effect);
+        }
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let phase = entry.core.phase().name();
+        if let Some(open) = &mut entry.open {
+            open.enter(phase);
+        }
+        if !matches!(entry.core.phase(), Phase::Proving { .. } | Phase::Fencing { .. }) {
+            entry.work = None;
+            entry.last_proof = None;
+        }
+        self.expedite(key);
+        self.forget_if_gone(key);
+    }
+
+    fn perform_one(&mut self, key: SiteKey, effect: Effect) {
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        match effect {
+            Effect::Shut { generation } => entry.gate.shut(generation),
+            Effect::Cut => {
+                if let Some(open) = &mut entry.open {
+                    open.entry_mut().cut += u64::from(entry.gate.in_flight());
+                }
+                self.workers.tell(Order::Cut(key));
+            }
+            Effect::Open(pin) => {
+                if entry.gate.pin().is_some_and(|before| before.epoch != pin.epoch) {
+                    self.workers.tell(Order::Purge(key));
+                }
+                entry.gate.open(pin);
+            }
+            Effect::Commit(pin) => self.writer.write(Commit { site: key, name: entry.name.clone(), pin }),
+            Effect::RunHook { generation, hook, epoch, old, new } => {
+                let configured = match hook {
+                    HookKind::Fence => entry.config.hooks.fence.clone(),
+                    HookKind::Start => entry.config.hooks.start.clone(),
+                };
+                let told = Told {
+                    site: entry.name.to_string(),
+                    hook: Told::word(hook),
+                    epoch: epoch.0,
+                    old: old.map_or_else(String::new, |old| old.to_string()),
+                    new: new.to_string(),
+                };
+                let messages = self.messages.clone();
+                // A hook that was begun is let come to its end, whatever becomes of the handoff: half of a fencing
+                // is worse than all of it.
+                tokio::task::spawn_local(async move {
+                    let result = match &configured {
+                        Some(configured) => hooks::run(configured, &told).await,
+                        None => Ok(()),
+                    };
+                    let hook = told.hook;
+                    let _ = messages.send(Message::HookDone { site: key, generation, hook, result });
+                });
+            }
+            Effect::Prove { generation, backend } => {
+                let (messages, proofs) = (self.messages.clone(), self.proofs.clone());
+                let config = entry.config.clone();
+                entry.work = Some(Work(
+                    tokio::task::spawn_local(async move {
+                        let Ok(_turn) = proofs.acquire().await else { return };
+                        let told = |seen: &Seen| {
+                            let (backend, seen) = (backend.clone(), seen.clone());
+                            let _ = messages.send(Message::Proof { site: key, generation, backend, seen });
+                        };
+                        probe::prove(&backend, &config.health, told).await;
+                    })
+                    .abort_handle(),
+                ));
+            }
+            Effect::ArmTimer { generation, after } => {
+                let messages = self.messages.clone();
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(after).await;
+                    let _ = messages.send(Message::TimerFired { site: key, generation });
+                });
+            }
+            Effect::Answer { id, result } => {
+                if let Some(answer) = self.wishes.remove(&id) {
+                    drop(answer.send(result.map_err(WishError::from)));
+                }
+            }
+            Effect::Began(cause) => self.handoff_began(key, cause),
+            Effect::Ended(outcome) => self.handoff_ended(key, outcome),
+            Effect::Conflict { backend, raised } => {
+                let pinned = entry.core.pin().map_or_else(String::new, |pin| pin.backend.to_string());
+                let (kind, note) = if raised {
+                    (
+                        "conflict",
+                        format!("{backend} answers while {pinned} has the pin: two instances are running"),
+                    )
+                } else {
+                    ("conflict_over", format!("{backend} no longer answers beside {pinned}"))
+                };
+                let name = entry.name.clone();
+                self.note(name, kind, note);
+            }
+            Effect::WarmPromotion { backend } => {
+                let note = format!(
+                    "{backend} was already running before the fence, and may have an older state in its memory; \
+                     `warm_standby` says what to do about that"
+                );
+                let name = entry.name.clone();
+                self.note(name, "warm_promotion", note);
+            }
+        }
+    }
+
+    // The journal.
+
+    fn handoff_began(&mut self, key: SiteKey, cause: Cause) {
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        let mut entry = self.journal.begin(&site.name, "handoff");
+        entry.cause = Some(match cause {
+            Cause::First => "first",
+            Cause::Planned => "planned",
+            Cause::Unwell => "unwell",
+            Cause::Removed => "removed",
+            Cause::Suspicion => "suspicion",
+            Cause::Hold => "hold",
+        });
+        if matches!(cause, Cause::Planned | Cause::Hold) {
+            entry.wished_by = site.wished_by.take();
+        }
+        entry.from = site.core.pin().map(PinText::from);
+        // A suspicion that became a hold, or a hold that became a move, goes on under its new name.
+        if let Some(before) = site.open.take() {
+            let superseded = before.end(site.core.phase().name(), "superseded");
+            self.journal.write(superseded);
+        }
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        site.open = Some(OpenEntry::new(entry, site.core.phase().name()));
+    }
+
+    fn handoff_ended(&mut self, key: SiteKey, outcome: Outcome) {
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        let Some(open) = site.open.take() else { return };
+        let word = match outcome {
+            Outcome::Switched => "switched",
+            Outcome::Returned => "returned",
+            Outcome::Reopened => "reopened",
+            Outcome::Retired => "retired",
+        };
+        let mut entry = open.end(site.core.phase().name(), word);
+        entry.to = site.core.pin().map(PinText::from);
+        entry.add(&site.gate.take_tally());
+        entry.late_answers = site.gate.late();
+        site.last_entry = Some(entry.id);
+        self.counts.handoffs += 1;
+        self.journal.write(entry);
+    }
+
+    fn note(&mut self, site: SiteName, kind: &'static str, note: String) {
+        let mut entry = self.journal.begin(&site, kind);
+        entry.note = Some(note);
+        self.journal.write(entry);
+    }
+
+    // Probes.
+
+    fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
+        let Some(again) = self.schedule.done(&target) else { return };
+        let (key, backend) = target;
+        let well = seen.is_well();
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let was_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
+        entry.last_probes.insert(backend.clone(), LastProbe { seen, took, at: Instant::now() });
+        self.step(key, Input::Probed { backend: backend.clone(), well });
+        let Some(entry) = self.sites.get(&key) else { return };
+        let is_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
+        if was_well && !is_well {
+            self.suspect_neighbours(key);
+        }
+        self.plan_next(key, backend, again);
+    }
+
+    fn plan_next(&mut self, key: SiteKey, backend: Backend, at_once: bool) {
+        let Some(entry) = self.sites.get(&key) else { return };
+        if entry.core.is_gone() || !entry.core.candidates().iter().any(|c| c.backend == backend) {
+            return self.schedule.forget(&(key, backend));
+        }
+        let health = &entry.config.health;
+        let urgent = entry.core.is_urgent(&backend);
+        let pinned = entry.core.pin().is_some_and(|pin| pin.backend == backend);
+        let (class, interval) = match (urgent, pinned) {
+            (true, _) if entry.gate.held() > 0 => (Class::Readers, health.held_interval),
+            (true, _) => (Class::Urgent, health.held_interval),
+            (false, true) => (Class::Steady, health.interval),
+            (false, false) => (Class::Steady, health.interval * STANDBY_FACTOR),
+        };
+        let interval =
+            if at_once || urgent && pinned && entry.gate.is_open() { Duration::ZERO } else { interval };
+        let spread =
+            if class == Class::Steady { interval.mul_f64(self.next_jitter() * 0.1) } else { Duration::ZERO };
+        self.schedule.plan((key, backend), class, Instant::now() + interval - spread);
+    }
+
+    /// Between 0 and 1; a sequence that the seed determines.
+    fn next_jitter(&mut self) -> f64 {
+        // SplitMix64: small, and good enough to keep probes apart.
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.jitter;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as f64 / u64::MAX as f64
+    }
+
+    /// Has the candidates probed at once that a verdict is waited for.
+    fn expedite(&mut self, key: SiteKey) {
+        let Some(entry) = self.sites.get(&key) else { return };
+        if *entry.core.phase() == Phase::Serving {
+            return;
+        }
+        let class = if entry.gate.held() > 0 { Class::Readers } else { Class::Urgent };
+        let now = Instant::now();
+        let soon = now + entry.config.health.held_interval;
+        let candidates = entry.core.candidates().iter().map(|candidate| &candidate.backend);
+        for backend in candidates.filter(|backend| entry.core.is_urgent(backend)) {
+            // One that was looked at a moment ago has its turn an interval later.
+            let fresh = entry
+                .last_probes
+                .get(backend)
+                .is_some_and(|last| last.at + entry.config.health.held_interval > now);
+            self.schedule.plan((key, backend.clone()), class, if fresh { soon } else { now });
+        }
+    }
+
+    /// Whatever ended this site's backend may have ended others at the same address: a worker machine that died.
+    fn suspect_neighbours(&mut self, key: SiteKey) {
+        let ip = |pin: &Pin| match pin.backend.address() {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        };
+        let Some(address) = self.sites.get(&key).and_then(|entry| entry.core.pin()).and_then(ip) else {
+            return;
+        };
+        let now = Instant::now();
+        let before = self.neighbours_suspected.insert(address, now);
+        if before.is_some_and(|before| now < before + SUSPICION_OF_NEIGHBOURS) {
+            return;
+        }
+        for (other, entry) in &self.sites {
+            if *other != key
+                && *entry.core.phase() == Phase::Serving
+                && let Some(pin) = entry.core.pin().filter(|pin| ip(pin) == Some(address))
+            {
+                let class = if entry.gate.in_flight() > 0 { Class::Readers } else { Class::Urgent };
+                self.schedule.plan((*other, pin.backend.clone()), class, now);
+            }
+        }
+    }
+
+    fn start_probes(&mut self, now: Instant) {
+        for target in self.schedule.due(now) {
+            let (key, backend) = &target;
+            let Some(entry) = self.sites.get(key) else {
+                self.schedule.forget(&target);
+                continue;
+            };
+            if self.is_proved_by_traffic(entry, backend) {
+                let _ =
+                    self.messages.send(Message::Probed { target, seen: Seen::Well, took: Duration::ZERO });
+                continue;
+            }
+            self.counts.probes += 1;
+            let (messages, config, target) = (self.messages.clone(), entry.config.clone(), target.clone());
+            tokio::task::spawn_local(async move {
+                let began = Instant::now();
+                let seen = probe::probe(&target.1, &config.health, Question::Liveness).await;
+                let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
+            });
+        }
+    }
+
+    /// Real answers have just proved what a probe would.
+    fn is_proved_by_traffic(&self, entry: &SiteEntry, backend: &Backend) -> bool {
+        let serving = *entry.core.phase() == Phase::Serving && entry.gate.is_open();
+        let pinned = entry.core.pin().is_some_and(|pin| pin.backend == *backend);
+        let last = entry.gate.last_well();
+        serving
+            && pinned
+            && last != 0
+            && !entry.core.is_urgent(backend)
+            && !self.clock.now().is_past(crate::clock::Tick(last), entry.config.health.interval / 2)
+    }
+
+    // The configuration.
+
+    /// Puts a configuration in force, whole or not at all.
+    fn apply(&mut self, config: Config) -> Result<Applied, String> {
+        let by_name: BTreeMap<&SiteName, &Arc<config::Site>> =
+            config.sites.iter().map(|site| (&site.name, site)).collect();
+        // Built before anything is touched: a contradiction must leave all as it is.
+        RouteTable::build(config.sites.iter().map(|site| (site.name.clone(), site.hosts.as_slice(), ())))
+            .map_err(|error| error.to_string())?;
+        let mut applied =
+            Applied { needs_restart: needs_restart(&self.config, &config), ..Applied::default() };
+        let known: Vec<(SiteName, SiteKey)> =
+            self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+        for (name, key) in known {
+            if !by_name.contains_key(&name) {
+                applied.removed.push(name.to_string());
+                self.retire(&name, key);
+            }
+        }
+        let mut to_begin = Vec::new();
+        for site in &config.sites {
+            match self.by_name.get(&site.name).copied() {
+                Some(key) => match self.change(key, site) {
+                    true => applied.changed.push(site.name.to_string()),
+                    false => applied.unchanged += 1,
+                },
+                None => {
+                    applied.added.push(site.name.to_string());
+                    to_begin.extend(self.add(site.clone()));
+                }
+            }
+        }
+        self.budget.set_max(config.hold_total.max_requests);
+        self.config = config;
+        self.publish();
+        for key in to_begin {
+            let Some(entry) = self.sites.get_mut(&key) else { continue };
+            let effects = entry.core.begin();
+            self.perform(key, effects);
+            let candidates: Vec<Backend> = self.sites[&key]
+                .core
+                .candidates()
+                .iter()
+                .map(|candidate| candidate.backend.clone())
+                .collect();
+            for backend in candidates {
+                self.plan_next(key, backend, true);
+            }
+        }
+        self.counts.reloads += 1;
+        Ok(applied)
+    }
+
+    /// Adds a site, or brings back one whose last leases are not gone yet. Returns its key if it has yet to begin.
+    fn add(&mut self, config: Arc<config::Site>) -> Option<SiteKey> {
+        if let Some(key) = self.leaving.remove(&config.name) {
+            self.by_name.insert(config.name.clone(), key);
+            self.sites[&key].gate.come_back();
+            self.reconfigure(key, &config);
+            return None;
+        }
+        let key = SiteKey(self.next_key);
+        self.next_key += 1;
+        let stored = self.dormant.remove(&config.name);
+        let core = handoff::Site::new(policy(&config), instances(&config), stored, self.first_epoch);
+        let gate = Arc::new(Gate::new(key, self.budget.clone(), self.reports.clone()));
+        self.by_name.insert(config.name.clone(), key);
+        let entry = SiteEntry {
+            name: config.name.clone(),
+            config,
+            core,
+            gate,
+            open: None,
+            last_entry: None,
+            last_probes: BTreeMap::new(),
+            last_proof: None,
+            work: None,
+            wished_by: None,
+        };
+        self.sites.insert(key, entry);
+        Some(key)
+    }
+
+    fn change(&mut self, key: SiteKey, config: &Arc<config::Site>) -> bool {
+        let changed = self.sites[&key].config != *config;
+        if changed {
+            self.reconfigure(key, config);
+        }
+        changed
+    }
+
+    fn reconfigure(&mut self, key: SiteKey, config: &Arc<config::Site>) {
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        entry.config = config.clone();
+        let candidates = instances(config);
+        entry.last_probes.retain(|backend, _| candidates.contains(backend));
+        for gone in
+            entry.core.candidates().iter().filter(|candidate| !candidates.contains(&candidate.backend))
+        {
+            self.schedule.forget(&(key, gone.backend.clone()));
+        }
+        self.step(key, Input::Reconfigured { policy: policy(config), candidates: candidates.clone() });
+        for backend in candidates {
+            self.plan_next(key, backend, true);
+        }
+    }
+
+    fn retire(&mut self, name: &SiteName, key: SiteKey) {
+        self.by_name.remove(name);
+        self.leaving.insert(name.clone(), key);
+        if let Some(entry) = self.sites.get(&key) {
+            entry.gate.retire();
+        }
+        self.step(key, Input::Retired);
+    }
+
+    fn forget_if_gone(&mut self, key: SiteKey) {
+        if !self.sites.get(&key).is_some_and(|entry| entry.core.is_gone()) {
+            return;
+        }
+        let Some(entry) = self.sites.remove(&key) else { return };
+        self.leaving.remove(&entry.name);
+        self.counts.late_of_gone_sites += entry.gate.late();
+        for candidate in entry.core.candidates() {
+            self.schedule.forget(&(key, candidate.backend.clone()));
+        }
+        if let Some(pin) = entry.core.pin() {
+            self.dormant.insert(entry.name, pin.clone());
+        }
+    }
+
+    fn publish(&self) {
+        let sites = self.config.sites.iter().map(|site| {
+            let key = self.by_name[&site.name];
+            let published = PublishedSite {
+                name: site.name.clone(),
+                gate: self.sites[&key].gate.clone(),
+                config: site.clone(),
+            };
+            (site.name.clone(), site.hosts.as_slice(), Arc::new(published))
+        });
+        match RouteTable::build(sites) {
+            Ok(routes) => self.publisher.publish(Published {
+                routes,
+                limits: self.config.limits,
+                trusted_proxies: self.config.server.trusted_proxies.as_slice().into(),
+                pages: self.config.pages.clone(),
+                access_log: self.config.log.access,
+            }),
+            Err(error) => tracing::error!(%error, "the route table can't be built"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let mut status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sites: self.by_name.len(),
+            phases: Default::default(),
+            held: self.budget.held(),
+            conflicts: 0,
+            handoffs: self.counts.handoffs,
+            probes: self.counts.probes,
+            late_answers: self.counts.late_of_gone_sites,
+            refused_update: self.refused_update.clone(),
+            reloads: self.counts.reloads,
+        };
+        for entry in self.sites.values() {
+            *match entry.core.phase() {
+                Phase::Vacant => &mut status.phases.vacant,
+                Phase::Proving { .. } => &mut status.phases.proving,
+                Phase::Serving => &mut status.phases.serving,
+                Phase::Draining(_) => &mut status.phases.draining,
+                Phase::Fencing { .. } => &mut status.phases.fencing,
+            } += 1;
+            status.conflicts += entry.core.candidates().iter().filter(|candidate| candidate.conflict).count();
+            status.late_answers += entry.gate.late();
+        }
+        status
+    }
+}
+
+/// Keys that take effect only after a restart, and differ.
+fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
+    let trusted = after.server.trusted_proxies.clone();
+    let server = config::Server { trusted_proxies: trusted, ..before.server.clone() };
+    let log = config::Log { access: after.log.access, ..before.log.clone() };
+    let tables = [
+        ("[server]", server != after.server),
+        ("[listen]", before.listen != after.listen),
+        ("[admin]", before.admin != after.admin),
+        ("[log]", log != after.log),
+    ];
+    tables.into_iter().filter(|(_, differs)| *differs).map(|(table, _)| table.to_owned()).collect()
+}

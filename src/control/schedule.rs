@@ -1,0 +1,218 @@
+//! When which backend is probed: a verdict that readers wait for first, everything within a budget.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::core::Backend;
+use crate::gate::SiteKey;
+
+/// Probes a second in all. When more are due, intervals stretch, and those that nobody waits for stretch first.
+pub const PROBES_PER_SECOND_MAX: u32 = 10_000;
+/// Probes a second for backends that nobody waits for.
+const STEADY_PER_SECOND_MAX: u32 = 2_000;
+/// Probes under way at a time; each has a socket.
+pub const UNDER_WAY_MAX: usize = 2_000;
+
+/// How soon an answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Readers wait at the gate.
+    Readers,
+    /// The site waits, but no reader does.
+    Urgent,
+    /// Just to know.
+    Steady,
+}
+
+/// One backend of one site.
+pub type Target = (SiteKey, Backend);
+
+#[derive(Debug)]
+struct Planned {
+    /// Entries of the heaps with another number are void.
+    number: u64,
+    under_way: bool,
+    /// It became urgent while it was being probed.
+    again: bool,
+}
+
+#[derive(Debug, Default)]
+struct Heap(BinaryHeap<Reverse<(Instant, u64, Target)>>);
+
+/// The schedule.
+#[derive(Debug)]
+pub struct Schedule {
+    planned: HashMap<Target, Planned>,
+    heaps: [Heap; 3],
+    next_number: u64,
+    under_way: usize,
+    all: Allowance,
+    steady: Allowance,
+}
+
+/// A number of probes that grows with time and is used up by probing.
+#[derive(Debug)]
+struct Allowance {
+    per_second: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new(per_second: u32, at: Instant) -> Self {
+        Self { per_second: per_second.into(), left: 1.0, at }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let more = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        // A tenth of a second's worth at a time, lest a pause be followed by a burst.
+        self.left = (self.left + more).min((self.per_second / 10.0).max(1.0));
+        self.at = now;
+    }
+}
+
+impl Schedule {
+    /// Nothing is planned yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            planned: HashMap::new(),
+            heaps: Default::default(),
+            next_number: 0,
+            under_way: 0,
+            all: Allowance::new(PROBES_PER_SECOND_MAX, now),
+            steady: Allowance::new(STEADY_PER_SECOND_MAX, now),
+        }
+    }
+
+    /// Plans the next probe of a target, in place of what was planned. While one is under way, it is planned by
+    /// [`Self::done`].
+    pub fn plan(&mut self, target: Target, class: Class, due: Instant) {
+        self.next_number += 1;
+        let number = self.next_number;
+        let fresh = Planned { number, under_way: false, again: false };
+        let planned = self.planned.entry(target.clone()).or_insert(fresh);
+        if planned.under_way {
+            planned.again |= class != Class::Steady;
+            return;
+        }
+        planned.number = number;
+        self.heaps[class as usize].0.push(Reverse((due, number, target)));
+    }
+
+    /// It is not to be probed any more.
+    pub fn forget(&mut self, target: &Target) {
+        if self.planned.remove(target).is_some_and(|planned| planned.under_way) {
+            self.under_way -= 1;
+        }
+    }
+
+    /// The targets to be probed now; they count as under way until [`Self::done`].
+    pub fn due(&mut self, now: Instant) -> Vec<Target> {
+        self.all.refill(now);
+        self.steady.refill(now);
+        let mut due = Vec::new();
+        for class in [Class::Readers, Class::Urgent, Class::Steady] {
+            let heap = &mut self.heaps[class as usize].0;
+            while let Some(Reverse((at, number, target))) = heap.peek() {
+                let current = self.planned.get_mut(target).filter(|planned| planned.number == *number);
+                let Some(planned) = current else {
+                    heap.pop();
+                    continue;
+                };
+                let spent = self.all.left < 1.0 || class == Class::Steady && self.steady.left < 1.0;
+                if *at > now || spent || self.under_way >= UNDER_WAY_MAX {
+                    break;
+                }
+                planned.under_way = true;
+                self.under_way += 1;
+                self.all.left -= 1.0;
+                if class == Class::Steady {
+                    self.steady.left -= 1.0;
+                }
+                let Some(Reverse((_, _, target))) = heap.pop() else { break };
+                due.push(target);
+            }
+        }
+        due
+    }
+
+    /// When to look at [`Self::due`] again, if nothing else happens.
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        let earliest =
+            self.heaps.iter().filter_map(|heap| heap.0.peek()).map(|Reverse((due, ..))| *due).min()?;
+        // What is due already waits for the allowance.
+        Some(earliest.max(now + Duration::from_millis(1)))
+    }
+
+    /// A probe has ended. Returns whether the target is still wanted, and whether it became urgent meanwhile.
+    pub fn done(&mut self, target: &Target) -> Option<bool> {
+        let planned = self.planned.get_mut(target)?;
+        if !planned.under_way {
+            return Some(false);
+        }
+        planned.under_way = false;
+        self.under_way -= 1;
+        Some(std::mem::take(&mut planned.again))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(site: u32) -> Target {
+        (SiteKey(site), "127.0.0.1:1".parse().unwrap())
+    }
+
+    #[test]
+    fn readers_that_wait_are_probed_for_first() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        for site in 0..5000 {
+            schedule.plan(target(site), Class::Steady, start);
+        }
+        schedule.plan(target(9999), Class::Readers, start);
+        let due = schedule.due(start + Duration::from_millis(10));
+        assert_eq!(due[0], target(9999));
+        assert!(due.len() < 100, "{} probes in 10 ms", due.len());
+    }
+
+    #[test]
+    fn the_budget_stretches_intervals_and_forgets_nobody() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        for site in 0..3000 {
+            schedule.plan(target(site), Class::Urgent, start);
+        }
+        let mut probed = std::collections::BTreeSet::new();
+        for ms in 0..400 {
+            for target in schedule.due(start + Duration::from_millis(ms)) {
+                probed.insert(target.0);
+                schedule.done(&target);
+            }
+        }
+        assert_eq!(probed.len(), 3000);
+    }
+
+    #[test]
+    fn a_new_plan_replaces_the_old_one() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        schedule.plan(target(1), Class::Steady, start + Duration::from_secs(9));
+        schedule.plan(target(1), Class::Urgent, start);
+        assert_eq!(schedule.due(start + Duration::from_secs(10)), [target(1)]);
+        assert!(schedule.due(start + Duration::from_secs(20)).is_empty());
+    }
+
+    #[test]
+    fn what_became_urgent_while_being_probed_is_probed_again() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        schedule.plan(target(1), Class::Steady, start);
+        assert_eq!(schedule.due(start).len(), 1);
+        schedule.plan(target(1), Class::Urgent, start);
+        assert_eq!(schedule.done(&target(1)), Some(true));
+        assert_eq!(schedule.done(&target(1)), Some(false));
+    }
+}

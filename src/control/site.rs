@@ -1,0 +1,183 @@
+//! One site as the reconciler keeps it: the core's state, and what the shell has under way for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::AbortHandle;
+
+use super::probe::Seen;
+use super::view::{CandidateView, ProbeView, SiteSummary, SiteView};
+use crate::config::{self, App, BackendSpec, Failover};
+use crate::core::handoff::{self, Draining, Fencing, HookPolicy, Phase, Policy, Proving};
+use crate::core::health::State;
+use crate::core::{Backend, SiteName};
+use crate::gate::Gate;
+use crate::observe::journal::{Entry, OpenEntry};
+
+/// See the module's text.
+pub struct SiteEntry {
+    /// Its name.
+    pub name: SiteName,
+    /// Its configuration.
+    pub config: Arc<config::Site>,
+    /// Its decisions.
+    pub core: handoff::Site,
+    /// Its gate.
+    pub gate: Arc<Gate>,
+    /// The handoff under way.
+    pub open: Option<OpenEntry>,
+    /// The journal entry to which those still being let go belong.
+    pub last_entry: Option<u64>,
+    /// What the last probe of each candidate saw.
+    pub last_probes: BTreeMap<Backend, LastProbe>,
+    /// What the last proof saw, while one is being asked for.
+    pub last_proof: Option<Seen>,
+    /// The proof or hook under way.
+    pub work: Option<Work>,
+    /// Who wished the handoff under way.
+    pub wished_by: Option<String>,
+}
+
+/// Ends what it stands for when dropped.
+#[derive(Debug)]
+pub struct Work(pub AbortHandle);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a probe saw.
+#[derive(Clone, Debug)]
+pub struct LastProbe {
+    /// That.
+    pub seen: Seen,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub at: Instant,
+}
+
+/// What the core is to know of a site's configuration.
+pub fn policy(site: &config::Site) -> Policy {
+    let hook = |hook: &Option<config::Hook>| hook.as_ref().map(|hook| HookPolicy { required: hook.required });
+    Policy {
+        auto: site.failover == Failover::Auto,
+        warm_standby: match site.warm_standby {
+            config::WarmStandby::Allow => handoff::WarmStandby::Allow,
+            config::WarmStandby::Restart => handoff::WarmStandby::Restart,
+            config::WarmStandby::Refuse => handoff::WarmStandby::Refuse,
+        },
+        single_instance: site.app == App::Ghost,
+        fence_hook: hook(&site.hooks.fence),
+        start_hook: hook(&site.hooks.start),
+        rise: site.health.rise,
+        fall: site.health.fall,
+        drain_timeout: site.handoff.drain_timeout,
+        prove_timeout: site.handoff.prove_timeout,
+    }
+}
+
+/// The candidates that are known by address.
+pub fn instances(site: &config::Site) -> Vec<Backend> {
+    let known = |spec: &BackendSpec| match spec {
+        BackendSpec::Instance(backend) => Some(backend.clone()),
+        BackendSpec::Name { .. } => None,
+    };
+    site.backends.iter().filter_map(known).collect()
+}
+
+impl SiteEntry {
+    /// The line about it.
+    pub fn summary(&self) -> SiteSummary {
+        let pin = self.core.pin();
+        let conflicts = self.core.candidates().iter().filter(|candidate| candidate.conflict);
+        SiteSummary {
+            name: self.name.to_string(),
+            phase: self.core.phase().name().to_owned(),
+            epoch: pin.map_or(0, |pin| pin.epoch.0),
+            backend: pin.map_or_else(String::new, |pin| pin.backend.to_string()),
+            held: self.gate.held(),
+            in_flight: self.gate.in_flight(),
+            conflicts: conflicts.map(|candidate| candidate.backend.to_string()).collect(),
+        }
+    }
+
+    /// All about it.
+    pub fn view(&self, handoffs: Vec<Entry>) -> SiteView {
+        SiteView {
+            summary: self.summary(),
+            hosts: self.config.hosts.clone(),
+            app: if self.config.app == App::Ghost { "ghost" } else { "generic" },
+            failover: if self.config.failover == Failover::Auto { "auto" } else { "manual" },
+            on_hold: self.core.is_on_hold(),
+            waiting_for: self.waiting_for(),
+            candidates: self.core.candidates().iter().map(|candidate| self.candidate(candidate)).collect(),
+            handoffs,
+        }
+    }
+
+    fn candidate(&self, candidate: &handoff::Candidate) -> CandidateView {
+        let health = match candidate.health.state() {
+            State::Well => "well",
+            State::Unwell => "unwell",
+            State::Unknown => "unknown",
+        };
+        let last_probe = self.last_probes.get(&candidate.backend).map(|probe| ProbeView {
+            result: probe.seen.to_string(),
+            took_ms: probe.took.as_secs_f64() * 1e3,
+            ago_ms: probe.at.elapsed().as_millis() as u64,
+        });
+        CandidateView {
+            address: candidate.backend.to_string(),
+            health: health.to_owned(),
+            pinned: self.core.pin().is_some_and(|pin| pin.backend == candidate.backend),
+            conflict: candidate.conflict,
+            last_probe,
+        }
+    }
+
+    /// What the operator at 3 a.m. wants to know first.
+    fn waiting_for(&self) -> String {
+        let proof = || self.last_proof.as_ref().map_or_else(String::new, |seen| format!(" (so far: {seen})"));
+        let leases = self.gate.in_flight();
+        match self.core.phase() {
+            Phase::Serving => String::new(),
+            Phase::Vacant if self.core.is_on_hold() => "an operator: the site is on hold".to_owned(),
+            Phase::Vacant if self.config.failover == Failover::Manual => {
+                "an operator, who says where to go, or the pinned backend to be well again".to_owned()
+            }
+            Phase::Vacant => "a candidate that is well".to_owned(),
+            Phase::Draining(Draining::Hold) => {
+                format!("an operator: the site is on hold, with {leases} requests in flight")
+            }
+            Phase::Draining(Draining::Suspicion) => {
+                "a probe of the pinned backend, which has refused a connection".to_owned()
+            }
+            Phase::Draining(Draining::Retired) => {
+                format!("the last {leases} requests of a site that was removed")
+            }
+            Phase::Draining(Draining::Move { target }) => {
+                format!("{leases} requests in flight to end, before the pin moves to {target}")
+            }
+            Phase::Fencing { step: Fencing::Cutting, .. } => {
+                format!("{leases} requests to let go after they were cut")
+            }
+            Phase::Fencing { step: Fencing::Stopping, .. } => {
+                "the `fence` hook, which stops the old backend".to_owned()
+            }
+            Phase::Fencing { step: Fencing::Waiting, .. } => {
+                "another try of the required `fence` hook, which has failed".to_owned()
+            }
+            Phase::Proving { target, step: Proving::Starting } => {
+                format!("the `start` hook to start {target}")
+            }
+            Phase::Proving { target, step: Proving::Asking } => format!("the proof of {target}{}", proof()),
+            Phase::Proving { target, step: Proving::Committing } => {
+                format!("the pin on {target} to be durable")
+            }
+        }
+    }
+}

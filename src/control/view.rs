@@ -1,0 +1,112 @@
+//! Sites and the process as operators see them: the answers of the admin API.
+
+use serde::{Deserialize, Serialize};
+
+use crate::observe::journal;
+
+/// One line about a site.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SiteSummary {
+    /// Its name.
+    pub name: String,
+    /// `vacant`, `proving`, `serving`, `draining` or `fencing`.
+    pub phase: String,
+    /// The epoch of its newest pin; 0 if it has none.
+    pub epoch: u64,
+    /// The pinned backend; empty if there is none.
+    pub backend: String,
+    /// Requests waiting at its gate.
+    pub held: usize,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// Backends that answer although the pin is elsewhere.
+    pub conflicts: Vec<String>,
+}
+
+/// All about a site.
+#[derive(Clone, Debug, Serialize)]
+pub struct SiteView {
+    /// The line.
+    #[serde(flatten)]
+    pub summary: SiteSummary,
+    /// Its hosts.
+    pub hosts: Vec<String>,
+    /// `ghost` or `generic`.
+    pub app: &'static str,
+    /// `auto` or `manual`.
+    pub failover: &'static str,
+    /// An operator holds it.
+    pub on_hold: bool,
+    /// What is waited for, in words; empty while serving.
+    pub waiting_for: String,
+    /// Its candidates, in order of preference.
+    pub candidates: Vec<CandidateView>,
+    /// Its last journal entries, newest first.
+    pub handoffs: Vec<journal::Entry>,
+}
+
+/// One candidate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CandidateView {
+    /// Its address; for a name, `name:port@address:port`.
+    pub address: String,
+    /// `well`, `unwell` or `unknown`.
+    pub health: String,
+    /// It has the pin.
+    pub pinned: bool,
+    /// It answers although the pin is elsewhere.
+    pub conflict: bool,
+    /// What the last probe saw.
+    pub last_probe: Option<ProbeView>,
+}
+
+/// One probe.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProbeView {
+    /// `well`, or what was wrong.
+    pub result: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: f64,
+    /// How long ago it ended, in milliseconds.
+    pub ago_ms: u64,
+}
+
+/// The process as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Sites configured.
+    pub sites: usize,
+    /// Sites by phase: vacant, proving, serving, draining, fencing.
+    pub phases: Phases,
+    /// Requests held at all gates.
+    pub held: usize,
+    /// Backends that answer although the pin is elsewhere, over all sites.
+    pub conflicts: usize,
+    /// Handoffs that have ended since the start.
+    pub handoffs: u64,
+    /// Probes since the start.
+    pub probes: u64,
+    /// Answers that were kept from clients because their epoch was over.
+    pub late_answers: u64,
+    /// The last update that was refused, until one is accepted; the last good state stays in force.
+    pub refused_update: Option<String>,
+    /// Configurations put in force since the start.
+    pub reloads: u64,
+}
+
+/// Sites by phase.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Phases {
+    /// Nobody answers for them.
+    pub vacant: usize,
+    /// A target is being proved.
+    pub proving: usize,
+    /// All is well.
+    pub serving: usize,
+    /// Held, with requests under way.
+    pub draining: usize,
+    /// Cut, with requests under way or a hook at work.
+    pub fencing: usize,
+}

@@ -1,0 +1,76 @@
+//! The thread that writes pins: what has gathered while it wrote is written together.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::store::{Outcome, PinStore};
+use crate::core::{Pin, SiteName};
+use crate::gate::SiteKey;
+
+/// A pin to be made durable.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Whose.
+    pub site: SiteKey,
+    /// The name it is stored under.
+    pub name: SiteName,
+    /// The pin.
+    pub pin: Pin,
+}
+
+/// What became of one.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Whose.
+    pub site: SiteKey,
+    /// The pin.
+    pub pin: Pin,
+    /// The error says why it is not known to be durable.
+    pub result: Result<(), String>,
+}
+
+/// The way to the thread. The thread ends when this is dropped and all is written.
+#[derive(Debug)]
+pub struct Writer(mpsc::Sender<Commit>);
+
+impl Writer {
+    /// Starts the thread. `report` is called on it.
+    pub fn start(
+        mut store: PinStore,
+        report: impl Fn(Vec<Committed>) + Send + 'static,
+    ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (commits, received) = mpsc::channel::<Commit>();
+        let thread = thread::Builder::new().name("pin-writer".to_owned()).spawn(move || {
+            while let Ok(first) = received.recv() {
+                let batch: Vec<Commit> = std::iter::once(first).chain(received.try_iter()).collect();
+                report(write(&mut store, batch));
+            }
+        })?;
+        Ok((Self(commits), thread))
+    }
+
+    /// Has a pin written.
+    pub fn write(&self, commit: Commit) {
+        // The thread lives as long as this end.
+        let _ = self.0.send(commit);
+    }
+}
+
+fn write(store: &mut PinStore, batch: Vec<Commit>) -> Vec<Committed> {
+    let pins: Vec<_> = batch.iter().map(|commit| (commit.name.clone(), commit.pin.clone())).collect();
+    let results: Vec<Result<(), String>> = match store.commit(&pins) {
+        Ok(outcomes) => outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                Outcome::Durable => Ok(()),
+                Outcome::Refused { stored } => Err(format!(
+                    "the store has epoch {} with {} already, and never goes back",
+                    stored.epoch, stored.backend
+                )),
+            })
+            .collect(),
+        Err(error) => vec![Err(error.to_string()); batch.len()],
+    };
+    let done = batch.into_iter().zip(results);
+    done.map(|(commit, result)| Committed { site: commit.site, pin: commit.pin, result }).collect()
+}
