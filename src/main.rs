@@ -1,1 +1,13 @@
-fn main() {}
+//! ghostpin's command line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ghostpin::cli::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -348,3 +348,11 @@ pub struct PathRoute {
     /// Who answers.
     pub upstream: Backend,
 }
+
+impl PathRoute {
+    /// Whether `path` is the prefix, or lies below it.
+    pub fn matches(&self, path: &str) -> bool {
+        let below = path.strip_prefix(self.path.as_str());
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/'))
+    }
+}

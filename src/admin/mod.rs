@@ -1,0 +1,86 @@
+//! The admin API: where operators look at all of it, and wish like any other provider.
+//!
+//! It has a thread of its own, so that looking never slows a request, and it decides nothing: what it is asked for
+//! goes to the reconciler as a message.
+
+mod routes;
+
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::thread;
+
+use crate::app::Reload;
+use crate::config::{self, AdminListen, Secret};
+use crate::observe::metrics::WorkerMetrics;
+
+/// A bound admin address.
+pub enum Bound {
+    /// A TCP address.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Reloads, and the way to the reconciler.
+    pub reload: Reload,
+    /// Where readers come in.
+    pub listening: Arc<[SocketAddr]>,
+    /// Counters of the workers.
+    pub metrics: Arc<[Arc<WorkerMetrics>]>,
+    /// Asked for, if set.
+    pub token: Option<Secret>,
+}
+
+/// Binds the admin address. A socket file that a former life left behind is replaced; one that answers is not.
+///
+/// # Errors
+/// The address is in use, or can't be had.
+pub fn bind(config: &config::Admin) -> std::io::Result<Bound> {
+    match &config.listen {
+        AdminListen::Tcp(address) => {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(Bound::Tcp(listener))
+        }
+        AdminListen::Unix(path) => {
+            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+                std::fs::remove_file(path)?;
+            }
+            let listener = UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            Ok(Bound::Unix(listener))
+        }
+    }
+}
+
+/// Serves the admin API on a thread of its own, as long as the process lives.
+///
+/// # Errors
+/// No thread can be had.
+pub fn spawn(bound: Bound, context: Context) -> std::io::Result<()> {
+    let routes = routes::all(context);
+    thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime needs only a few file descriptors");
+        let ended = runtime.block_on(async {
+            match bound {
+                Bound::Tcp(listener) => {
+                    axum::serve(tokio::net::TcpListener::from_std(listener)?, routes).await
+                }
+                Bound::Unix(listener) => {
+                    axum::serve(tokio::net::UnixListener::from_std(listener)?, routes).await
+                }
+            }
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "the admin API has ended");
+        }
+    })?;
+    Ok(())
+}
