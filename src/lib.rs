@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod demo;
 pub mod gate;
 pub mod observe;
 pub mod proxy;

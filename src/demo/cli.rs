@@ -1,0 +1,73 @@
+//! What the verbs `demo` and `stand-in` understand on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use http::StatusCode;
+
+/// `ghostpin demo`
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// Exit after the summary, with code 1 if readers saw a failure, instead of waiting for Ctrl-C.
+    #[arg(long)]
+    pub once: bool,
+    /// Where readers come in; another free port is taken if this one is in use.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the admin API listens; another free port is taken if this one is in use.
+    #[arg(long, default_value = "127.0.0.1:9180")]
+    pub admin: SocketAddr,
+}
+
+/// `ghostpin stand-in`: a small application that may run only one instance.
+#[derive(Args, Clone, Debug)]
+pub struct StandInArgs {
+    /// Where it listens; port 0 takes a free one, which is printed.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// The name of this instance, told in every answer.
+    #[arg(long)]
+    pub name: String,
+    /// How long each answer takes, such as `700ms` (a request can ask for another with `?delay=`).
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    pub delay: Duration,
+    /// Bytes of each answer's body, at least as many as its content needs (`?size=`).
+    #[arg(long, default_value_t = 1024)]
+    pub size: usize,
+    /// Status of each answer (`?status=`).
+    #[arg(long, default_value = "200")]
+    pub status: StatusCode,
+    /// Appends to this file when each request began and ended, one JSON object a line.
+    #[arg(long)]
+    pub record: Option<PathBuf>,
+}
+
+/// A time with its unit: `700ms`, `5s`.
+///
+/// # Errors
+/// If the text is anything else.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let error = || format!("`{text}` is not a time: write a number and `ms` or `s`, such as `700ms`");
+    let (number, millis) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(error)?, 1_000),
+    };
+    let number: u64 = number.parse().map_err(|_| error())?;
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_needs_a_unit() {
+        assert_eq!(duration("700ms"), Ok(Duration::from_millis(700)));
+        assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
+        for wrong in ["", "5", "s", "-1s", "1.5s", "5m", "18446744073709551615s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

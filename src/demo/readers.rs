@@ -1,0 +1,275 @@
+//! An open-loop recording client.
+//!
+//! It sends at a fixed rate whatever happens: a slow answer never delays the next request, and waits are counted
+//! from the moment at which a request was meant to be sent. It is bounded in count and time, never sends a
+//! request twice, and hides nothing: what a reader would have seen as an error is recorded as one.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, RETRY_AFTER};
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::clock::{Moment, Pace};
+use super::history::{Answer, Kind, Outcome, Record};
+use super::stand_in::{INSTANCE, READER_REQUEST};
+
+/// Names the epoch in an answer, where a proxy is told to.
+const EPOCH: &str = "x-ghostpin-epoch";
+
+/// How much of an unwanted answer's body is kept.
+const MOST_COMPLAINT: usize = 2_048;
+
+/// What readers do.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The proxy.
+    pub target: SocketAddr,
+    /// The sites that they ask for, in turn; at least one.
+    pub hosts: Vec<String>,
+    /// The path, with its query.
+    pub path: String,
+    /// Requests a second; at least 1.
+    pub rate: u32,
+    /// Requests in total.
+    pub count: u64,
+    /// Every so-manieth request is a POST; 0 for none.
+    pub write_every: u64,
+    /// A request without a whole answer after this has failed.
+    pub timeout: Duration,
+    /// Idle connections that are kept for the next requests; others are opened as needed.
+    pub keep: usize,
+}
+
+impl Load {
+    /// Readers of one site: 200 requests a second, one in ten a POST, for `time`.
+    pub fn of_readers(target: SocketAddr, host: &str, time: Duration) -> Self {
+        let rate = 200;
+        Self {
+            target,
+            hosts: vec![host.to_owned()],
+            path: "/".into(),
+            rate,
+            count: (time.as_secs_f64() * f64::from(rate)).round() as u64,
+            write_every: 10,
+            timeout: Duration::from_secs(30),
+            keep: 32,
+        }
+    }
+}
+
+/// Readers at work.
+#[derive(Debug)]
+pub struct Readers {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Readers {
+    /// Sends the readers out on the current runtime.
+    pub fn start(load: Load) -> Self {
+        let shared = Arc::new(Shared {
+            load,
+            idle: Mutex::default(),
+            records: Mutex::default(),
+            stop: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            writes_in_flight: AtomicUsize::new(0),
+        });
+        Self { task: tokio::spawn(send_out(shared.clone())), shared }
+    }
+
+    /// Looks at the records so far.
+    pub fn look<T>(&self, at: impl FnOnce(&[Record]) -> T) -> T {
+        at(&lock(&self.shared.records))
+    }
+
+    /// Requests that have begun and have no end yet.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that are POSTs.
+    pub fn writes_in_flight(&self) -> usize {
+        self.shared.writes_in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a moment without a POST in flight, for at most a second.
+    ///
+    /// A POST that is inside an instance when it is killed has an unknown outcome, and no proxy can repair
+    /// that. A run that demands that no POST fails kills between two of them.
+    pub async fn no_write_in_flight(&self) {
+        let limit = Moment::now() + Duration::from_secs(1);
+        while self.writes_in_flight() > 0 && Moment::now() < limit {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Sends nothing more; what is in flight goes on.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until everything was sent and has ended; all records, in the order of their numbers.
+    pub async fn finish(self) -> Vec<Record> {
+        if let Err(error) = self.task.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        let mut records = std::mem::take(&mut *lock(&self.shared.records));
+        records.sort_unstable_by_key(|record| record.number);
+        records
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    load: Load,
+    idle: Mutex<Vec<Connection>>,
+    records: Mutex<Vec<Record>>,
+    stop: AtomicBool,
+    in_flight: AtomicUsize,
+    writes_in_flight: AtomicUsize,
+}
+
+type Connection = SendRequest<Full<Bytes>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn send_out(shared: Arc<Shared>) {
+    let load = &shared.load;
+    let mut pace = Pace::start(load.rate, load.count);
+    let mut requests = JoinSet::new();
+    let mut number = 0;
+    while let Some(intended) = pace.next().await {
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        requests.spawn(one(shared.clone(), number, intended));
+        number += 1;
+        while requests.try_join_next().is_some() {}
+    }
+    while requests.join_next().await.is_some() {}
+}
+
+async fn one(shared: Arc<Shared>, number: u64, intended: Moment) {
+    let load = &shared.load;
+    let kind = match load.write_every {
+        0 => Kind::Read,
+        every if number % every == every - 1 => Kind::Write,
+        _ => Kind::Read,
+    };
+    let writing = usize::from(kind == Kind::Write);
+    shared.in_flight.fetch_add(1, Ordering::Relaxed);
+    shared.writes_in_flight.fetch_add(writing, Ordering::Relaxed);
+    let started = Moment::now();
+    let attempt = tokio::time::timeout(load.timeout, ask(&shared, number, kind)).await;
+    let outcome = match attempt {
+        Ok(Ok(answer)) => Outcome::Answered(answer),
+        Ok(Err(reason)) => Outcome::Failed(reason),
+        Err(_) => Outcome::Failed(format!("no answer within {:?}", load.timeout)),
+    };
+    lock(&shared.records).push(Record { number, kind, intended, started, ended: Moment::now(), outcome });
+    shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+    shared.writes_in_flight.fetch_sub(writing, Ordering::Relaxed);
+}
+
+async fn ask(shared: &Shared, number: u64, kind: Kind) -> Result<Answer, String> {
+    let load = &shared.load;
+    let host = &load.hosts[(number % load.hosts.len() as u64) as usize];
+    let (method, body) = match kind {
+        Kind::Read => (Method::GET, Bytes::new()),
+        Kind::Write => (Method::POST, Bytes::from_static(b"change=1")),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(&load.path)
+        .header(HOST, host)
+        .header(READER_REQUEST, number)
+        .body(Full::new(body))
+        .map_err(|error| format!("not a request: {error}"))?;
+    loop {
+        let mut connection = connection(shared).await?;
+        let (head, mut body) = match connection.try_send_request(request).await {
+            Ok(response) => response.into_parts(),
+            // An idle connection that turned out to be closed: nothing was sent, so this is no second attempt.
+            Err(mut error) => match error.take_message() {
+                Some(unsent) => {
+                    request = unsent;
+                    continue;
+                }
+                None => return Err(reason(&error.into_error())),
+            },
+        };
+        let arrived = Moment::now();
+        let mut complaint = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| "the answer's body broke off".to_owned())?;
+            if let Ok(data) = frame.into_data()
+                && !head.status.is_success()
+            {
+                let room = MOST_COMPLAINT - complaint.len();
+                complaint.extend_from_slice(&data[..data.len().min(room)]);
+            }
+        }
+        keep(shared, connection);
+        return Ok(Answer {
+            head: arrived,
+            status: head.status.as_u16(),
+            instance: text(&head.headers, INSTANCE),
+            epoch: text(&head.headers, EPOCH).and_then(|epoch| epoch.parse().ok()),
+            retry_after: text(&head.headers, RETRY_AFTER.as_str()),
+            complaint: String::from_utf8_lossy(&complaint).into_owned(),
+        });
+    }
+}
+
+/// An idle connection that is still open, or a fresh one.
+async fn connection(shared: &Shared) -> Result<Connection, String> {
+    loop {
+        let idle = lock(&shared.idle).pop();
+        let Some(mut idle) = idle else { break };
+        if idle.ready().await.is_ok() {
+            return Ok(idle);
+        }
+    }
+    let stream =
+        TcpStream::connect(shared.load.target).await.map_err(|error| format!("connect: {}", error.kind()))?;
+    let _ = stream.set_nodelay(true);
+    let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
+    // Its errors are told to the request in flight.
+    tokio::spawn(driver);
+    Ok(connection)
+}
+
+fn keep(shared: &Shared, connection: Connection) {
+    let mut idle = lock(&shared.idle);
+    if idle.len() < shared.load.keep && !connection.is_closed() {
+        idle.push(connection);
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+fn reason(error: &hyper::Error) -> String {
+    if error.is_incomplete_message() || error.is_closed() {
+        "connection closed without an answer".into()
+    } else if error.is_parse() {
+        "not HTTP".into()
+    } else {
+        use std::error::Error;
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        cause.map_or_else(|| error.to_string(), |cause| format!("connection: {}", cause.kind()))
+    }
+}
