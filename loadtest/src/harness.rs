@@ -1,0 +1,212 @@
+//! What every scenario needs: a ghostpin under a configuration of its own, and two stand-in instances.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ghostpin::demo::client::{self, Reply, SiteView};
+use ghostpin::demo::deeds::Deeds;
+use ghostpin::demo::processes::{Proxy, Reserved, Scratch, Signal, StandIn};
+use serde_json::json;
+
+/// The site that scenarios with a single one use.
+pub const SITE: &str = "blog";
+/// Its host.
+pub const HOST: &str = "blog.example";
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The ghostpin to test; also runs the stand-ins.
+    pub ghostpin: PathBuf,
+    /// The short form, for every change; otherwise the full one.
+    pub quick: bool,
+    /// Seed of whatever is random.
+    pub seed: u64,
+}
+
+/// A ghostpin with its files and addresses, which stay the same over restarts.
+#[derive(Debug)]
+pub struct Edge {
+    program: PathBuf,
+    scratch: Scratch,
+    http: Reserved,
+    admin: Reserved,
+    proxy: Option<Proxy>,
+}
+
+impl Edge {
+    /// Everything but the process.
+    pub fn new(settings: &Settings) -> io::Result<Self> {
+        Ok(Self {
+            program: settings.ghostpin.clone(),
+            scratch: Scratch::new()?,
+            http: Reserved::any()?,
+            admin: Reserved::any()?,
+            proxy: None,
+        })
+    }
+
+    /// Where readers come in.
+    pub fn http(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// A configuration with `more` tables (such as `[hold]`) and sites after the addresses.
+    pub fn config(&self, more: &str, sites: &str) -> String {
+        format!(
+            "[server]\nstate = {:?}\n[listen]\nhttp = [\"{}\"]\n[admin]\nlisten = \"{}\"\n[log]\naccess = false\n{more}\n{sites}",
+            self.scratch.path("state"),
+            self.http.address,
+            self.admin.address
+        )
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.scratch.path("ghostpin.toml")
+    }
+
+    /// Puts a configuration in the place of the former one, in one step.
+    pub fn write(&self, config: &str) -> io::Result<()> {
+        let new = self.scratch.path("ghostpin.toml.new");
+        std::fs::write(&new, config)?;
+        std::fs::rename(new, self.config_file())
+    }
+
+    /// Starts the process, or starts it again, and waits until it is ready.
+    pub async fn start(&mut self) -> io::Result<()> {
+        let log = self.scratch.path("ghostpin.log");
+        self.proxy = Some(Proxy::start(&self.program, &self.config_file(), self.admin.address, &log).await?);
+        Ok(())
+    }
+
+    /// Kills the process (SIGKILL).
+    pub async fn kill(&mut self) -> io::Result<()> {
+        match self.proxy.take() {
+            Some(proxy) => proxy.kill().await,
+            None => Err(not_running()),
+        }
+    }
+
+    pub fn proxy(&self) -> io::Result<&Proxy> {
+        self.proxy.as_ref().ok_or_else(not_running)
+    }
+
+    pub fn reload(&self) -> io::Result<()> {
+        self.proxy()?.signal(Signal::HUP)
+    }
+
+    pub async fn site(&self, name: &str) -> io::Result<SiteView> {
+        client::site(self.admin.address, name).await
+    }
+
+    /// Asks for a planned handoff; answers when it has ended.
+    pub fn handoff(
+        &self,
+        site: &str,
+        to: SocketAddr,
+    ) -> impl Future<Output = io::Result<Reply>> + Send + use<> {
+        let (admin, path) = (self.admin.address, format!("/v1/sites/{site}/handoff"));
+        async move { client::post(admin, &admin.to_string(), &path, &json!({"to": to.to_string()})).await }
+    }
+
+    /// Resident memory of the process, in KiB.
+    pub fn memory(&self) -> io::Result<u64> {
+        let id = self.proxy()?.id().ok_or_else(not_running)?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        size.ok_or_else(|| io::Error::other("no VmRSS"))
+    }
+}
+
+fn not_running() -> io::Error {
+    io::Error::other("the proxy is not running")
+}
+
+/// A `[[site]]`.
+pub fn site(name: &str, hosts: &[&str], backends: &[SocketAddr]) -> String {
+    let backends: Vec<String> = backends.iter().map(ToString::to_string).collect();
+    format!("[[site]]\nname = {name:?}\nhosts = {hosts:?}\nbackends = {backends:?}\n")
+}
+
+/// An instance of the application at an address of its own, which stays the same over restarts.
+#[derive(Debug)]
+pub struct Instance {
+    name: &'static str,
+    program: PathBuf,
+    address: Reserved,
+    account: Option<PathBuf>,
+    running: Option<StandIn>,
+}
+
+impl Instance {
+    /// An instance that is not started yet; with a folder, it writes down what it does.
+    pub fn new(settings: &Settings, name: &'static str, folder: Option<&Scratch>) -> io::Result<Self> {
+        Ok(Self {
+            name,
+            program: settings.ghostpin.clone(),
+            address: Reserved::any()?,
+            account: folder.map(|folder| folder.path(name)),
+            running: None,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address.address
+    }
+
+    pub async fn start(&mut self) -> io::Result<()> {
+        let account = self.account.as_deref();
+        self.running = Some(StandIn::start(&self.program, self.name, self.address(), account, &[]).await?);
+        Ok(())
+    }
+
+    pub async fn kill(&mut self) -> io::Result<()> {
+        match self.running.take() {
+            Some(stand_in) => stand_in.kill().await,
+            None => Err(io::Error::other("the instance is not running")),
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.running.as_ref().ok_or_else(|| io::Error::other("the instance is not running"))?.signal(signal)
+    }
+
+    /// What it has written down.
+    pub fn deeds(&self) -> io::Result<Deeds> {
+        Deeds::read(self.account.as_deref().unwrap_or(Path::new("")))
+    }
+}
+
+/// The two instances of a site, A and B.
+#[derive(Debug)]
+pub struct Pair {
+    pub a: Instance,
+    pub b: Instance,
+    _folder: Scratch,
+}
+
+impl Pair {
+    /// Two instances, neither of them started, that write down what they do.
+    pub fn new(settings: &Settings) -> io::Result<Self> {
+        let folder = Scratch::new()?;
+        Ok(Self {
+            a: Instance::new(settings, "A", Some(&folder))?,
+            b: Instance::new(settings, "B", Some(&folder))?,
+            _folder: folder,
+        })
+    }
+
+    pub fn addresses(&self) -> [SocketAddr; 2] {
+        [self.a.address(), self.b.address()]
+    }
+}
+
+/// Lets this process open as many files as it may.
+pub fn raise_file_limit() -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}

@@ -1,0 +1,45 @@
+//! The active instance is killed, and the other one starts seconds later: readers notice a pause, nothing else.
+
+use std::io;
+use std::time::Duration;
+
+use ghostpin::demo::deeds::handed_over_twice;
+use ghostpin::demo::history::{Turns, first_answer};
+use ghostpin::demo::readers::{Load, Readers};
+use tokio::time::sleep;
+
+use crate::harness::{HOST, Pair, Settings};
+use crate::report::{Report, Seen, millis};
+use crate::subject::{Front, Subject};
+
+/// The first answer must come within this time of B's listening.
+const REOPENED: Duration = Duration::from_millis(50);
+
+pub async fn run(settings: &Settings, subject: Subject) -> io::Result<(Report, Seen)> {
+    let [before, gap, after] = if settings.quick { [1, 2, 2] } else { [4, 5, 7] }.map(Duration::from_secs);
+    let mut report = Report::new(format!("crash, {subject:?}: A killed, B starts {} s later", gap.as_secs()));
+    let mut pair = Pair::new(settings)?;
+    pair.a.start().await?;
+    let front = Front::start(subject, settings, pair.addresses()).await?;
+
+    let readers = Readers::start(Load::of_readers(front.http(), HOST, before + gap + after));
+    sleep(before).await;
+    readers.no_write_in_flight().await;
+    pair.a.kill().await?;
+    sleep(gap).await;
+    pair.b.start().await?;
+    let records = readers.finish().await;
+
+    let (a, b) = (pair.a.deeds()?, pair.b.deeds()?);
+    let seen = Seen::of(&records, &Turns::once_each(&["A", "B"]));
+    report.seen(&seen);
+    report.no_failure(&seen);
+    report.never_back(&seen);
+    report.promise(handed_over_twice([&a, &b]).is_empty(), "no POST is handed over twice");
+
+    let listened = b.listening.first().copied().unwrap_or_default();
+    let first = first_answer(&records, "B", listened).map(|head| head.since(listened));
+    report.figure("first answer after B listened", first.map_or("never".into(), millis));
+    report.promise(first.is_some_and(|first| first <= REOPENED), "reopened within 50 ms of B's listening");
+    Ok((report, seen))
+}

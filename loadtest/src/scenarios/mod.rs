@@ -1,0 +1,11 @@
+//! The scenarios: each a fault or a burden, the figures, and the promises that must hold.
+
+pub mod comeback;
+pub mod compare;
+pub mod crash;
+pub mod frozen;
+pub mod held;
+pub mod kill9;
+pub mod many;
+pub mod planned;
+pub mod reload;
