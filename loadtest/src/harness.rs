@@ -19,6 +19,8 @@ pub const HOST: &str = "blog.example";
 pub struct Settings {
     /// The ghostpin to test; also runs the stand-ins.
     pub ghostpin: PathBuf,
+    /// Where the log of ghostpin goes; thrown away unless given.
+    pub log: Option<PathBuf>,
     /// The short form, for every change; otherwise the full one.
     pub quick: bool,
     /// Seed of whatever is random.
@@ -29,6 +31,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Edge {
     program: PathBuf,
+    log: PathBuf,
     scratch: Scratch,
     http: Reserved,
     admin: Reserved,
@@ -38,9 +41,11 @@ pub struct Edge {
 impl Edge {
     /// Everything but the process.
     pub fn new(settings: &Settings) -> io::Result<Self> {
+        let scratch = Scratch::new()?;
         Ok(Self {
             program: settings.ghostpin.clone(),
-            scratch: Scratch::new()?,
+            log: settings.log.clone().unwrap_or_else(|| scratch.path("ghostpin.log")),
+            scratch,
             http: Reserved::any()?,
             admin: Reserved::any()?,
             proxy: None,
@@ -75,8 +80,8 @@ impl Edge {
 
     /// Starts the process, or starts it again, and waits until it is ready.
     pub async fn start(&mut self) -> io::Result<()> {
-        let log = self.scratch.path("ghostpin.log");
-        self.proxy = Some(Proxy::start(&self.program, &self.config_file(), self.admin.address, &log).await?);
+        let config = self.config_file();
+        self.proxy = Some(Proxy::start(&self.program, &config, self.admin.address, &self.log).await?);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use harness::Settings;
 use report::Report;
 use scenarios::{comeback, compare, crash, frozen, held, kill9, many, planned, reload};
 use subject::Subject;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 #[command(about = "Runs ghostpin through faults and burdens, and judges by what readers saw")]
@@ -24,6 +25,9 @@ struct Arguments {
     /// The ghostpin to test.
     #[arg(long, global = true, default_value = "target/release/ghostpin")]
     ghostpin: PathBuf,
+    /// Keeps ghostpin's log: adds it to this file.
+    #[arg(long, global = true)]
+    log: Option<PathBuf>,
     /// The short form of each scenario.
     #[arg(long, global = true)]
     quick: bool,
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let settings = Settings {
         ghostpin: arguments.ghostpin,
+        log: arguments.log,
         quick: arguments.quick,
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
     };
@@ -98,13 +103,24 @@ fn main() -> ExitCode {
 fn run_all(scenarios: &[Scenario], settings: &Settings) -> io::Result<bool> {
     harness::raise_file_limit()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut kept = true;
-    for scenario in scenarios {
-        let report = runtime.block_on(run(*scenario, settings))?;
-        println!("{report}\n");
-        kept &= report.kept();
-    }
-    Ok(kept)
+    let all = async {
+        let mut kept = true;
+        for scenario in scenarios {
+            let report = run(*scenario, settings).await?;
+            println!("{report}\n");
+            kept &= report.kept();
+        }
+        Ok(kept)
+    };
+    // A scenario that is dropped ends the processes that it started.
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            kept = all => kept,
+            _ = tokio::signal::ctrl_c() => Err(io::Error::other("stopped before the end")),
+            _ = terminate.recv() => Err(io::Error::other("stopped before the end")),
+        }
+    })
 }
 
 async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Report> {

@@ -1,5 +1,6 @@
 //! What a scenario measured, and which promises it found broken.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
@@ -10,12 +11,13 @@ use ghostpin::demo::history::{Failures, Kind, Order, Record, Turns, Waits, failu
 pub struct Report {
     title: String,
     figures: Vec<(String, String)>,
-    broken: Vec<String>,
+    /// Each broken promise, and how often it was found broken.
+    broken: BTreeMap<String, usize>,
 }
 
 impl Report {
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), figures: Vec::new(), broken: Vec::new() }
+        Self { title: title.into(), figures: Vec::new(), broken: BTreeMap::new() }
     }
 
     pub fn figure(&mut self, name: &str, value: impl Display) {
@@ -25,7 +27,7 @@ impl Report {
     /// Notes whether a promise was kept.
     pub fn promise(&mut self, kept: bool, promise: impl Display) {
         if !kept {
-            self.broken.push(promise.to_string());
+            *self.broken.entry(promise.to_string()).or_default() += 1;
         }
     }
 
@@ -64,8 +66,8 @@ impl Display for Report {
         for (name, value) in &self.figures {
             writeln!(f, "  {name:<40} {value}")?;
         }
-        for promise in &self.broken {
-            writeln!(f, "  BROKEN: {promise}")?;
+        for (promise, times) in &self.broken {
+            writeln!(f, "  BROKEN ({times} x): {promise}")?;
         }
         write!(f, "  {}", if self.kept() { "all promises kept" } else { "promises broken" })
     }

@@ -84,16 +84,16 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  failed GETs          {}", self.failed_reads)?;
-        writeln!(f, "  failed POSTs         {}", self.failed_writes)?;
-        writeln!(f, "  POSTs carried out twice  {}", self.handed_over_twice)?;
-        writeln!(f, "  two-state reads      {}", self.two_state_reads)?;
-        writeln!(f, "  longest wait         {:.2} s", self.longest_wait.as_secs_f64())?;
+        writeln!(f, "  failed GETs               {}", self.failed_reads)?;
+        writeln!(f, "  failed POSTs              {}", self.failed_writes)?;
+        writeln!(f, "  POSTs carried out twice   {}", self.handed_over_twice)?;
+        writeln!(f, "  two-state reads           {}", self.two_state_reads)?;
+        writeln!(f, "  longest wait              {:.2} s", self.longest_wait.as_secs_f64())?;
         match self.first_answer {
             Some(time) => {
-                write!(f, "  first answer of B    {:.1} ms after it listened", time.as_secs_f64() * 1e3)
+                write!(f, "  first answer of B         {:.1} ms after it listened", time.as_secs_f64() * 1e3)
             }
-            None => write!(f, "  first answer of B    never came"),
+            None => write!(f, "  first answer of B         never came"),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ghostpin::demo::history::{Record, Waits};
-use ghostpin::demo::processes::Signal;
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
@@ -105,7 +104,6 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     let ratio = held.as_secs_f64() / well.as_secs_f64();
     report.figure("neighbour p99, held over well", format!("{ratio:.2}"));
     report.promise(ratio <= MOST_RATIO || held <= well + NOISE, "the neighbour's p99 is unchanged");
-    instances.iter().try_for_each(|instance| instance.signal(Signal::CONT))?;
     Ok(report)
 }
 
