@@ -273,3 +273,85 @@ fn reason(error: &hyper::Error) -> String {
         cause.map_or_else(|| error.to_string(), |cause| format!("connection: {}", cause.kind()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::history::{Waits, failures};
+    use super::super::processes::Reserved;
+    use super::*;
+
+    /// Answers every request after `delay`; says how many connections it has had.
+    async fn answers_after(delay: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut request = [0; 4_096];
+                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        tokio::time::sleep(delay).await;
+                        let answer = b"HTTP/1.1 200 OK\r\nX-Instance: A\r\nContent-Length: 2\r\n\r\nok";
+                        stream.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        (address, connections)
+    }
+
+    fn load(target: SocketAddr) -> Load {
+        Load { rate: 500, count: 50, ..Load::of_readers(target, "blog.example", Duration::ZERO) }
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_never_delays_the_next_request() {
+        let (target, _) = answers_after(Duration::from_millis(400)).await;
+        let records = Readers::start(load(target)).finish().await;
+        assert_eq!(records.len(), 50);
+        let first_end = records.iter().map(|record| record.ended).min().unwrap();
+        // 50 requests at 500 a second take 100 ms to send: all have begun before the first has ended.
+        assert!(records.iter().all(|record| record.started < first_end));
+        assert!(Waits::of(&records).percentile(1.0) >= Duration::from_millis(400));
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_and_one_in_ten_is_a_post() {
+        let (target, connections) = answers_after(Duration::ZERO).await;
+        let records = Readers::start(load(target)).finish().await;
+        let (reads, writes) = (failures(&records, Kind::Read), failures(&records, Kind::Write));
+        assert_eq!((reads.of, reads.count(), writes.of, writes.count()), (45, 0, 5, 0));
+        assert!(connections.load(Ordering::Relaxed) < 50);
+        let instance = |record: &Record| record.answer().and_then(|answer| answer.instance.clone());
+        assert!(records.iter().all(|record| instance(record).as_deref() == Some("A")));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_answers_is_a_recorded_failure() {
+        let unused = Reserved::any().unwrap();
+        let records = Readers::start(load(unused.address)).finish().await;
+        assert_eq!(failures(&records, Kind::Read).to_string(), "45 of 45 (45 x connect: connection refused)");
+
+        let (slow, _) = answers_after(Duration::from_secs(60)).await;
+        let load = Load { count: 1, timeout: Duration::from_millis(50), ..load(slow) };
+        let records = Readers::start(load).finish().await;
+        assert_eq!(failures(&records, Kind::Read).to_string(), "1 of 1 (1 x no answer within 50ms)");
+    }
+
+    #[tokio::test]
+    async fn stopped_readers_send_nothing_more_and_end_what_they_began() {
+        let (target, _) = answers_after(Duration::from_millis(20)).await;
+        let readers = Readers::start(Load { count: u64::MAX, ..load(target) });
+        while readers.look(<[Record]>::is_empty) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        readers.stop();
+        let records = readers.finish().await;
+        assert!(records.iter().all(Record::succeeded));
+    }
+}
