@@ -215,3 +215,24 @@ pub fn raise_file_limit() -> io::Result<()> {
     limit.current = limit.maximum;
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use ghostpin::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_a_run_is_valid() {
+        let settings = Settings { ghostpin: "ghostpin".into(), log: None, quick: true, seed: 0 };
+        let edge = Edge::new(&settings).unwrap();
+        let backends = ["127.0.0.1:2368", "127.0.0.1:2369"].map(|address| address.parse().unwrap());
+        for tables in
+            ["", crate::subject::TABLES, crate::scenarios::many::TABLES, crate::scenarios::held::TABLES]
+        {
+            let text = edge.config(tables, &site(SITE, &[HOST, "www.blog.example"], &backends));
+            let taken = Config::parse(&text, Path::new("run.toml"));
+            assert_eq!(taken.unwrap_or_else(|errors| panic!("{errors}\n{text}")).sites.len(), 1);
+        }
+    }
+}

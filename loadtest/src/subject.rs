@@ -19,7 +19,7 @@ pub enum Subject {
 }
 
 /// At 200 requests a second, a pause of 5 s fills the usual hold budget of 1,000; so it is larger here.
-const TABLES: &str = r#"
+pub const TABLES: &str = r#"
 [hold]
 max_requests = 5000
 [health]

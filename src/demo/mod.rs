@@ -233,3 +233,20 @@ fn config_of(scratch: &Scratch, http: &Reserved, admin: &Reserved, backends: [&R
         admin.address,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_configuration_of_the_demo_is_valid() {
+        let scratch = Scratch::new().unwrap();
+        let [http, admin, a, b] = std::array::from_fn(|_| Reserved::any().unwrap());
+        let text = config_of(&scratch, &http, &admin, [&a, &b]);
+        let config = Config::parse(&text, &scratch.path("ghostpin.toml"));
+        let config = config.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert_eq!(config.listen.http, [http.address]);
+        assert_eq!(config.sites[0].backends.len(), 2);
+    }
+}

@@ -15,6 +15,13 @@ use crate::report::{Report, millis};
 
 const LIMIT: usize = 1_000;
 
+/// None of the held may reach its deadline within the run.
+pub const TABLES: &str = r#"
+[hold]
+timeout = "120s"
+max_requests = 1000
+"#;
+
 /// The neighbour's p99 under the flood at the held site, over its p99 under the same flood at a well site. What
 /// is above 1 is noise of a machine that also runs the flood.
 const MOST_RATIO: f64 = 1.5;
@@ -35,8 +42,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
         sites += &site(name, &[&host(name)], &[instance.address()]);
     }
     let mut edge = Edge::new(settings)?;
-    let hold = format!("[hold]\ntimeout = \"120s\"\nmax_requests = {LIMIT}");
-    edge.write(&edge.config(&hold, &sites))?;
+    edge.write(&edge.config(TABLES, &sites))?;
     edge.start().await?;
 
     let flood = |name: &str| Load {

@@ -11,6 +11,14 @@ use ghostpin::demo::readers::{Load, Readers};
 use crate::harness::{Edge, Pair, Settings, site};
 use crate::report::{Report, millis};
 
+/// Two instances answer the probes of all sites here: at one a second each, there would be nothing else.
+pub const TABLES: &str = r#"
+[health]
+interval = "10s"
+[hold]
+timeout = "60s"
+"#;
+
 pub async fn run(settings: &Settings) -> io::Result<Report> {
     let (sites, rate) = if settings.quick { (500, 1_000) } else { (10_000, 4_000) };
     let mut report = Report::new(format!("many: {sites} sites lose their instance at once"));
@@ -25,9 +33,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
         .map(|(number, host)| site(&name(number), &[host], &pair.addresses()))
         .collect();
     let mut edge = Edge::new(settings)?;
-    // Two instances answer the probes of all sites here: at one a second each, there would be nothing else.
-    let more = "[health]\ninterval = \"10s\"\n[hold]\ntimeout = \"60s\"";
-    edge.write(&edge.config(more, &tables))?;
+    edge.write(&edge.config(TABLES, &tables))?;
     let starting = Moment::now();
     edge.start().await?;
     report.figure("ready after", millis(Moment::now().since(starting)));

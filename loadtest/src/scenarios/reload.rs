@@ -109,14 +109,23 @@ fn break_it(text: String, random: &mut Rng) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use ghostpin::config::Config;
+
     use super::*;
 
     #[test]
-    fn whatever_is_broken_differs_from_the_valid_text() {
-        let text =
-            format!("[hold]\nmax_requests = 5\n{}", site(SITE, &[HOST], &["127.0.0.1:1".parse().unwrap()]));
-        for seed in 0..50 {
-            assert_ne!(break_it(text.clone(), &mut Rng::with_seed(seed)), text, "seed {seed}");
+    fn what_is_called_valid_is_taken_and_what_is_called_broken_is_refused() {
+        let settings = Settings { ghostpin: "ghostpin".into(), log: None, quick: true, seed: 0 };
+        let (edge, pair) = (Edge::new(&settings).unwrap(), Pair::new(&settings).unwrap());
+        for seed in 0..200 {
+            let random = &mut Rng::with_seed(seed);
+            let text = valid(&edge, &pair, random, Some("mark.example"));
+            let taken = Config::parse(&text, Path::new("valid.toml"));
+            assert!(taken.is_ok(), "seed {seed}: {}", taken.unwrap_err());
+            let broken = break_it(text, random);
+            assert!(Config::parse(&broken, Path::new("broken.toml")).is_err(), "seed {seed}:\n{broken}");
         }
     }
 }
