@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::cli::{DemoArgs, StandInArgs};
+
 /// Front-door reverse proxy for applications that may run only one instance at a time.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -24,6 +26,11 @@ enum Verb {
         #[arg(long)]
         adopt: bool,
     },
+    /// Show a failover on this machine: a proxy, two small applications, readers.
+    Demo(DemoArgs),
+    /// A small application to stand in for a real one.
+    #[command(hide = true)]
+    StandIn(StandInArgs),
 }
 
 impl Cli {
@@ -31,6 +38,8 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.verb {
             Verb::Run { config, adopt } => crate::app::run(&config, adopt),
+            Verb::Demo(args) => return args.run(),
+            Verb::StandIn(args) => return args.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

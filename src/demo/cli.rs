@@ -1,11 +1,16 @@
 //! What the verbs `demo` and `stand-in` understand on the command line.
 
+use std::error::Error;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use http::StatusCode;
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
 
 /// `ghostpin demo`
 #[derive(Args, Clone, Debug)]
@@ -42,6 +47,37 @@ pub struct StandInArgs {
     /// Appends to this file when each request began and ended, one JSON object a line.
     #[arg(long)]
     pub record: Option<PathBuf>,
+}
+
+impl DemoArgs {
+    /// Runs the demo; succeeds if readers noticed a pause and nothing else.
+    pub fn run(self) -> ExitCode {
+        match runtime().and_then(|runtime| Ok(runtime.block_on(super::run(self))?)) {
+            Ok(verdict) if verdict.ok() => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => failed("demo", &error),
+        }
+    }
+}
+
+impl StandInArgs {
+    /// Runs the stand-in, until its process is ended.
+    pub fn run(self) -> ExitCode {
+        let serve = |runtime: Runtime| Ok(LocalSet::new().block_on(&runtime, super::stand_in::run(self))?);
+        match runtime().and_then(serve) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed("stand-in", &error),
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Box<dyn Error>> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn failed(verb: &str, error: &dyn Display) -> ExitCode {
+    eprintln!("ghostpin {verb}: {error}");
+    ExitCode::FAILURE
 }
 
 /// A time with its unit: `700ms`, `5s`.
