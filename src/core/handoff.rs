@@ -525,9 +525,9 @@ impl Site {
         self.on_hold
     }
 
-    /// The site is no longer configured, and none of its leases is out: it can be forgotten.
+    /// The site is no longer configured, none of its leases is out, and its pin is known: it can be forgotten.
     pub fn is_gone(&self) -> bool {
-        self.retired && self.drained
+        self.retired && self.drained && !matches!(self.phase, Phase::Proving { .. })
     }
 
     /// Whether `backend` is to be probed as often as possible: a verdict or a candidate is waited for.
