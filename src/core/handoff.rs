@@ -695,7 +695,7 @@ impl Site {
         match self.phase.clone() {
             Phase::Fencing { target: Some(target), step: Fencing::Stopping } => {
                 if ok || !self.policy.fence_hook.is_some_and(|hook| hook.required) {
-                    self.old_stopped = true;
+                    self.occupant_stopped(ok);
                     self.prove(target, out);
                 } else if self.is_wished() {
                     self.go_back(Refused::FenceFailed, target, out);
@@ -712,6 +712,17 @@ impl Site {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What was known of an instance that has been stopped is no longer so: it can't be gone back to as it is.
+    fn occupant_stopped(&mut self, for_certain: bool) {
+        let stopped = self.occupant.take();
+        let candidate =
+            self.candidates.iter_mut().find(|c| for_certain && Some(&c.backend) == stopped.as_ref());
+        if let Some(candidate) = candidate {
+            candidate.health = Health::default();
+            candidate.warm = false;
         }
     }
 
