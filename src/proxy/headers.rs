@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
@@ -306,23 +306,23 @@ fn strip(headers: &mut HeaderMap, seen: Seen) {
 
 /// Removes `Connection` and the fields that it names.
 fn remove_named(headers: &mut HeaderMap) {
-    let Some(first) = headers.get(CONNECTION).cloned() else { return };
-    // A second line is rare, and an empty `Vec` costs nothing.
-    let others: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().skip(1).cloned().collect();
-    headers.remove(CONNECTION);
-    for value in std::iter::once(&first).chain(&others) {
-        for name in tokens(value) {
-            if !concerns_everybody(name) {
-                headers.remove(name);
-            }
-        }
+    let Entry::Occupied(entry) = headers.entry(CONNECTION) else { return };
+    // Nearly every `Connection` names nothing, and an empty `Vec` costs nothing.
+    let names_any = entry.iter().flat_map(tokens).any(|name| !concerns_everybody(name));
+    let values: Vec<HeaderValue> = if names_any { entry.iter().cloned().collect() } else { Vec::new() };
+    entry.remove();
+    for name in values.iter().flat_map(tokens).filter(|name| !concerns_everybody(name)) {
+        headers.remove(name);
     }
 }
 
 /// Fields that no `Connection` can make a matter of one connection: without them a request would be framed, routed
-/// or attributed in another way than it was checked.
+/// or attributed in another way than it was checked. And the two words that nearly every `Connection` is: one is
+/// no field, and the other goes anyway.
 fn concerns_everybody(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 10] = [
+        "keep-alive",
+        "close",
         "host",
         "content-length",
         "cookie",
@@ -332,9 +332,7 @@ fn concerns_everybody(name: &str) -> bool {
         "x-forwarded-proto",
         "x-request-id",
     ];
-    // The two that nearly every `Connection` says have no field, or one that goes anyway.
-    let usual = ["keep-alive", "close"];
-    usual.iter().chain(&NAMES).any(|known| known.eq_ignore_ascii_case(name))
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
