@@ -188,7 +188,7 @@ pub enum Effect {
         hook: HookKind,
         /// The epoch that the handoff leads to.
         epoch: Epoch,
-        /// The backend that is left.
+        /// The backend that is left. It is the one to stop: the pinned one, or a target that was started in vain.
         old: Option<Backend>,
         /// The backend that is to be promoted.
         new: Backend,
@@ -421,8 +421,9 @@ pub struct Site {
     /// An operator holds the site.
     on_hold: bool,
     retired: bool,
-    /// The `fence` hook has stopped the pinned backend.
-    old_stopped: bool,
+    /// The instance to stop before another one is started or proved: the one that served last, or the one that the
+    /// `start` hook was run for since.
+    occupant: Option<Backend>,
     /// The last lease under the pin is gone and none can be given out.
     drained: bool,
     /// Generation of what is waited for; older reports are ignored.
@@ -442,13 +443,13 @@ impl Site {
         Self {
             policy,
             candidates: candidates.into_iter().map(Candidate::new).collect(),
+            occupant: stored.as_ref().map(|pin| pin.backend.clone()),
             pin: stored,
             first_epoch,
             place,
             phase: Phase::Vacant,
             on_hold: false,
             retired: false,
-            old_stopped: false,
             drained: true,
             generation: 0,
             shut: 0,
@@ -640,7 +641,7 @@ impl Site {
     /// The epoch is fenced: its leases are gone, and none can be given out any more.
     fn fenced(&mut self, out: &mut Effects) {
         debug_assert!(self.drained);
-        self.old_stopped = false;
+        self.occupant = self.pin.as_ref().map(|pin| pin.backend.clone());
         for candidate in &mut self.candidates {
             candidate.warm = candidate.health.is_well();
         }
@@ -677,10 +678,10 @@ impl Site {
         }
     }
 
-    /// Goes for a target: stops the old instance first, if there is a hook for that.
+    /// Goes for a target: stops whoever else may be running first, if there is a hook for that.
     fn approach(&mut self, target: Backend, out: &mut Effects) {
-        let leaves = self.pin.is_some() && !self.is_pinned(&target);
-        if leaves && !self.old_stopped && self.policy.fence_hook.is_some() {
+        let is_taken = self.occupant.as_ref().is_some_and(|occupant| *occupant != target);
+        if is_taken && self.policy.fence_hook.is_some() {
             self.phase = Phase::Fencing { target: Some(target.clone()), step: Fencing::Stopping };
             self.run_hook(HookKind::Fence, target, out);
         } else {
@@ -735,6 +736,7 @@ impl Site {
         let restart = moves && is_warm && self.policy.warm_standby == WarmStandby::Restart;
         if self.policy.start_hook.is_some() && (!is_well || restart) {
             self.phase = Phase::Proving { target: target.clone(), step: Proving::Starting };
+            self.occupant = Some(target.clone());
             self.run_hook(HookKind::Start, target, out);
         } else {
             if moves && is_warm && self.policy.single_instance {
@@ -776,6 +778,7 @@ impl Site {
         let pin = Pin { epoch, backend: target };
         self.place = self.position(&pin.backend).unwrap_or(self.place);
         self.pin = Some(pin.clone());
+        self.occupant = Some(pin.backend.clone());
         if self.retired {
             // Nobody is to be let in, and the pin is kept: a site made anew goes on from it.
             self.phase = Phase::Vacant;
@@ -813,7 +816,7 @@ impl Site {
         match old {
             Some(old) if old != failed && running.refused.is_none() => {
                 running.refused = Some(why);
-                self.prove(old, out);
+                self.approach(old, out);
             }
             _ => {
                 if let Some(id) = running.wish.take() {
@@ -840,7 +843,9 @@ impl Site {
             Phase::Draining(Draining::Suspicion | Draining::Move { .. }) if is_pinned && is_unwell => {
                 self.fail_over(Cause::Unwell, out);
             }
-            Phase::Fencing { step: Fencing::Waiting, .. } if is_pinned && is_well => {
+            Phase::Fencing { step: Fencing::Waiting, .. }
+                if is_well && self.occupant.as_ref() == Some(backend) =>
+            {
                 // The old instance can't be stopped, and it is well: it may go on.
                 self.prove(backend.clone(), out);
             }
@@ -1102,7 +1107,10 @@ impl Site {
 
     fn run_hook(&mut self, hook: HookKind, new: Backend, out: &mut Effects) {
         self.bump();
-        let old = self.pin.as_ref().map(|pin| pin.backend.clone());
+        let old = match hook {
+            HookKind::Fence => self.occupant.clone(),
+            HookKind::Start => self.pin.as_ref().map(|pin| pin.backend.clone()),
+        };
         out.push(Effect::RunHook { generation: self.generation, hook, epoch: self.next_epoch(), old, new });
     }
 
