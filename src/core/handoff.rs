@@ -593,7 +593,7 @@ impl Site {
             None => self.start_handoff(cause, None, out),
         }
         let target = match &self.phase {
-            Phase::Draining(Draining::Move { target }) => Some(target.clone()),
+            Phase::Draining(Draining::Move { target }) if self.is_candidate(target) => Some(target.clone()),
             _ => None,
         };
         if self.phase == Phase::Serving {
