@@ -101,6 +101,11 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     report.figure("failed GETs while the proxy was there", &reads);
     report.figure("failed POSTs while the proxy was there", &writes);
     report.promise(reads.count() + writes.count() == 0, "nothing fails while the proxy is there");
+    // Nobody may be told while it starts that his site does not exist: no connection, or a right answer.
+    let wrong = |record: &&Record| record.answer().is_some() && !record.succeeded();
+    let wrong = failures(records.iter().filter(wrong), Kind::Read);
+    report.figure("GETs answered wrongly while it starts", &wrong);
+    report.promise(wrong.count() == 0, "while it starts, nobody gets a wrong answer");
     let twice = handed_over_twice([&pair.a.deeds()?, &pair.b.deeds()?]);
     report.promise(twice.is_empty(), "no POST is handed over twice");
     Ok(report)
