@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::cli::{StandInArgs, duration};
 use super::clock::Moment;
@@ -46,7 +47,7 @@ pub async fn run(args: StandInArgs) -> io::Result<()> {
         return Err(io::Error::other("a stand-in listens on loopback addresses only"));
     }
     let account = args.record.as_deref().map(Account::open).transpose()?;
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener = listen(args.listen)?;
     let address = listener.local_addr()?;
     let instance = Rc::new(Instance {
         header: HeaderValue::from_str(&args.name).map_err(io::Error::other)?,
@@ -78,6 +79,14 @@ pub async fn run(args: StandInArgs) -> io::Result<()> {
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
+}
+
+/// With as long a queue as the system allows: one process may stand in for the instances of thousands of sites.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(65_535)
 }
 
 /// The application's memory, gone with its process.
