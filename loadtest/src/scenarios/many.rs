@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use ghostpin::demo::clock::Moment;
-use ghostpin::demo::history::{Record, Turns, Waits, order};
+use ghostpin::demo::history::{Kind, Record, Turns, Waits, failures, order};
 use ghostpin::demo::readers::{Load, Readers};
 
 use crate::harness::{Edge, Pair, Settings, site};
@@ -49,6 +49,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     };
     let before = Readers::start(load.clone()).finish().await;
     report.figure("sites answered by A before", answered_by("A", &before).len());
+    report.figure("failed before", failures(&before, Kind::Read));
     report.promise(answered_by("A", &before).len() == sites, "every site is answered by A at first");
 
     pair.a.kill().await?;
@@ -57,6 +58,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     let reopened = answered_by("B", &after);
     let last = after.iter().filter_map(|record| Some(record.answer()?.head)).max().unwrap_or(killed);
     let asked = after.iter().map(|record| record.started).max().unwrap_or(killed);
+    report.figure("failed after", failures(&after, Kind::Read));
     report.figure("sites answered by B", reopened.len());
     report.figure(
         "last site asked / answered after",
