@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -53,20 +52,9 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         pages: config.pages.clone(),
         access_log: config.log.access,
     });
-    let connections = Arc::new(AtomicUsize::new(0));
-    let mut handles = Vec::new();
-    for (number, listeners) in listeners.into_iter().enumerate() {
-        let common = worker::Common {
-            clock: clock.clone(),
-            reader: publisher.reader(),
-            connections: connections.clone(),
-            seed,
-        };
-        handles.push(worker::spawn(number, listeners, common).context("starting a worker thread")?);
-    }
-    let workers = Workers::new(handles.iter().map(|handle| handle.orders.clone()).collect());
-    let metrics = handles.iter().map(|handle| handle.metrics.clone()).collect();
-
+    let (orders, for_workers): (Vec<_>, Vec<_>) =
+        (0..config.server.threads).map(|_| mpsc::unbounded_channel()).unzip();
+    let workers = Workers::new(orders);
     let (controller, messages, received) = reconciler::channel();
     let (reports, reported) = mpsc::unbounded_channel();
     let for_writer = messages.clone();
@@ -81,31 +69,39 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         writer,
         workers: workers.clone(),
         publisher,
-        clock,
+        clock: clock.clone(),
         reports,
         seed,
     };
     let reload = Reload { path: path.to_owned(), controller: controller.clone() };
-    let context = crate::admin::Context {
-        reload: reload.clone(),
-        listening: addresses.as_slice().into(),
-        metrics,
-        token: config.admin.token.clone(),
-    };
-    crate::admin::spawn(admin, context).context("starting the admin thread")?;
-
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    let reader = parts.publisher.reader();
+    let handles = local.block_on(&runtime, async {
         let reconciler = Reconciler::new(parts, messages);
+        // The route table is published: from here on, every host is known that is going to be.
+        let common = worker::Common { clock, reader, connections: Arc::default(), seed };
+        let mut handles = Vec::new();
+        for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
+            let handle = worker::spawn(number, listeners, orders, common.clone());
+            handles.push(handle.context("starting a worker thread")?);
+        }
+        let context = crate::admin::Context {
+            reload: reload.clone(),
+            listening: addresses.as_slice().into(),
+            metrics: handles.iter().map(|handle| handle.metrics.clone()).collect(),
+            token: config.admin.token.clone(),
+        };
+        crate::admin::spawn(admin, context).context("starting the admin thread")?;
         tokio::task::spawn_local(reconciler.run(received, reported));
         for address in &addresses {
             tracing::info!(%address, "listening");
         }
-        until_stopped(reload).await
+        until_stopped(reload).await?;
+        anyhow::Ok(handles)
     })?;
     workers.tell(Order::Stop(shutdown_timeout));
-    handles.iter_mut().for_each(worker::Handle::join);
+    handles.into_iter().for_each(worker::Handle::join);
     if let AdminListen::Unix(path) = &config.admin.listen {
         // Left behind, it would look as if somebody listened.
         let _ = std::fs::remove_file(path);

@@ -134,6 +134,8 @@ struct Queue {
     next_ticket: u64,
     /// Generation to report when the last lease is gone.
     leaving: Option<u64>,
+    /// Leases that were out when the gate was shut.
+    usual: u32,
     release: Option<Release>,
     /// Number of the last release, so that leases of an earlier one don't count for it.
     releases: u64,
@@ -246,8 +248,7 @@ impl Gate {
         let word = self.word();
         let is_open = !word.is_shut() || queue.release.is_some();
         if is_open && self.epoch() == Some(epoch) {
-            queue.release = None;
-            self.word.fetch_or(Word::NEW.0, Ordering::AcqRel);
+            self.close(&mut queue);
             self.report(Report::Suspected { site: self.site, epoch });
         }
     }
@@ -300,8 +301,7 @@ impl Gate {
     /// Lets nobody in any more. When the last lease is gone, which may be now, `Left` is reported.
     pub fn shut(&self, generation: u64) {
         let mut queue = self.queue();
-        queue.release = None;
-        self.word.fetch_or(Word::NEW.0, Ordering::AcqRel);
+        self.close(&mut queue);
         queue.leaving = Some(generation);
         self.report_if_left(&mut queue);
     }
@@ -318,7 +318,7 @@ impl Gate {
         let under = |word| Some(Word(word).under(epoch).0);
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, under).expect("`under` never declines");
         queue.releases += 1;
-        queue.release = Some(Release { pacer: Pacer::default(), under_way: 0 });
+        queue.release = Some(Release { pacer: Pacer::new(queue.usual), under_way: 0 });
         self.let_go(&mut queue);
     }
 
@@ -351,6 +351,14 @@ impl Gate {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn close(&self, queue: &mut Queue) {
+        queue.release = None;
+        let before = Word(self.word.fetch_or(Word::NEW.0, Ordering::AcqRel));
+        if !before.is_shut() {
+            queue.usual = before.leases();
+        }
     }
 
     fn leave(&self) {

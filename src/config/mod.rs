@@ -262,6 +262,13 @@ pub struct Hold {
     pub never_hold: &'static [&'static str],
 }
 
+impl Hold {
+    /// Whether a request for this path is answered at once while the gate is shut.
+    pub fn is_never_held(&self, path: &str) -> bool {
+        self.never_hold.iter().any(|prefix| path.starts_with(prefix))
+    }
+}
+
 /// `[health]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {

@@ -409,10 +409,11 @@ impl Reconciler {
                     old: old.map_or_else(String::new, |old| old.to_string()),
                     new: new.to_string(),
                 };
-                let messages = self.messages.clone();
+                let (messages, in_turn) = (self.messages.clone(), entry.hooks_in_turn.clone());
                 // A hook that was begun is let come to its end, whatever becomes of the handoff: half of a fencing
                 // is worse than all of it.
                 tokio::task::spawn_local(async move {
+                    let _turn = in_turn.lock().await;
                     let result = match &configured {
                         Some(configured) => hooks::run(configured, &told).await,
                         None => Ok(()),
@@ -729,6 +730,7 @@ impl Reconciler {
             last_probes: BTreeMap::new(),
             last_proof: None,
             work: None,
+            hooks_in_turn: Rc::default(),
             wished_by: None,
         };
         self.sites.insert(key, entry);

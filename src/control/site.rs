@@ -1,6 +1,7 @@
 //! One site as the reconciler keeps it: the core's state, and what the shell has under way for it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub struct SiteEntry {
     pub last_proof: Option<Seen>,
     /// The proof or hook under way.
     pub work: Option<Work>,
+    /// Hooks of a site run one after the other: one that was superseded may still be at work.
+    pub hooks_in_turn: Rc<tokio::sync::Mutex<()>>,
     /// Who wished the handoff under way.
     pub wished_by: Option<String>,
 }

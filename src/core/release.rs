@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-/// Requests let go at first.
-pub const WINDOW_AT_FIRST: u32 = 4;
+/// Requests let go at first, at least.
+pub const WINDOW_AT_FIRST: u32 = 8;
+/// Requests let go at first, at most.
+const WINDOW_AT_FIRST_MAX: u32 = 64;
 /// The largest window. Beyond this, pacing is no longer what protects a backend.
 pub const WINDOW_MAX: u32 = 4096;
 /// An answer slower than this many times the best one says that the backend is busy enough.
@@ -21,13 +23,13 @@ pub struct Pacer {
     best: Option<Duration>,
 }
 
-impl Default for Pacer {
-    fn default() -> Self {
-        Self { window: WINDOW_AT_FIRST, best: None }
-    }
-}
-
 impl Pacer {
+    /// A window for a site that had `usual` requests under way when its gate was shut. Half of that is a fair guess at
+    /// what it can bear: an application whose answers take long by nature needs many under way to serve its readers.
+    pub fn new(usual: u32) -> Self {
+        Self { window: (usual / 2).clamp(WINDOW_AT_FIRST, WINDOW_AT_FIRST_MAX), best: None }
+    }
+
     /// Requests that may be under way at once.
     pub fn window(&self) -> u32 {
         self.window
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_window_grows_while_the_backend_keeps_up() {
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(0);
         for _ in 0..100 {
             pacer.answered(20 * MS);
         }
@@ -66,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_window_stands_still_when_answers_slow_down() {
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(0);
         pacer.answered(20 * MS);
         for _ in 0..100 {
             pacer.answered(100 * MS);
@@ -75,8 +77,15 @@ mod tests {
     }
 
     #[test]
+    fn a_site_with_many_requests_under_way_starts_with_a_larger_window() {
+        assert_eq!(Pacer::new(0).window(), WINDOW_AT_FIRST);
+        assert_eq!(Pacer::new(60).window(), 30);
+        assert_eq!(Pacer::new(100_000).window(), WINDOW_AT_FIRST_MAX);
+    }
+
+    #[test]
     fn failures_halve_the_window_but_never_close_it() {
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(0);
         for _ in 0..10 {
             pacer.failed();
         }

@@ -50,6 +50,8 @@ pub struct Flight {
     stage: Cell<Stage>,
     since: Cell<Tick>,
     ended: Cell<Option<Ended>>,
+    /// A round has seen it ended.
+    overdue: Cell<bool>,
     /// Some of the request's body was read: it can't be sent from its beginning any more.
     touched: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -124,9 +126,10 @@ impl Flight {
         client_write_timeout: std::time::Duration,
     ) {
         if self.ended.get().is_some() {
-            // It was told at least a round ago, and something still holds on to it: a client that takes nothing,
-            // most likely. Its connection goes, and all that belongs to it.
-            if now > self.since.get() {
+            // It was told, and a whole round later something still holds on to it: a client that takes nothing, most
+            // likely. Its connection goes, and all that belongs to it. One look is not enough: on a busy worker it
+            // may come before the tasks that were just woken have had their turn.
+            if self.overdue.replace(true) {
                 self.connection.kill();
             }
             return;
@@ -173,6 +176,7 @@ impl Flights {
             stage: Cell::new(Stage::Connecting),
             since: Cell::new(self.clock.now()),
             ended: Cell::new(None),
+            overdue: Cell::new(false),
             touched: Cell::new(false),
             waker: RefCell::default(),
             clock: self.clock.clone(),

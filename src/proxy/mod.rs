@@ -30,7 +30,7 @@ use forward::{Failed, Outgoing, Target};
 use wait::Waited;
 use worker::Worker;
 
-use crate::core::retry::{self, Attempt, Outcome, Unsent, Verdict};
+use crate::core::retry::{self, Answer, Attempt, Outcome, Unsent, Verdict};
 use crate::core::{Epoch, Pin};
 use crate::gate::Lease;
 use crate::observe::access::Record;
@@ -235,8 +235,17 @@ impl Journey {
                 self.worker.metrics.count(Count::Retries);
                 None
             }
+            Verdict::Answer(Answer::OutcomeUnknown) if self.comes_again(outgoing) => {
+                Some(Refusal::OutcomeUnknownWillRepeat)
+            }
             Verdict::Answer(answer) => Some(answer.into()),
         }
+    }
+
+    /// The application's own timer sends such a request again after a 503, and never again after a 502.
+    fn comes_again(&self, outgoing: &Outgoing) -> bool {
+        let path = outgoing.head.uri.path();
+        self.site.as_ref().is_some_and(|site| site.config.hold.is_never_held(path))
     }
 
     /// Counts, logs, and hands over.

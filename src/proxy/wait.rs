@@ -40,7 +40,7 @@ impl Waited {
         let hold = &site.config.hold;
         let path = outgoing.head.uri.path();
         // An application's own timer gives up after a late answer, and comes again after a quick refusal.
-        if hold.never_hold.iter().any(|prefix| path.starts_with(prefix)) {
+        if hold.is_never_held(path) {
             return Err(Refusal::GateShut);
         }
         let mut held = match site.gate.enter_or_hold(self.ticket, hold.max_requests) {

@@ -44,19 +44,15 @@ pub struct Common {
 /// A running worker, as the rest of the process sees it.
 #[derive(Debug)]
 pub struct Handle {
-    /// Takes [`Order`]s.
-    pub orders: mpsc::UnboundedSender<Order>,
     /// Its counters.
     pub metrics: Arc<WorkerMetrics>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl Handle {
     /// Waits for the end of a worker that was told to stop.
-    pub fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+    pub fn join(self) {
+        if self.thread.join().is_err() {
             tracing::error!("a worker thread has panicked");
         }
     }
@@ -79,9 +75,13 @@ pub struct Worker {
     stopping: Cell<bool>,
 }
 
-/// Starts a worker's thread on these listeners.
-pub fn spawn(number: usize, listeners: Vec<TcpListener>, common: Common) -> std::io::Result<Handle> {
-    let (orders, received) = mpsc::unbounded_channel();
+/// Starts a worker's thread on these listeners. From then on, requests are served by what is published.
+pub fn spawn(
+    number: usize,
+    listeners: Vec<TcpListener>,
+    received: mpsc::UnboundedReceiver<Order>,
+    common: Common,
+) -> std::io::Result<Handle> {
     let metrics =
         Arc::new(WorkerMetrics::new(Refusal::ALL.iter().map(|refusal| refusal.words().label).collect()));
     let for_thread = metrics.clone();
@@ -106,7 +106,7 @@ pub fn spawn(number: usize, listeners: Vec<TcpListener>, common: Common) -> std:
         let local = LocalSet::new();
         local.block_on(&runtime, worker.run(listeners, received));
     })?;
-    Ok(Handle { orders, metrics, thread: Some(thread) })
+    Ok(Handle { metrics, thread })
 }
 
 impl Worker {
