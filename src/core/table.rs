@@ -4,6 +4,8 @@
 //! nothing about what a site is (`S` is whatever the caller wants to find), and it refuses to be built if two
 //! sites claim the same host, because then the order of the file would decide who answers.
 
+#![allow(clippy::disallowed_types, reason = "its hash maps are only looked up: their order decides nothing")]
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
