@@ -142,9 +142,8 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
         Hold,
         &old.hold,
         &new.hold,
-        [timeout = "hold.timeout", max_requests = "hold.max_requests",],
-        never_hold
-    ); // Goes with `app`.
+        [timeout = "hold.timeout", max_requests = "hold.max_requests", never = "hold.never",]
+    );
     differing!(
         keys,
         Health,

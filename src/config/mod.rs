@@ -251,7 +251,7 @@ pub enum WarmStandby {
 }
 
 /// `[hold]`, per site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// How long a request may wait at the gate, over all its attempts.
     pub timeout: Duration,
@@ -259,13 +259,13 @@ pub struct Hold {
     pub max_requests: usize,
     /// Requests whose paths match one of the application's own timers are answered 503 at once while the gate is
     /// shut (Ghost: `/ghost/api/admin/schedules/`).
-    pub never_hold: &'static [&'static str],
+    pub never: Vec<String>,
 }
 
 impl Hold {
     /// Whether a request for this path is answered at once while the gate is shut.
     pub fn is_never_held(&self, path: &str) -> bool {
-        self.never_hold.iter().any(|prefix| path.starts_with(prefix))
+        self.never.iter().any(|prefix| path.starts_with(prefix.as_str()))
     }
 }
 

@@ -92,6 +92,7 @@ pub(super) struct RawHoldAll {
 pub(super) struct RawHold {
     pub(super) timeout: Option<Text<HoldTimeout>>,
     pub(super) max_requests: Option<Text<HoldRequests>>,
+    pub(super) never: Option<Vec<Text<UrlPath>>>,
 }
 
 pub(super) type HoldTimeout = Period<10, { 10 * MINUTE }>;

@@ -81,7 +81,10 @@ impl<'a> Sites<'a> {
                 timeout: raw.hold.timeout.or(top.hold.timeout).map_or(DEFAULT_HOLD_TIMEOUT, |key| key.0.0),
                 max_requests: (raw.hold.max_requests.or(top.hold.max_requests))
                     .map_or(DEFAULT_HOLD_MAX_REQUESTS, |key| key.0.0) as usize,
-                never_hold: profile.never_hold,
+                never: match &raw.hold.never {
+                    Some(paths) => paths.iter().map(|path| path.0.0.clone()).collect(),
+                    None => profile.never_hold.iter().map(|&path| path.to_owned()).collect(),
+                },
             },
             health,
             hooks,

@@ -90,14 +90,14 @@ fn ghost_is_the_profile_unless_another_is_named() {
     assert_eq!(ghost.health.proof_path, "/");
     assert_eq!(ghost.health.forwarded_proto, "https");
     assert_eq!(ghost.health.expect, [(200, 200)]);
-    assert_eq!(ghost.hold.never_hold, ["/ghost/api/admin/schedules/"]);
+    assert_eq!(ghost.hold.never, ["/ghost/api/admin/schedules/"]);
     assert_eq!(ghost.upstream.keep_alive, Duration::from_secs(4));
     assert_eq!(site(&format!("{SITE}app = \"ghost\"")), ghost);
 
     let generic = site(&format!("{SITE}app = \"generic\""));
     assert_eq!((generic.health.path.as_str(), generic.health.proof_path.as_str()), ("/", "/"));
     assert_eq!(generic.health.forwarded_proto, "http");
-    assert_eq!(generic.hold.never_hold, [] as [&str; 0]);
+    assert_eq!(generic.hold.never, [] as [&str; 0]);
 }
 
 #[test]
