@@ -69,6 +69,9 @@ pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// `limits.keep_alive_timeout`: long enough to read a post before going on to the next.
 pub const DEFAULT_CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// `resolver.timeout`: a resolver nearby answers in milliseconds, and a lost packet is sent again well within this time.
+pub const DEFAULT_RESOLVER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// `log.level`: handoffs and refusals, not each probe.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
 /// `log.access`: one line a request, with its epoch and backend, is the evidence after an incident.

@@ -93,10 +93,7 @@ impl Site {
     pub fn has_backend(&self, backend: &Backend) -> bool {
         self.backends.iter().any(|spec| match spec {
             BackendSpec::Instance(instance) => instance == backend,
-            BackendSpec::Name { .. } => {
-                let resolved = backend.as_str().rsplit_once('@');
-                resolved.is_some_and(|(name, _)| name == spec.to_string())
-            }
+            BackendSpec::Name { .. } => backend.name().is_some_and(|name| name == spec.to_string()),
         })
     }
 }
@@ -189,6 +186,13 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
 fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     differing!(keys, HoldTotal, &old.hold_total, &new.hold_total, [max_requests = "hold.max_requests_total"]);
+    differing!(
+        keys,
+        Resolver,
+        &old.resolver,
+        &new.resolver,
+        [servers = "resolver.servers", timeout = "resolver.timeout"]
+    );
     differing!(
         keys,
         Limits,

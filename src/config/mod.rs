@@ -43,6 +43,8 @@ pub struct Config {
     pub hold_total: HoldTotal,
     /// `[limits]`
     pub limits: Limits,
+    /// `[resolver]`
+    pub resolver: Resolver,
     /// `[log]`
     pub log: Log,
     /// `[pages]`
@@ -130,6 +132,15 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// An idle kept connection.
     pub keep_alive_timeout: Duration,
+}
+
+/// `[resolver]`: who is asked for the addresses of backends that are given by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolver {
+    /// DNS servers; if there are none, `/etc/resolv.conf` names them.
+    pub servers: Vec<SocketAddr>,
+    /// How long one look may take, over all servers and tries.
+    pub timeout: Duration,
 }
 
 /// `[log]`

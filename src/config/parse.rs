@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::defaults::*;
 use super::errors::{ConfigErrors, Report, Source};
 use super::raw::{
-    RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawServer, RawSite,
+    RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawResolver, RawServer, RawSite,
 };
 use super::read::{Read, read};
 use super::site::Sites;
@@ -67,6 +67,7 @@ impl Config {
                 max_requests: count(top.hold.max_requests_total, DEFAULT_HOLD_MAX_REQUESTS_TOTAL),
             },
             limits: limits(&top.limits),
+            resolver: resolver(&top.resolver),
             log: log(&top.log),
             pages: pages(&top.pages, report),
             sites: all.list,
@@ -264,6 +265,13 @@ fn limits(raw: &RawLimits) -> Limits {
 
 fn count<const MIN: u32, const MAX: u32>(written: Option<Text<Count<MIN, MAX>>>, default: u32) -> usize {
     written.map_or(default, |key| key.0.0) as usize
+}
+
+fn resolver(raw: &RawResolver) -> Resolver {
+    Resolver {
+        servers: raw.servers.iter().flatten().map(|key| key.0).collect(),
+        timeout: raw.timeout.map_or(DEFAULT_RESOLVER_TIMEOUT, |key| key.0.0),
+    }
 }
 
 fn log(raw: &RawLog) -> Log {

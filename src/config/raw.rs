@@ -29,6 +29,7 @@ pub(super) struct RawFile {
     pub(super) handoff: RawHandoff,
     pub(super) upstream: RawUpstream,
     pub(super) limits: RawLimits,
+    pub(super) resolver: RawResolver,
     pub(super) log: RawLog,
     pub(super) pages: RawPages,
     /// Sites are taken out and read one by one; the field is here so that its key is known.
@@ -152,6 +153,14 @@ pub(super) struct RawLimits {
     pub(super) body_timeout: Option<Text<Period<10, HOUR>>>,
     pub(super) write_timeout: Option<Text<Period<10, HOUR>>>,
     pub(super) keep_alive_timeout: Option<Text<Period<10, HOUR>>>,
+}
+
+/// `[resolver]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawResolver {
+    pub(super) servers: Option<Vec<Text<SocketAddr>>>,
+    pub(super) timeout: Option<Text<Period<10, MINUTE>>>,
 }
 
 /// `[log]`

@@ -4,8 +4,10 @@
 //! does it. Everybody else (the admin API, a reload, probes, hooks, timers, gates) sends it messages.
 
 pub mod hooks;
+pub mod names;
 pub mod probe;
 pub mod reconciler;
+pub mod resolve;
 pub mod schedule;
 pub mod site;
 pub mod store;

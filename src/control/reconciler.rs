@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::hooks::{self, Told};
+use super::names::Names;
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
-use super::site::{LastProbe, SiteEntry, Work, instances, policy};
+use super::site::{LastProbe, SiteEntry, Work, policy};
 use super::view::Status;
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::core::handoff::{self, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId};
+use crate::core::names::Looked;
 use crate::core::table::RouteTable;
 use crate::core::{Address, Backend, Epoch, Pin, SiteName};
 use crate::gate::{Gate, HoldBudget, Report, SiteKey};
@@ -81,6 +83,13 @@ pub enum Message {
     },
     /// By the pin writer.
     Committed(Vec<Committed>),
+    /// By whoever looks after a name.
+    Looked {
+        /// The name.
+        host: String,
+        /// What the look has come to.
+        looked: Looked,
+    },
 }
 
 /// What the reconciler is made from.
@@ -125,6 +134,7 @@ pub struct Reconciler {
     budget: Arc<HoldBudget>,
     reports: mpsc::UnboundedSender<Report>,
     messages: mpsc::UnboundedSender<Message>,
+    names: Names,
     schedule: Schedule,
     proofs: Rc<Semaphore>,
     journal: Journal,
@@ -168,6 +178,7 @@ impl Reconciler {
             clock: parts.clock,
             budget: parts.budget,
             reports: parts.reports,
+            names: Names::new(&parts.config.resolver, messages.clone()),
             messages,
             schedule: Schedule::new(Instant::now()),
             proofs: Rc::new(Semaphore::new(PROOFS_MAX)),
@@ -266,6 +277,7 @@ impl Reconciler {
                 }
                 self.step(site, Input::HookDone { generation, ok: result.is_ok() });
             }
+            Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
             Message::Committed(all) => {
                 for Committed { site, pin, result } in all {
@@ -376,6 +388,9 @@ impl Reconciler {
             entry.work = None;
             entry.last_proof = None;
         }
+        let held = *entry.core.phase() != Phase::Serving && !entry.core.is_on_hold();
+        let pinned = entry.core.pin().map(|pin| &pin.backend);
+        self.names.hurry(key, held || pinned.is_some_and(|backend| entry.core.is_urgent(backend)));
         self.expedite(key);
         self.forget_if_gone(key);
     }
@@ -424,9 +439,11 @@ impl Reconciler {
             }
             Effect::Prove { generation, backend } => {
                 let (messages, proofs) = (self.messages.clone(), self.proofs.clone());
+                let fresh = self.names.fresh(&backend);
                 let config = entry.config.clone();
                 entry.work = Some(Work(
                     tokio::task::spawn_local(async move {
+                        fresh.await;
                         let Ok(_turn) = proofs.acquire().await else { return };
                         let told = |seen: &Seen| {
                             let (backend, seen) = (backend.clone(), seen.clone());
@@ -686,19 +703,14 @@ impl Reconciler {
             }
         }
         self.budget.set_max(config.hold_total.max_requests);
+        self.names.configure(&config.resolver);
         self.config = config;
         self.publish();
         for key in to_begin {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
             let effects = entry.core.begin();
             self.perform(key, effects);
-            let candidates: Vec<Backend> = self.sites[&key]
-                .core
-                .candidates()
-                .iter()
-                .map(|candidate| candidate.backend.clone())
-                .collect();
-            for backend in candidates {
+            for backend in self.sites[&key].backends() {
                 self.plan_next(key, backend, true);
             }
         }
@@ -717,11 +729,14 @@ impl Reconciler {
         let key = SiteKey(self.next_key);
         self.next_key += 1;
         let stored = self.dormant.remove(&config.name);
-        let core = handoff::Site::new(policy(&config), instances(&config), stored, self.first_epoch);
+        self.names.follow(key, &config.backends);
+        let candidates = self.names.instances(&config.backends, stored.as_ref().map(|pin| &pin.backend));
+        let core = handoff::Site::new(policy(&config), candidates, stored, self.first_epoch);
         let gate = Arc::new(Gate::new(key, self.budget.clone(), self.reports.clone()));
         self.by_name.insert(config.name.clone(), key);
         let entry = SiteEntry {
             name: config.name.clone(),
+            names: self.names.view(&config.backends),
             config,
             core,
             gate,
@@ -748,22 +763,45 @@ impl Reconciler {
     fn reconfigure(&mut self, key: SiteKey, config: &Arc<config::Site>) {
         let Some(entry) = self.sites.get_mut(&key) else { return };
         entry.config = config.clone();
-        let candidates = instances(config);
-        entry.last_probes.retain(|backend, _| candidates.contains(backend));
-        for gone in
-            entry.core.candidates().iter().filter(|candidate| !candidates.contains(&candidate.backend))
-        {
-            self.schedule.forget(&(key, gone.backend.clone()));
+        self.names.follow(key, &config.backends);
+        entry.names = self.names.view(&config.backends);
+        let candidates = self.names.candidates(&config.backends, &entry.core);
+        let before = entry.backends();
+        self.step(key, Input::Reconfigured { policy: policy(config), candidates });
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let now = entry.backends();
+        entry.last_probes.retain(|backend, _| now.contains(backend));
+        for gone in before.into_iter().filter(|backend| !now.contains(backend)) {
+            self.schedule.forget(&(key, gone));
         }
-        self.step(key, Input::Reconfigured { policy: policy(config), candidates: candidates.clone() });
-        for backend in candidates {
+        for backend in now {
             self.plan_next(key, backend, true);
+        }
+    }
+
+    /// What an answer about a name leads to.
+    fn looked(&mut self, host: &str, looked: Looked) {
+        let heard = self.names.heard(host, looked);
+        for key in heard.sites {
+            let Some(entry) = self.sites.get_mut(&key) else { continue };
+            let (name, config) = (entry.name.clone(), entry.config.clone());
+            entry.names = self.names.view(&config.backends);
+            let candidates = self.names.candidates(&config.backends, &entry.core);
+            let listed = entry.core.candidates().iter().filter(|candidate| candidate.listed);
+            let changed = !listed.map(|candidate| &candidate.backend).eq(&candidates);
+            if let Some((kind, note)) = &heard.note {
+                self.note(name, kind, note.clone());
+            }
+            if changed {
+                self.reconfigure(key, &config);
+            }
         }
     }
 
     fn retire(&mut self, name: &SiteName, key: SiteKey) {
         self.by_name.remove(name);
         self.leaving.insert(name.clone(), key);
+        self.names.forget(key);
         if let Some(entry) = self.sites.get(&key) {
             entry.gate.retire();
         }
@@ -828,7 +866,7 @@ impl Reconciler {
                 Phase::Draining(_) => &mut status.phases.draining,
                 Phase::Fencing { .. } => &mut status.phases.fencing,
             } += 1;
-            status.conflicts += entry.core.candidates().iter().filter(|candidate| candidate.conflict).count();
+            status.conflicts += entry.conflicts().len();
             status.late_answers += entry.gate.late();
         }
         status

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use super::probe::Seen;
-use super::view::{CandidateView, ProbeView, SiteSummary, SiteView};
-use crate::config::{self, App, BackendSpec, Failover};
+use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView};
+use crate::config::{self, App, Failover};
 use crate::core::handoff::{self, Draining, Fencing, HookPolicy, Phase, Policy, Proving};
 use crate::core::health::State;
 use crate::core::{Backend, SiteName};
@@ -30,6 +30,8 @@ pub struct SiteEntry {
     pub open: Option<OpenEntry>,
     /// The journal entry to which those still being let go belong.
     pub last_entry: Option<u64>,
+    /// What is known of its backends' names.
+    pub names: Vec<NameView>,
     /// What the last probe of each candidate saw.
     pub last_probes: BTreeMap<Backend, LastProbe>,
     /// What the last proof saw, while one is being asked for.
@@ -83,20 +85,15 @@ pub fn policy(site: &config::Site) -> Policy {
     }
 }
 
-/// The candidates that are known by address.
-pub fn instances(site: &config::Site) -> Vec<Backend> {
-    let known = |spec: &BackendSpec| match spec {
-        BackendSpec::Instance(backend) => Some(backend.clone()),
-        BackendSpec::Name { .. } => None,
-    };
-    site.backends.iter().filter_map(known).collect()
-}
-
 impl SiteEntry {
+    /// Whom to probe: its candidates, and whoever has the pin.
+    pub fn backends(&self) -> Vec<Backend> {
+        self.core.candidates().iter().map(|candidate| candidate.backend.clone()).collect()
+    }
+
     /// The line about it.
     pub fn summary(&self) -> SiteSummary {
         let pin = self.core.pin();
-        let conflicts = self.core.candidates().iter().filter(|candidate| candidate.conflict);
         SiteSummary {
             name: self.name.to_string(),
             phase: self.core.phase().name().to_owned(),
@@ -104,8 +101,16 @@ impl SiteEntry {
             backend: pin.map_or_else(String::new, |pin| pin.backend.to_string()),
             held: self.gate.held(),
             in_flight: self.gate.in_flight(),
-            conflicts: conflicts.map(|candidate| candidate.backend.to_string()).collect(),
+            conflicts: self.conflicts(),
         }
+    }
+
+    /// Who answers although the pin is elsewhere, and which names have several addresses.
+    pub fn conflicts(&self) -> Vec<String> {
+        let beside = self.core.candidates().iter().filter(|candidate| candidate.conflict);
+        let beside = beside.map(|candidate| candidate.backend.to_string());
+        let names = self.names.iter().filter(|name| name.conflict).map(|name| name.name.clone());
+        beside.chain(names).collect()
     }
 
     /// All about it.
@@ -118,6 +123,7 @@ impl SiteEntry {
             on_hold: self.core.is_on_hold(),
             waiting_for: self.waiting_for(),
             candidates: self.core.candidates().iter().map(|candidate| self.candidate(candidate)).collect(),
+            names: self.names.clone(),
             handoffs,
         }
     }
@@ -151,6 +157,9 @@ impl SiteEntry {
             Phase::Vacant if self.core.is_on_hold() => "an operator: the site is on hold".to_owned(),
             Phase::Vacant if self.config.failover == Failover::Manual => {
                 "an operator, who says where to go, or the pinned backend to be well again".to_owned()
+            }
+            Phase::Vacant if self.core.candidates().is_empty() => {
+                "an address of its backends' names".to_owned()
             }
             Phase::Vacant => "a candidate that is well".to_owned(),
             Phase::Draining(Draining::Hold) => {

@@ -19,7 +19,7 @@ pub struct SiteSummary {
     pub held: usize,
     /// Requests under way.
     pub in_flight: u32,
-    /// Backends that answer although the pin is elsewhere.
+    /// Backends that answer although the pin is elsewhere, and names that have several addresses.
     pub conflicts: Vec<String>,
 }
 
@@ -41,6 +41,8 @@ pub struct SiteView {
     pub waiting_for: String,
     /// Its candidates, in order of preference.
     pub candidates: Vec<CandidateView>,
+    /// Those of its backends that are given by name.
+    pub names: Vec<NameView>,
     /// Its last journal entries, newest first.
     pub handoffs: Vec<journal::Entry>,
 }
@@ -58,6 +60,19 @@ pub struct CandidateView {
     pub conflict: bool,
     /// What the last probe saw.
     pub last_probe: Option<ProbeView>,
+}
+
+/// One backend that is given by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameView {
+    /// As configured: `name:port`.
+    pub name: String,
+    /// The addresses that the last good answer had.
+    pub addresses: Vec<String>,
+    /// They are several, and nobody says which is meant.
+    pub conflict: bool,
+    /// Why the last look failed, if it did; what was known stays.
+    pub error: Option<String>,
 }
 
 /// One probe.
@@ -82,7 +97,7 @@ pub struct Status {
     pub phases: Phases,
     /// Requests held at all gates.
     pub held: usize,
-    /// Backends that answer although the pin is elsewhere, over all sites.
+    /// Backends that answer although the pin is elsewhere, and names that have several addresses, over all sites.
     pub conflicts: usize,
     /// Handoffs that have ended since the start.
     pub handoffs: u64,

@@ -382,6 +382,8 @@ pub struct Candidate {
     pub backend: Backend,
     /// How it is.
     pub health: Health,
+    /// It is a candidate. If not, it has the pin, or is about to have it, and is watched until the pin has moved on.
+    pub listed: bool,
     /// It was already answering when the last fence was complete, and has not been seen unwell since.
     warm: bool,
     /// The alarm is raised for it.
@@ -390,7 +392,7 @@ pub struct Candidate {
 
 impl Candidate {
     fn new(backend: Backend) -> Self {
-        Self { backend, health: Health::default(), warm: false, conflict: false }
+        Self { backend, health: Health::default(), listed: true, warm: false, conflict: false }
     }
 }
 
@@ -409,6 +411,7 @@ struct Running {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
     policy: Policy,
+    /// Those that are listed, in order of preference, then those that are not.
     candidates: Vec<Candidate>,
     /// The newest durable pin.
     pin: Option<Pin>,
@@ -516,7 +519,7 @@ impl Site {
         &self.phase
     }
 
-    /// The candidates in order of preference.
+    /// The candidates in order of preference, and at the end the pinned backend if it is none any more.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
@@ -538,10 +541,11 @@ impl Site {
         }
         match &self.phase {
             Phase::Serving => {
-                self.is_pinned(backend) && self.candidate(backend).is_some_and(|c| c.health.is_doubtful())
+                self.is_pinned(backend) && self.known_pinned().is_some_and(|c| c.health.is_doubtful())
             }
-            Phase::Draining(Draining::Suspicion) => true,
-            Phase::Vacant | Phase::Fencing { .. } => true,
+            Phase::Draining(Draining::Suspicion) | Phase::Vacant | Phase::Fencing { .. } => {
+                self.is_candidate(backend)
+            }
             Phase::Draining(_) | Phase::Proving { .. } => false,
         }
     }
@@ -566,7 +570,12 @@ impl Site {
         if self.phase != Phase::Serving || self.pinned_candidate().is_some() {
             return;
         }
-        if let Some(target) = self.choose(true) {
+        let target = match self.successor() {
+            // Its name has moved. It serves on until the instance that is meant now is well, and nobody else takes over.
+            Some(meant) => meant.health.is_well().then(|| meant.backend.clone()),
+            None => self.choose(true),
+        };
+        if let Some(target) = target {
             self.start_handoff(Cause::Removed, None, out);
             self.drain_towards(target, out);
         }
@@ -664,7 +673,8 @@ impl Site {
         match self.choose(false) {
             Some(target) => {
                 if self.running.is_none() {
-                    self.start_handoff(Cause::Unwell, None, out);
+                    let cause = if self.pin.is_some() { Cause::Unwell } else { Cause::First };
+                    self.start_handoff(cause, None, out);
                 }
                 self.approach(target, out);
             }
@@ -777,6 +787,7 @@ impl Site {
         let returned = self.is_pinned(&target);
         let pin = Pin { epoch, backend: target };
         self.place = self.position(&pin.backend).unwrap_or(self.place);
+        self.candidates.retain(|c| c.listed || c.backend == pin.backend);
         self.pin = Some(pin.clone());
         self.occupant = Some(pin.backend.clone());
         if self.retired {
@@ -834,7 +845,8 @@ impl Site {
         let Some(candidate) = self.candidates.iter_mut().find(|c| c.backend == *backend) else { return };
         candidate.health.observe(well, rise, fall);
         candidate.warm &= well;
-        let (is_well, is_unwell) = (candidate.health.is_well(), candidate.health.is_unwell());
+        let (well, is_well) = (well && candidate.listed, candidate.health.is_well() && candidate.listed);
+        let is_unwell = candidate.health.is_unwell();
         let is_pinned = self.is_pinned(backend);
         match &self.phase {
             Phase::Serving if is_pinned && is_unwell => self.fail_over(Cause::Unwell, out),
@@ -948,14 +960,11 @@ impl Site {
 
     /// Ends a hold under the same epoch, unless the backend has fallen ill or was removed meanwhile.
     fn resume(&mut self, out: &mut Effects) {
-        match self.pinned_candidate() {
-            Some(pinned) if !pinned.health.is_unwell() => self.reopen(out),
-            Some(_) => self.fail_over(Cause::Unwell, out),
-            None => {
-                self.reopen(out);
-                self.leave_removed(out);
-            }
+        if self.known_pinned().is_some_and(|pinned| pinned.health.is_unwell()) {
+            return self.fail_over(Cause::Unwell, out);
         }
+        self.reopen(out);
+        self.leave_removed(out);
     }
 
     fn reconfigured(&mut self, policy: Policy, candidates: Vec<Backend>, out: &mut Effects) {
@@ -964,10 +973,14 @@ impl Site {
         self.candidates = candidates
             .into_iter()
             .map(|backend| match known.iter().position(|c| c.backend == backend) {
-                Some(at) => known.swap_remove(at),
+                Some(at) => Candidate { listed: true, ..known.swap_remove(at) },
                 None => Candidate::new(backend),
             })
             .collect();
+        // Whoever has the pin is watched as long as it serves: an old instance may die before the new one is there.
+        let watched = known.extract_if(.., |c| self.is_occupied_by(&c.backend));
+        let watched: Vec<Candidate> = watched.map(|c| Candidate { listed: false, ..c }).collect();
+        self.candidates.extend(watched);
         for gone in known.into_iter().filter(|c| c.conflict) {
             out.push(Effect::Conflict { backend: gone.backend, raised: false });
         }
@@ -996,6 +1009,7 @@ impl Site {
                 self.answer_wish(Err(Refused::NoCandidate), out);
                 self.settle(out);
             }
+            Phase::Vacant if self.pin.is_none() && !self.on_hold => out.extend(self.begin()),
             Phase::Vacant => self.settle_if_chosen(out),
             _ => {}
         }
@@ -1043,12 +1057,14 @@ impl Site {
     fn choose(&self, leaving: bool) -> Option<Backend> {
         let given_up = self.running.as_ref().map_or(&[][..], |running| &running.given_up);
         let in_order = || {
-            let count = self.candidates.len();
-            (0..count).map(move |step| &self.candidates[(self.place.min(count - 1) + step) % count])
+            let (listed, count) = (self.listed(), self.listed().len());
+            (0..count).map(move |step| &listed[(self.place.min(count - 1) + step) % count])
         };
+        // Without being told, a pin follows the pinned instance's name, or leaves a backend that was removed.
+        let follows = |c: &Candidate| self.successor().is_none_or(|meant| meant.backend == c.backend);
         let eligible = |c: &&Candidate| {
             let is_pinned = self.is_pinned(&c.backend);
-            let may_move = self.policy.auto || leaving || self.pinned_candidate().is_none();
+            let may_move = self.policy.auto || leaving || self.pinned_candidate().is_none() && follows(c);
             is_pinned || may_move && !(c.warm && self.policy.warm_standby == WarmStandby::Refuse)
         };
         let well = in_order().filter(eligible).find(|c| c.health.is_well() && !given_up.contains(&c.backend));
@@ -1135,12 +1151,37 @@ impl Site {
         self.pin.as_ref().is_some_and(|pin| pin.backend == *backend)
     }
 
+    /// It has the pin, or is about to have it.
+    fn is_occupied_by(&self, backend: &Backend) -> bool {
+        let committing = match &self.phase {
+            Phase::Proving { target, step: Proving::Committing } => Some(target),
+            _ => None,
+        };
+        self.is_pinned(backend) || committing == Some(backend)
+    }
+
+    fn listed(&self) -> &[Candidate] {
+        let count = self.candidates.iter().take_while(|c| c.listed).count();
+        &self.candidates[..count]
+    }
+
     fn position(&self, backend: &Backend) -> Option<usize> {
-        self.candidates.iter().position(|c| c.backend == *backend)
+        self.listed().iter().position(|c| c.backend == *backend)
     }
 
     fn candidate(&self, backend: &Backend) -> Option<&Candidate> {
-        self.candidates.iter().find(|c| c.backend == *backend)
+        self.listed().iter().find(|c| c.backend == *backend)
+    }
+
+    /// The candidate under the name that the pinned backend was resolved from: the instance that is meant now.
+    fn successor(&self) -> Option<&Candidate> {
+        let name = self.pin.as_ref()?.backend.name()?;
+        self.listed().iter().find(|c| c.backend.name() == Some(name))
+    }
+
+    /// The pinned backend, be it a candidate or not.
+    fn known_pinned(&self) -> Option<&Candidate> {
+        self.candidates.iter().find(|c| self.is_pinned(&c.backend))
     }
 
     fn is_candidate(&self, backend: &Backend) -> bool {

@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod handoff;
 pub mod health;
+pub mod names;
 pub mod release;
 pub mod retry;
 pub mod table;
@@ -91,6 +92,14 @@ impl Backend {
     /// The text that stands for this backend in pins, logs and answers.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The name that it was resolved from, as configured.
+    pub fn name(&self) -> Option<&str> {
+        match self.address {
+            Address::Tcp(_) => self.text.rsplit_once('@').map(|(name, _)| name),
+            Address::Unix(_) => None,
+        }
     }
 
     /// Where it listens.
