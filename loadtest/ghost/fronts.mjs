@@ -1,0 +1,94 @@
+// What stands before the two Ghosts: nginx, as a load balancer would be set up, or ghostpin.
+import fs from 'node:fs';
+import path from 'node:path';
+import { parse, request } from './http.mjs';
+import { freePort, start, stop, tail, until } from './processes.mjs';
+
+const START_PATIENCE_MS = 15_000;
+
+async function up(it, origin) {
+    const answers = () => it.ended || request(origin, '/').then((answer) => answer.status !== undefined);
+    if (!await until(answers, START_PATIENCE_MS) || it.ended) {
+        throw new Error(`${it.name} does not start; the end of ${it.log}:\n${tail(it.log)}`);
+    }
+}
+
+// nginx before the given backends, taking turns, with its defaults.
+export async function roundRobin(site, backends) {
+    const folder = path.join(site.folder, 'nginx');
+    fs.mkdirSync(folder, { recursive: true });
+    const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path temp_${name};`).join(' ');
+    fs.writeFileSync(path.join(folder, 'nginx.conf'), `
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+events {}
+http {
+    access_log off;
+    ${temp}
+    upstream ghost { ${backends.map((backend) => `server ${backend};`).join(' ')} }
+    server {
+        listen ${new URL(site.origin).host};
+        location / {
+            proxy_pass http://ghost;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto http;
+            add_header X-Backend $upstream_addr always;
+        }
+    }
+}
+`);
+    const it = start('nginx', 'nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'error.log'], { log: path.join(folder, 'nginx.log') });
+    await up(it, site.origin);
+    return { stop: () => stop(it) };
+}
+
+// ghostpin before both backends, the first one pinned, with a state folder of its own. `fence` says whether it may stop the
+// old Ghost; without, both run on after a handoff, as with a worker that comes back.
+export async function ghostpin(site, program, name, { fence }) {
+    const folder = path.join(site.folder, name);
+    fs.mkdirSync(folder);
+    const admin = `127.0.0.1:${await freePort()}`;
+    const config = path.join(folder, 'ghostpin.toml');
+    const hook = (command) => `{ command = ${JSON.stringify(command)}, timeout = "10s", required = true }`;
+    fs.writeFileSync(config, `
+[server]
+state = "${folder}/state"
+[listen]
+http = ["${new URL(site.origin).host}"]
+[admin]
+listen = "${admin}"
+[health]
+interval = "500ms"
+timeout = "1s"
+fall = 2
+forwarded_proto = "http"
+[hold]
+timeout = "30s"
+[handoff]
+prove_timeout = "25s"
+[[site]]
+name = "blog"
+hosts = ["127.0.0.1"]
+backends = ${JSON.stringify(site.backends)}
+app = "ghost"
+[site.hooks]
+start = ${hook(site.startHook)}
+${fence ? `fence = ${hook(site.fenceHook)}` : ''}
+`);
+    const it = start('ghostpin', program, ['run', '--config', config], { log: path.join(folder, 'ghostpin.log') });
+    await up(it, site.origin);
+    const ask = async (apiPath) => {
+        const answer = await request(`http://${admin}`, apiPath);
+        if (answer.status !== 200) throw new Error(`ghostpin's ${apiPath}: ${answer.error ?? answer.status}`);
+        return parse(answer) ?? answer.text;
+    };
+    return {
+        log: it.log,
+        stop: () => stop(it),
+        site: () => ask('/v1/sites/blog'),
+        journal: () => ask('/v1/journal'),
+        metrics: () => ask('/metrics'),
+    };
+}

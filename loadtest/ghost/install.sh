@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Installs what this test runs - Ghost with its Node, MariaDB and nginx - from npm and Debian alone.
+# The second run finds everything in place and takes no time. The folder is printed at the end.
+#
+#   GHOSTPIN_GHOST_CACHE   where it goes (default: loadtest/.cache/ghost, about 0.9 GB)
+set -euo pipefail
+
+NODE_VERSION=22.23.3      # Ghost 6.65 runs on Node 22 or 24
+PNPM_VERSION=12.4.2       # `npm install ghost` fails on the packages that Ghost carries as file:components/*.tgz
+GHOST_VERSION=6.65.0
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${GHOSTPIN_GHOST_CACHE:-$here/../.cache/ghost}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+
+fail() { echo "install.sh: $*" >&2; exit 1; }
+say() { echo "install.sh: $*" >&2; }
+
+# --- Debian's part: nothing is started, a test brings up its own database and nginx in a folder of its own.
+export PATH=$PATH:/usr/sbin:/sbin
+missing=()
+command -v npm >/dev/null || missing+=(nodejs npm)
+command -v nginx >/dev/null || missing+=(nginx-light)
+command -v mariadbd >/dev/null && command -v my_print_defaults >/dev/null || missing+=(mariadb-server-core mariadb-client-core)
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || fail "missing: ${missing[*]}. Install them; this script can only do so with apt-get."
+    [ "$(id -u)" = 0 ] || fail "missing: ${missing[*]}. Run as root: apt-get install --no-install-recommends ${missing[*]}"
+    say "apt-get install ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # Debian starts nginx when it is installed; on a machine that has none yet, it shall not stay behind, nor take port 80.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+        trap 'rm -f $policy' EXIT
+    fi
+    { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$cache/apt.log" 2>&1 ||
+        fail "apt-get failed; the end of $cache/apt.log: $(tail -n 3 "$cache/apt.log")"
+fi
+
+# --- npm's part: Node and pnpm.
+case $(uname -m) in
+x86_64) arch=x64 ;;
+aarch64) arch=arm64 ;;
+*) fail "no Node package is known for $(uname -m)" ;;
+esac
+tools=$cache/tools-node$NODE_VERSION-pnpm$PNPM_VERSION
+if [ ! -e "$tools/.complete" ]; then
+    say "Node $NODE_VERSION and pnpm $PNPM_VERSION"
+    rm -rf "$tools"
+    mkdir -p "$tools"
+    echo '{"private": true}' >"$tools/package.json"
+    (cd "$tools" && npm install --no-audit --no-fund --ignore-scripts \
+        "node-linux-$arch@$NODE_VERSION" "pnpm@$PNPM_VERSION") >"$cache/tools.log" 2>&1 ||
+        fail "npm failed; the end of $cache/tools.log: $(tail -n 3 "$cache/tools.log")"
+    touch "$tools/.complete"
+fi
+node=$tools/node_modules/node-linux-$arch/bin/node
+"$node" --version >/dev/null || fail "$node does not run here"
+
+# --- npm's part: Ghost, with the versions that its own lockfile names. No install script is run: the only one of weight
+# builds SQLite's binding, and the database here is MariaDB.
+ghost=$cache/ghost-$GHOST_VERSION
+if [ ! -e "$ghost/.complete" ]; then
+    say "Ghost $GHOST_VERSION (one to two minutes)"
+    rm -rf "$ghost"
+    mkdir -p "$ghost"
+    {
+        (cd "$cache" && npm pack --silent "ghost@$GHOST_VERSION") &&
+            tar -xzf "$cache/ghost-$GHOST_VERSION.tgz" --strip-components=1 -C "$ghost" &&
+            rm "$cache/ghost-$GHOST_VERSION.tgz" &&
+            cd "$ghost" &&
+            PATH="$(dirname "$node"):$PATH" CI=true "$node" "$tools/node_modules/pnpm/bin/pnpm.mjs" install \
+                --prod --frozen-lockfile --ignore-scripts --store-dir "$cache/pnpm-store"
+    } >"$cache/ghost.log" 2>&1 || fail "Ghost could not be installed; the end of $cache/ghost.log: $(tail -n 5 "$cache/ghost.log")"
+    rm -rf "$cache/pnpm-store" # hard links: Ghost keeps its own
+    touch "$ghost/.complete"
+fi
+
+ln -sfn "$node" "$cache/node"
+ln -sfn "$ghost" "$cache/ghost"
+say "Ghost $GHOST_VERSION, Node $("$node" --version), $(mariadbd --version | grep -o '[0-9.]*-MariaDB') in $cache"

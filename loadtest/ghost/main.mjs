@@ -1,0 +1,82 @@
+// The whole test: a site is made, the runs happen one after the other, the table and the promises are printed.
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { stopAll } from './processes.mjs';
+import { alone, balanced, frozen, killed } from './runs.mjs';
+import { Site } from './site.mjs';
+import { judge, table } from './verdict.mjs';
+
+const TIME_LIMIT_MS = 6 * 60_000;
+const RUNS = {
+    alone: ['one Ghost', 'one Ghost alone behind nginx', alone],
+    balanced: ['round robin', 'two Ghosts behind nginx, taking turns; then one is killed', balanced],
+    killed: ['ghostpin, killed', 'two Ghosts behind ghostpin; the active one is killed', killed],
+    frozen: ['ghostpin, frozen', 'two Ghosts behind ghostpin; the active one is frozen for 8 s', frozen],
+};
+
+const { values: options } = parseArgs({
+    options: {
+        cache: { type: 'string' }, // what install.sh made
+        ghostpin: { type: 'string' }, // the program
+        only: { type: 'string' }, // names of runs, with commas
+        keep: { type: 'boolean', default: false }, // the folder of this test, which is otherwise kept only if something broke
+    },
+});
+const wanted = options.only?.split(',') ?? Object.keys(RUNS);
+const unknown = wanted.filter((name) => !RUNS[name]);
+if (unknown.length) throw new Error(`--only ${unknown}: the runs are ${Object.keys(RUNS).join(', ')}`);
+
+const began = performance.now();
+const say = (text) => console.log(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ghostpin-ghost-'));
+let site;
+
+async function cleanUp() {
+    site?.stopAll();
+    await stopAll();
+}
+
+async function leave(why, status) {
+    console.error(`${why}; logs are in ${folder}`);
+    await cleanUp();
+    process.exit(status);
+}
+process.on('SIGINT', () => leave('interrupted', 130));
+process.on('SIGTERM', () => leave('terminated', 143));
+setTimeout(() => leave(`not done in ${TIME_LIMIT_MS / 1000} s`, 1), TIME_LIMIT_MS).unref();
+
+let broken = 0;
+try {
+    say('a database, a content folder and Ghost');
+    site = await Site.create(folder, options.cache);
+    await site.start(site.backends[0]);
+    await site.setUp();
+
+    const columns = [];
+    const promises = [];
+    for (const name of wanted) {
+        const [heading, what, run] = RUNS[name];
+        say(what);
+        const seen = await run(site, options.ghostpin);
+        for (const line of seen.told ?? []) say(`    ${line}`);
+        columns.push([heading, seen]);
+        promises.push(...judge[name](seen));
+    }
+    say('done');
+
+    console.log(`\n${table(columns)}\n`);
+    for (const { name, kept, otherwise } of promises) console.log(kept ? `ok      ${name}` : `BROKEN  ${name}: ${otherwise}`);
+    broken = promises.filter((promise) => !promise.kept).length;
+    console.log(`\n${promises.length - broken} passed, ${broken} failed`);
+} catch (error) {
+    console.error(error);
+    broken = 1;
+} finally {
+    await cleanUp();
+}
+
+if (broken || options.keep) console.log(`logs are in ${folder}`);
+else fs.rmSync(folder, { recursive: true });
+process.exit(broken ? 1 : 0);
