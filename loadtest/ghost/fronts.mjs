@@ -9,7 +9,7 @@ const START_PATIENCE_MS = 15_000;
 async function up(it, origin) {
     const answers = () => it.ended || request(origin, '/').then((answer) => answer.status !== undefined);
     if (!await until(answers, START_PATIENCE_MS) || it.ended) {
-        throw new Error(`${it.name} does not start; the end of ${it.log}:\n${tail(it.log)}`);
+        throw new Error(`${it.name} does not start (${it.ended ? await it.exit : 'no answer'}); the end of ${it.log}:\n${tail(it.log)}`);
     }
 }
 

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { stopAll } from './processes.mjs';
 import { alone, balanced, frozen, killed } from './runs.mjs';
 import { Site } from './site.mjs';
-import { judge, table } from './verdict.mjs';
+import { judge, table, told } from './verdict.mjs';
 
 const TIME_LIMIT_MS = 6 * 60_000;
 const RUNS = {
@@ -60,7 +60,7 @@ try {
         const [heading, what, run] = RUNS[name];
         say(what);
         const seen = await run(site, options.ghostpin);
-        for (const line of seen.told ?? []) say(`    ${line}`);
+        for (const line of told(seen)) say(`    ${line}`);
         columns.push([heading, seen]);
         promises.push(...judge[name](seen));
     }

@@ -73,7 +73,7 @@ export async function balanced(site) {
 // The active Ghost is killed; the `start` hook boots the other one. A post is due while nobody is there to publish it.
 export async function killed(site, program) {
     const [a] = site.backends;
-    return pinned(site, program, { name: 'kill', fence: true }, async (work) => {
+    return pinned(site, program, { name: 'kill', fence: true }, async ({ work }) => {
         const scheduled = await work.editor.schedule(new Date(Date.now() + 3_000));
         await sleep(2_000);
         site.kill(a);
@@ -86,13 +86,14 @@ export async function killed(site, program) {
 // is due while it stands still.
 export async function frozen(site, program) {
     const [a, b] = site.backends;
-    return pinned(site, program, { name: 'freeze', fence: false }, async (work, seen) => {
+    return pinned(site, program, { name: 'freeze', fence: false }, async ({ work, front, seen }) => {
         const scheduled = await work.editor.schedule(new Date(Date.now() + 4_000));
         await sleep(2_000);
         site.freeze(a);
         await sleep(8_000);
         site.thaw(a);
         await sleep(AFTER_MS);
+        seen.conflicts = (await front.site()).conflicts;
         seen.thawedTitle = await site.titleOn(a);
         seen.activeTitle = await site.titleOn(b);
         return scheduled;
@@ -103,16 +104,14 @@ async function pinned(site, program, { name, fence }, happen) {
     const [a] = site.backends;
     await site.start(a);
     const front = await ghostpin(site, program, name, { fence });
-    const seen = { log: front.log };
-    const before = await front.site();
-    if (before.backend !== a) throw new Error(`ghostpin begins with ${before.backend}, not with the first backend ${a}`);
+    const seen = { before: await front.site() };
+    if (seen.before.backend !== a) throw new Error(`ghostpin begins with ${seen.before.backend}, not with the first backend ${a}`);
     const work = new Work(site);
     await work.begin();
     await sleep(CALM_MS);
-    const scheduled = await happen(work, seen);
+    const scheduled = await happen({ work, front, seen });
     Object.assign(seen, await work.finish(scheduled));
     seen.titles = await site.publishedTitles();
-    seen.before = before;
     seen.after = await front.site();
     seen.journal = await front.journal();
     await front.stop();

@@ -39,10 +39,21 @@ export const judge = {
             ...afterHandoff('frozen', seen),
             // Without this there would have been nothing to protect the readers from.
             promise('frozen: the old Ghost came back with an older state', old < current, `it has ${old}, the new one ${current}`),
-            promise('frozen: ghostpin names the conflict', seen.conflicts.length > 0, 'nothing was said of the second Ghost'),
+            promise('frozen: ghostpin names the conflict', seen.conflicts.includes(seen.before.backend), `it says ${JSON.stringify(seen.conflicts)}`),
         ];
     },
 };
+
+// The journal's lines of a run, in words.
+export function told(seen) {
+    return [...(seen.journal ?? [])].reverse().map((entry) => {
+        const phases = entry.phases.map(({ phase, ms }) => `${phase} ${(ms / 1000).toFixed(1)} s`).join(', ');
+        const pins = [entry.from, entry.to].map((pin) => (pin ? `${pin.backend} (epoch ${pin.epoch})` : 'nobody')).join(' -> ');
+        return entry.kind === 'handoff'
+            ? `journal: handoff, ${entry.cause}: ${pins}, ${entry.outcome}; ${phases}; ${entry.held} held, ${entry.released} released, ${entry.cut} cut`
+            : `journal: ${entry.kind}: ${entry.note ?? pins}`;
+    });
+}
 
 function afterHandoff(run, seen) {
     const s = summary(seen);
