@@ -59,9 +59,11 @@ state = "${folder}/state"
 http = ["${new URL(site.origin).host}"]
 [admin]
 listen = "${admin}"
+[log]
+access = true
 [health]
 interval = "500ms"
-timeout = "1s"
+timeout = "2s"
 fall = 2
 forwarded_proto = "http"
 [hold]

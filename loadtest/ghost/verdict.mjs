@@ -34,7 +34,7 @@ export const judge = {
     killed: (seen) => afterHandoff('killed', seen),
 
     frozen(seen) {
-        const [old, current] = [seen.thawedTitle, seen.activeTitle].map((title) => newest(title ?? '', /Version (\d+)/g));
+        const [old, current] = seen.titlesHeld.map((title) => newest(title ?? '', /Version (\d+)/g));
         return [
             ...afterHandoff('frozen', seen),
             // Without this there would have been nothing to protect the readers from.
