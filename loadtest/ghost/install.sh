@@ -25,17 +25,20 @@ command -v nginx >/dev/null || missing+=(nginx-light)
 command -v mariadbd >/dev/null && command -v my_print_defaults >/dev/null || missing+=(mariadb-server-core mariadb-client-core)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "missing: ${missing[*]}. Install them; this script can only do so with apt-get."
-    [ "$(id -u)" = 0 ] || fail "missing: ${missing[*]}. Run as root: apt-get install --no-install-recommends ${missing[*]}"
+    as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || fail "missing: ${missing[*]}. Run as root: apt-get install --no-install-recommends ${missing[*]}"
+        as_root=(sudo)
+    fi
     say "apt-get install ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
     # Debian starts nginx when it is installed; on a machine that has none yet, it shall not stay behind, nor take port 80.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' >$policy
-        chmod +x $policy
-        trap 'rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+        "${as_root[@]}" chmod +x $policy
+        trap '"${as_root[@]}" rm -f $policy' EXIT
     fi
-    { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$cache/apt.log" 2>&1 ||
+    { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$cache/apt.log" 2>&1 ||
         fail "apt-get failed; the end of $cache/apt.log: $(tail -n 3 "$cache/apt.log")"
 fi
 
