@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
-use super::connection::Connection;
+use super::connection::{Active, Connection};
 use super::flight::{Flight, Stage, Tracked};
 use super::pool::Line;
 use super::worker::Worker;
@@ -138,6 +138,7 @@ pub struct Relayed {
     tracked: Option<Tracked>,
     way_back: Option<WayBack>,
     record: Option<Record>,
+    active: Option<Active>,
     connection: Rc<Connection>,
     worker: Rc<Worker>,
     through: bool,
@@ -154,12 +155,18 @@ impl Relayed {
     ) -> Self {
         tracked.flight.enter(Stage::Delivering);
         let (incoming, tracked, way_back) = (Some(incoming), Some(tracked), Some(way_back));
-        Self { incoming, tracked, way_back, record: None, connection, worker, through: false }
+        let (record, active) = (None, None);
+        Self { incoming, tracked, way_back, record, active, connection, worker, through: false }
     }
 
     /// This line is written when the body is through, or is not going to be.
     pub fn record_at_end(&mut self, record: Record) {
         self.record = Some(record);
+    }
+
+    /// The request is being served until the body is through, or is not going to be.
+    pub fn active_to_its_end(&mut self, active: Active) {
+        self.active = Some(active);
     }
 }
 

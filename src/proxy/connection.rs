@@ -115,18 +115,13 @@ impl Connection {
         }
     }
 
-    /// A request begins to be served.
-    pub fn request_began(&self, is_h2: bool) {
+    /// A request begins to be served, and is until the guard is dropped: when the last byte of its answer was handed
+    /// over, or when nobody wants one any more.
+    pub fn request_began(self: &Rc<Self>, is_h2: bool) -> Active {
         self.active.set(self.active.get() + 1);
         self.is_h2.set(is_h2);
         self.is_new.set(false);
-    }
-
-    /// A request was answered, or is not going to be.
-    pub fn request_ended(&self) {
-        self.active.set(self.active.get() - 1);
-        self.socket.has_read.store(false, Ordering::Relaxed);
-        self.socket.waiting_since.store(self.socket.clock.now().0, Ordering::Relaxed);
+        Active(self.clone())
     }
 
     /// Keeps a lease until what was written so far has left this process.
@@ -172,6 +167,18 @@ impl Connection {
         };
         self.kill();
         Some(why)
+    }
+}
+
+/// A request that is being served. Meanwhile its connection is not idle.
+pub struct Active(Rc<Connection>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let Connection { active, socket, .. } = &*self.0;
+        active.set(active.get() - 1);
+        socket.has_read.store(false, Ordering::Relaxed);
+        socket.waiting_since.store(socket.clock.now().0, Ordering::Relaxed);
     }
 }
 

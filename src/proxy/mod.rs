@@ -65,7 +65,7 @@ pub async fn serve(
     connection: Rc<Connection>,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    connection.request_began(request.version() == http::Version::HTTP_2);
+    let active = connection.request_began(request.version() == http::Version::HTTP_2);
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let asker = Asker::of(&head.method, head.version, &head.headers);
@@ -83,8 +83,10 @@ pub async fn serve(
         }
         Err(refusal) => Err(refusal),
     };
-    let response = journey.end(answer, asker);
-    connection.request_ended();
+    let mut response = journey.end(answer, asker);
+    if let ResponseBody::Relayed(relayed) = response.body_mut() {
+        relayed.active_to_its_end(active);
+    }
     response
 }
 
