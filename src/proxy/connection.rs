@@ -133,7 +133,10 @@ impl Connection {
     }
 
     fn release_if_flushed(&self) {
-        if self.socket.flushed.load(Ordering::Relaxed) && !self.unflushed.borrow().is_empty() {
+        // HTTP/2 flushes in the middle of what it has to write as well: then the next write is waiting.
+        let is_through = self.socket.flushed.load(Ordering::Relaxed)
+            && self.socket.blocked_since.load(Ordering::Relaxed) == 0;
+        if is_through && !self.unflushed.borrow().is_empty() {
             let delivered = std::mem::take(&mut *self.unflushed.borrow_mut());
             drop(delivered);
         }
