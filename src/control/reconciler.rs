@@ -388,6 +388,7 @@ impl Reconciler {
                 if let Some(open) = &mut entry.open {
                     open.entry_mut().cut += u64::from(entry.gate.in_flight());
                 }
+                entry.gate.cut();
                 self.workers.tell(Order::Cut(key));
             }
             Effect::Open(pin) => {

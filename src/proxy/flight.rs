@@ -175,7 +175,8 @@ impl Flights {
             deadlines,
             stage: Cell::new(Stage::Connecting),
             since: Cell::new(self.clock.now()),
-            ended: Cell::new(None),
+            // A held request gets its lease from another thread. A cut may come in between, and finds no flight.
+            ended: Cell::new(lease.as_ref().is_some_and(Lease::is_cut).then_some(Ended::Cut)),
             overdue: Cell::new(false),
             touched: Cell::new(false),
             waker: RefCell::default(),
