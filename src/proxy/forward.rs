@@ -43,6 +43,8 @@ pub struct Outgoing {
     pub upgrade: Option<OnUpgrade>,
     /// The method promises to change nothing.
     pub safe: bool,
+    /// A kept connection has ended under it: the next ones may be about to as well.
+    pub wants_fresh: bool,
 }
 
 /// An attempt that ended without a response head.
@@ -127,7 +129,8 @@ async fn send(
     outgoing: &mut Outgoing,
 ) -> Result<(Response<Incoming>, WayBack), Failed> {
     // An idle connection may just be closing. What can't be sent twice goes on a fresh one.
-    let may_reuse = outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none();
+    let may_reuse =
+        outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none() && !outgoing.wants_fresh;
     loop {
         let pooled = may_reuse.then(|| worker.pool.take(&target.line, target.epoch, worker.now())).flatten();
         let reused_connection = pooled.is_some();
@@ -141,6 +144,7 @@ async fn send(
             }
             None => connect(flight, target.backend).await?,
         };
+        outgoing.wants_fresh = reused_connection;
         flight.enter(Stage::AwaitingHead);
         let request = outgoing.request(flight);
         let mut error = match flight.guard(sender.try_send_request(request)).await {

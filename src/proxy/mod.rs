@@ -76,6 +76,7 @@ pub async fn serve(
             let outgoing = Outgoing {
                 upgrade: upgrade.filter(|_| may_upgrade),
                 safe: retry::is_safe(&head.method),
+                wants_fresh: false,
                 body: (!body.is_end_stream()).then_some(body),
                 head,
             };
