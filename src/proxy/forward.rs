@@ -9,8 +9,9 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 
-use super::body::{Relayed, RequestBody, ResponseBody, WayBack};
+use super::body::{Relayed, RequestBody, ResponseBody, Upload, WayBack};
 use super::connection::Connection;
 use super::flight::{Ended, Flight, Stage, Tracked};
 use super::headers;
@@ -66,7 +67,7 @@ impl Outgoing {
 
     fn request(&mut self, flight: &Rc<Flight>) -> Request<RequestBody> {
         let body = match self.body.take() {
-            Some(incoming) => RequestBody::Upload { incoming, flight: flight.clone() },
+            Some(incoming) => RequestBody::Upload(Upload::new(incoming, flight.clone())),
             None => RequestBody::Empty,
         };
         let mut request = Request::new(body);
@@ -77,26 +78,66 @@ impl Outgoing {
     }
 }
 
+/// A connection to a backend.
+pub struct Link {
+    /// hyper's end of it.
+    pub sender: SendRequest<RequestBody>,
+    sever: oneshot::Sender<Tracked>,
+}
+
+/// A request that was handed to a backend, or is about to be, and the lease that it was handed over under. Dropping it
+/// severs the connection first, and gives the lease back when that is done.
+pub struct Handed {
+    tracked: Option<Tracked>,
+    link: Option<Link>,
+}
+
+impl Handed {
+    fn new(tracked: Tracked) -> Self {
+        Self { tracked: Some(tracked), link: None }
+    }
+
+    /// The flight, and what it flies under.
+    pub fn tracked(&mut self) -> &mut Tracked {
+        self.tracked.as_mut().expect("only taking it apart takes it away")
+    }
+
+    /// All is well: the lease and the connection, each to go its own way.
+    pub fn take_apart(mut self) -> (Tracked, Option<Link>) {
+        (self.tracked.take().expect("only taking it apart takes it away"), self.link.take())
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let (Some(tracked), Some(link)) = (self.tracked.take(), self.link.take()) {
+            // If the connection has ended by itself, the lease ends here.
+            let _ = link.sever.send(tracked);
+        }
+    }
+}
+
 /// Sends the request to the target and returns the head of its answer, with the body on its way.
 pub async fn attempt(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     target: Target<'_>,
     outgoing: &mut Outgoing,
-    mut tracked: Tracked,
+    tracked: Tracked,
 ) -> Result<Response<ResponseBody>, Failed> {
-    let flight = tracked.flight.clone();
-    let sent = send(worker, &flight, &target, outgoing).await;
-    let well = sent.as_ref().is_ok_and(|(response, _)| response.status() != StatusCode::SERVICE_UNAVAILABLE);
-    if let Some(lease) = &mut tracked.lease {
+    let mut handed = Handed::new(tracked);
+    let sent = send(worker, &mut handed, &target, outgoing).await;
+    let well = sent.as_ref().is_ok_and(|response| response.status() != StatusCode::SERVICE_UNAVAILABLE);
+    let lease = &mut handed.tracked().lease;
+    if let Some(lease) = lease {
         lease.answered(well);
         // The last place where an answer of an epoch that is over can be stopped.
         if sent.is_ok() && !lease.may_deliver() {
             return Err(lost_by_end(Ended::Cut, false));
         }
     }
-    let (mut response, mut way_back) = sent?;
-    if let Some(lease) = &tracked.lease
+    let mut response = sent?;
+    if let Some(lease) = lease
         && !response.status().is_server_error()
     {
         lease.gate().note_well(worker.now().0);
@@ -108,51 +149,52 @@ pub async fn attempt(
             return Err(Failed { outcome, cut: false, why });
         };
         let backend = hyper::upgrade::on(&mut response);
+        let (tracked, _) = handed.take_apart();
         tokio::task::spawn_local(tunnel::relay(client, backend, tracked));
         let (mut head, _) = response.into_parts();
         headers::from_backend(&mut head);
         return Ok(Response::from_parts(head, ResponseBody::Whole(None)));
     }
     let (mut head, incoming) = response.into_parts();
+    let mut keep_alive = target.upstream.keep_alive;
     if let Some(said) = headers::from_backend(&mut head) {
         // Less a second, for what may be under way when it closes.
-        way_back.keep_alive = way_back.keep_alive.min(said.saturating_sub(Duration::from_secs(1)));
+        keep_alive = keep_alive.min(said.saturating_sub(Duration::from_secs(1)));
     }
-    let relayed = Relayed::new(incoming, tracked, way_back, connection.clone(), worker.clone());
+    let way_back = WayBack { line: target.line, epoch: target.epoch, keep_alive };
+    let relayed = Relayed::new(incoming, handed, way_back, connection.clone(), worker.clone());
     Ok(Response::from_parts(head, ResponseBody::Relayed(Box::new(relayed))))
 }
 
 async fn send(
     worker: &Worker,
-    flight: &Rc<Flight>,
+    handed: &mut Handed,
     target: &Target<'_>,
     outgoing: &mut Outgoing,
-) -> Result<(Response<Incoming>, WayBack), Failed> {
+) -> Result<Response<Incoming>, Failed> {
+    let flight = &handed.tracked().flight.clone();
     // An idle connection may just be closing. What can't be sent twice goes on a fresh one.
     let may_reuse =
         outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none() && !outgoing.wants_fresh;
     loop {
         let pooled = may_reuse.then(|| worker.pool.take(&target.line, target.epoch, worker.now())).flatten();
         let reused_connection = pooled.is_some();
-        let mut sender = match pooled {
-            Some(mut sender) => {
+        let link = match pooled {
+            Some(mut link) => {
                 // hyper wants to have seen the end of the last answer before it takes a new request.
-                if !sender.is_ready() && !matches!(flight.guard(sender.ready()).await, Ok(Ok(()))) {
+                if !link.sender.is_ready() && !matches!(flight.guard(link.sender.ready()).await, Ok(Ok(()))) {
                     continue;
                 }
-                sender
+                link
             }
             None => connect(flight, target.backend).await?,
         };
         outgoing.wants_fresh = reused_connection;
         flight.enter(Stage::AwaitingHead);
         let request = outgoing.request(flight);
+        let sender = &mut handed.link.insert(link).sender;
         let mut error = match flight.guard(sender.try_send_request(request)).await {
-            Ok(Ok(response)) => {
-                let keep_alive = target.upstream.keep_alive;
-                let way_back = WayBack { sender, line: target.line.clone(), epoch: target.epoch, keep_alive };
-                return Ok((response, way_back));
-            }
+            Ok(Ok(response)) => return Ok(response),
             Ok(Err(error)) => error,
             Err(ended) => return Err(lost_by_end(ended, reused_connection)),
         };
@@ -169,7 +211,7 @@ async fn send(
     }
 }
 
-async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<SendRequest<RequestBody>, Failed> {
+async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed> {
     flight.enter(Stage::Connecting);
     let connecting = async {
         match backend.address() {
@@ -182,7 +224,7 @@ async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<SendRequest<R
         }
     };
     match flight.guard(connecting).await {
-        Ok(Ok(sender)) => Ok(sender),
+        Ok(Ok(link)) => Ok(link),
         Ok(Err(error)) => Err(unsent_because(kind_of(&error), &error)),
         Err(Ended::Cut) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::NotDispatched),
@@ -197,14 +239,26 @@ async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<SendRequest<R
     }
 }
 
-async fn handshake<I>(io: I) -> std::io::Result<SendRequest<RequestBody>>
+async fn handshake<I>(io: I) -> std::io::Result<Link>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(std::io::Error::other)?;
-    // What goes wrong on the connection is told to the request on it; between requests it's of no interest.
-    tokio::task::spawn_local(async move { drop(driver.with_upgrades().await) });
-    Ok(sender)
+    let (sever, severed) = oneshot::channel();
+    let mut driver = Box::pin(driver.with_upgrades());
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            biased;
+            // By itself hyper would write what is in its buffer first, to a backend that may be frozen.
+            Ok(tracked) = severed => {
+                drop(driver);
+                drop::<Tracked>(tracked);
+            }
+            // What goes wrong on the connection is told to the request on it; between requests it's of no interest.
+            _ = &mut driver => {}
+        }
+    });
+    Ok(Link { sender, sever })
 }
 
 fn kind_of(error: &std::io::Error) -> Unsent {
