@@ -55,6 +55,8 @@ pub struct Failed {
     pub outcome: Outcome,
     /// It was cut by a handoff: that says nothing about the backend.
     pub cut: bool,
+    /// It was the client who did not send the rest of the request: nor does that.
+    pub by_client: bool,
     /// For the log.
     pub why: String,
 }
@@ -146,7 +148,7 @@ pub async fn attempt(
         let Some(client) = outgoing.upgrade.take() else {
             let why = "it switches protocols without having been asked to".to_owned();
             let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
-            return Err(Failed { outcome, cut: false, why });
+            return Err(Failed { outcome, cut: false, by_client: false, why });
         };
         let backend = hyper::upgrade::on(&mut response);
         let (tracked, _) = handed.take_apart();
@@ -229,11 +231,13 @@ async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed>
         Err(Ended::Cut) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::NotDispatched),
             cut: true,
+            by_client: false,
             why: "a handoff began before the connection was made".to_owned(),
         }),
         Err(Ended::TimedOut(_)) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::ConnectTimeout),
             cut: false,
+            by_client: false,
             why: "the connection was not made in time".to_owned(),
         }),
     }
@@ -273,23 +277,27 @@ fn kind_of(error: &std::io::Error) -> Unsent {
 }
 
 fn unsent_because(unsent: Unsent, error: &dyn std::error::Error) -> Failed {
-    Failed { outcome: Outcome::NothingSent(unsent), cut: false, why: chain(error) }
+    Failed { outcome: Outcome::NothingSent(unsent), cut: false, by_client: false, why: chain(error) }
 }
 
 fn lost(error: &hyper::Error, reused_connection: bool) -> Failed {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     let reset = source.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset);
     let lost = if reset { Lost::Reset } else { Lost::Closed };
-    Failed { outcome: Outcome::NoAnswer { lost, reused_connection }, cut: false, why: chain(error) }
+    let outcome = Outcome::NoAnswer { lost, reused_connection };
+    // hyper's word for a body that could not be read.
+    Failed { outcome, cut: false, by_client: error.is_user(), why: chain(error) }
 }
 
 fn lost_by_end(ended: Ended, reused_connection: bool) -> Failed {
     let (lost, why) = match ended {
         Ended::Cut => (Lost::Cut, "it was cut by a handoff"),
+        Ended::TimedOut(Stage::Uploading) => (Lost::TimedOut, "the request's body stood still"),
         Ended::TimedOut(_) => (Lost::TimedOut, "the answer did not begin in time"),
     };
     let outcome = Outcome::NoAnswer { lost, reused_connection };
-    Failed { outcome, cut: ended == Ended::Cut, why: why.to_owned() }
+    let by_client = ended == Ended::TimedOut(Stage::Uploading);
+    Failed { outcome, cut: ended == Ended::Cut, by_client, why: why.to_owned() }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

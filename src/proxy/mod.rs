@@ -166,6 +166,9 @@ impl Journey {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if failed.by_client {
+                return Err(Refusal::BodyTimeout);
+            }
             // Who goes back waits for a verdict on the backend, lest it come here again at once.
             match failed.outcome {
                 Outcome::NothingSent(Unsent::Refused | Unsent::Unreachable) => gate.suspect(pin.epoch),
@@ -198,6 +201,9 @@ impl Journey {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if failed.by_client {
+                return Err(Refusal::BodyTimeout);
+            }
             // Nobody holds requests for it, so that there is nothing to wait for.
             let is_certain = matches!(failed.outcome, Outcome::NothingSent(_));
             let refusal =
