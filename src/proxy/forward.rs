@@ -21,6 +21,7 @@ use super::worker::Worker;
 use crate::config::Upstream;
 use crate::core::retry::{Lost, Outcome, Unsent};
 use crate::core::{Address, Backend, Epoch};
+use crate::observe::metrics::Count;
 
 /// Where an attempt goes.
 pub struct Target<'a> {
@@ -189,7 +190,7 @@ async fn send(
                 }
                 link
             }
-            None => connect(flight, target.backend).await?,
+            None => connect(worker, flight, target.backend).await?,
         };
         outgoing.wants_fresh = reused_connection;
         flight.enter(Stage::AwaitingHead);
@@ -213,7 +214,7 @@ async fn send(
     }
 }
 
-async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed> {
+async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed> {
     flight.enter(Stage::Connecting);
     let connecting = async {
         match backend.address() {
@@ -226,7 +227,10 @@ async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed>
         }
     };
     match flight.guard(connecting).await {
-        Ok(Ok(link)) => Ok(link),
+        Ok(Ok(link)) => {
+            worker.metrics.count(Count::BackendConnects);
+            Ok(link)
+        }
         Ok(Err(error)) => Err(unsent_because(kind_of(&error), &error)),
         Err(Ended::Cut) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::NotDispatched),
