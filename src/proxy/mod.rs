@@ -148,7 +148,7 @@ impl Journey {
                 Some(lease) => lease,
                 None => {
                     self.worker.metrics.count(Count::Held);
-                    let lease = waited.at(site, &self.connection, &outgoing).await;
+                    let lease = waited.at(&self.worker, site, &self.connection, &outgoing).await;
                     self.held = waited.total();
                     lease?
                 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::answer::Refusal;
 use super::connection::Connection;
 use super::forward::Outgoing;
+use super::worker::Worker;
 use crate::gate::{Entry, Lease, NotHeld, Ticket};
 use crate::published::PublishedSite;
 
@@ -33,6 +34,7 @@ impl Waited {
     /// Waits for a lease.
     pub async fn at(
         &mut self,
+        worker: &Worker,
         site: &PublishedSite,
         connection: &Rc<Connection>,
         outgoing: &Outgoing,
@@ -63,6 +65,8 @@ impl Waited {
             biased;
             lease = held.lease() => lease.ok_or(Refusal::UnknownHost),
             () = tokio::time::sleep_until(deadline) => Err(Refusal::HeldTooLong),
+            // Nobody is left to open the gate.
+            () = worker.stopped() => Err(Refusal::Stopping),
             () = left => {
                 connection.kill();
                 // Nobody is there to read this.

@@ -2,7 +2,7 @@
 //!
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::answer::Refusal;
@@ -72,7 +72,7 @@ pub struct Worker {
     reader: RefCell<Reader>,
     connections: RefCell<Slab<Rc<Connection>>>,
     connections_in_all: Arc<AtomicUsize>,
-    stopping: Cell<bool>,
+    stopping: watch::Sender<bool>,
 }
 
 /// Starts a worker's thread on these listeners. From then on, requests are served by what is published.
@@ -101,7 +101,7 @@ pub fn spawn(
             reader: RefCell::new(common.reader),
             connections: RefCell::default(),
             connections_in_all: common.connections,
-            stopping: Cell::new(false),
+            stopping: watch::Sender::new(false),
         });
         let local = LocalSet::new();
         local.block_on(&runtime, worker.run(listeners, received));
@@ -130,7 +130,7 @@ impl Worker {
                     Some(Order::Purge(site)) => self.pool.purge(site),
                     Some(Order::Stop(timeout)) => {
                         accepting.iter().for_each(|task| task.abort());
-                        self.stopping.set(true);
+                        self.stopping.send_replace(true);
                         self.connections.borrow().iter().for_each(|(_, connection)| connection.end_gracefully());
                         stop_at = Some(tokio::time::Instant::now() + timeout);
                     }
@@ -188,9 +188,10 @@ impl Worker {
         look(self.reader.borrow_mut().load())
     }
 
-    /// The process is about to end.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.get()
+    /// Returns when the process is about to end.
+    pub async fn stopped(&self) {
+        // The other end is the worker itself.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Serves one connection to its end.
@@ -203,6 +204,9 @@ impl Worker {
             let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
             let (connection, io) = Connection::new(stream, peer, self.clock.clone());
             let slot = self.connections.borrow_mut().insert(connection.clone());
+            if *self.stopping.borrow() {
+                connection.end_gracefully();
+            }
             listener::serve(self.clone(), connection, io).await;
             self.connections.borrow_mut().remove(slot);
             self.metrics.count(Count::ConnectionsEnded);
