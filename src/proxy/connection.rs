@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use super::flight::Tracked;
 use super::headers::Peer;
+use super::worker::Counted;
 use crate::clock::{Clock, Tick};
 use crate::config::Limits;
 
@@ -38,6 +39,8 @@ pub struct Connection {
     /// Its driver is gone: nothing is going to be flushed any more.
     gone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Until nothing refers to the connection any more: after an upgrade, that is the tunnel.
+    _counted: Counted,
 }
 
 /// The socket, and what reading and writing it leave behind. hyper wants it to be fit for another thread, since an
@@ -67,7 +70,7 @@ enum Ending {
 
 impl Connection {
     /// A connection just accepted, and its bytes.
-    pub fn new(stream: TcpStream, peer: Peer, clock: Clock) -> (Rc<Self>, ClientIo) {
+    pub fn new(stream: TcpStream, peer: Peer, clock: Clock, counted: Counted) -> (Rc<Self>, ClientIo) {
         let socket = Arc::new(Socket {
             io: Mutex::new(TokioIo::new(stream)),
             has_read: AtomicBool::new(false),
@@ -87,6 +90,7 @@ impl Connection {
             ending: Cell::new(Ending::GoesOn),
             gone: Cell::new(false),
             waker: RefCell::default(),
+            _counted: counted,
         };
         (Rc::new(connection), io)
     }
@@ -130,6 +134,13 @@ impl Connection {
             self.socket.flushed.store(false, Ordering::Relaxed);
             self.unflushed.borrow_mut().push(tracked);
         }
+    }
+
+    /// Nothing is going to be flushed any more: answers that never were are gone, and so are their leases.
+    pub fn give_up(&self) {
+        self.gone.set(true);
+        let undelivered = std::mem::take(&mut *self.unflushed.borrow_mut());
+        drop(undelivered);
     }
 
     fn release_if_flushed(&self) {
@@ -263,17 +274,6 @@ pub trait Graceful {
 
 /// Drives a connection until it ends by itself or is ended.
 pub async fn drive<C>(connection: &Connection, driver: C)
-where
-    C: Future + Graceful,
-{
-    run(connection, driver).await;
-    connection.gone.set(true);
-    // Answers that never were flushed: their connection is gone, and so are their leases.
-    let undelivered = std::mem::take(&mut *connection.unflushed.borrow_mut());
-    drop(undelivered);
-}
-
-async fn run<C>(connection: &Connection, driver: C)
 where
     C: Future + Graceful,
 {
