@@ -667,9 +667,11 @@ impl Reconciler {
             Applied { needs_restart: needs_restart(&self.config, &config), ..Applied::default() };
         let known: Vec<(SiteName, SiteKey)> =
             self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+        let mut retired = Vec::new();
         for (name, key) in known {
             if !by_name.contains_key(&name) {
                 applied.removed.push(name.to_string());
+                retired.extend(self.sites.get(&key).map(|entry| entry.gate.clone()));
                 self.retire(&name, key);
             }
         }
@@ -689,6 +691,8 @@ impl Reconciler {
         self.budget.set_max(config.hold_total.max_requests);
         self.config = config;
         self.publish();
+        // Those who wait are told now that they can look up where their host has gone.
+        retired.iter().for_each(|gate| gate.retire());
         for key in to_begin {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
             let effects = entry.core.begin();
@@ -765,9 +769,6 @@ impl Reconciler {
     fn retire(&mut self, name: &SiteName, key: SiteKey) {
         self.by_name.remove(name);
         self.leaving.insert(name.clone(), key);
-        if let Some(entry) = self.sites.get(&key) {
-            entry.gate.retire();
-        }
         self.step(key, Input::Retired);
     }
 

@@ -73,14 +73,14 @@ pub async fn serve(
     let mut journey = Journey::new(&worker, &connection, &head, request_id.clone());
     let answer = match prepare(&worker, &mut journey, &mut head, request_id) {
         Ok((site, may_upgrade)) => {
-            let outgoing = Outgoing {
+            let mut outgoing = Outgoing {
                 upgrade: upgrade.filter(|_| may_upgrade),
                 safe: retry::is_safe(&head.method),
                 wants_fresh: false,
                 body: (!body.is_end_stream()).then_some(body),
                 head,
             };
-            journey.go(&site, outgoing).await
+            journey.go_where_the_host_is(site, &mut outgoing).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -135,8 +135,28 @@ impl Journey {
         }
     }
 
+    /// The way of a request whose site may be removed while it waits, and whose host may belong to another one then.
+    async fn go_where_the_host_is(
+        &mut self,
+        mut site: Arc<PublishedSite>,
+        outgoing: &mut Outgoing,
+    ) -> Answered {
+        loop {
+            let answer = self.go(&site, outgoing).await;
+            if !matches!(answer, Err(Refusal::SiteRemoved)) {
+                return answer;
+            }
+            let host = headers::host(&outgoing.head);
+            let next = self.worker.published(|published| published.routes.lookup(host).cloned());
+            let Some(next) = next.filter(|next| !Arc::ptr_eq(&next.gate, &site.gate)) else { return answer };
+            headers::change_site(&mut outgoing.head, &site.config.headers, &next.config.headers);
+            self.site = Some(next.clone());
+            site = next;
+        }
+    }
+
     /// The way of a request that belongs to a site.
-    async fn go(&mut self, site: &Arc<PublishedSite>, mut outgoing: Outgoing) -> Answered {
+    async fn go(&mut self, site: &Arc<PublishedSite>, outgoing: &mut Outgoing) -> Answered {
         let path = outgoing.head.uri.path();
         if let Some(route) = site.config.routes.iter().find(|route| route.matches(path)) {
             return self.go_aside(site, route.upstream.clone(), outgoing).await;
@@ -148,7 +168,7 @@ impl Journey {
                 Some(lease) => lease,
                 None => {
                     self.worker.metrics.count(Count::Held);
-                    let lease = waited.at(&self.worker, site, &self.connection, &outgoing).await;
+                    let lease = waited.at(&self.worker, site, &self.connection, outgoing).await;
                     self.held = waited.total();
                     lease?
                 }
@@ -162,7 +182,7 @@ impl Journey {
                 epoch: pin.epoch,
                 upstream: &site.config.upstream,
             };
-            let failed = match self.attempt(target, &mut outgoing, Some(lease)).await {
+            let failed = match self.attempt(target, outgoing, Some(lease)).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -176,7 +196,7 @@ impl Journey {
                 _ if !failed.cut => gate.doubt(pin.epoch),
                 _ => self.worker.metrics.count(Count::Cut),
             }
-            if let Some(refusal) = self.decide(&outgoing, had_body, &failed) {
+            if let Some(refusal) = self.decide(outgoing, had_body, &failed) {
                 return Err(refusal);
             }
         }
@@ -187,7 +207,7 @@ impl Journey {
         &mut self,
         site: &PublishedSite,
         upstream: crate::core::Backend,
-        mut outgoing: Outgoing,
+        outgoing: &mut Outgoing,
     ) -> Answered {
         let had_body = outgoing.body.is_some();
         loop {
@@ -197,7 +217,7 @@ impl Journey {
                 epoch: Epoch(0),
                 upstream: &site.config.upstream,
             };
-            let failed = match self.attempt(target, &mut outgoing, None).await {
+            let failed = match self.attempt(target, outgoing, None).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -207,7 +227,7 @@ impl Journey {
             // Nobody holds requests for it, so that there is nothing to wait for.
             let is_certain = matches!(failed.outcome, Outcome::NothingSent(_));
             let refusal =
-                if is_certain { Some(Refusal::NoBackend) } else { self.decide(&outgoing, had_body, &failed) };
+                if is_certain { Some(Refusal::NoBackend) } else { self.decide(outgoing, had_body, &failed) };
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }

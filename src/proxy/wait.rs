@@ -49,7 +49,7 @@ impl Waited {
             Ok(Entry::Entered(lease)) => return Ok(lease),
             Ok(Entry::Held(held)) => held,
             Err(NotHeld::Full) => return Err(Refusal::TooManyHeld),
-            Err(NotHeld::Retired) => return Err(Refusal::UnknownHost),
+            Err(NotHeld::Retired) => return Err(Refusal::SiteRemoved),
         };
         self.ticket = Some(held.ticket());
         let began = Instant::now();
@@ -63,7 +63,7 @@ impl Waited {
         };
         let result = tokio::select! {
             biased;
-            lease = held.lease() => lease.ok_or(Refusal::UnknownHost),
+            lease = held.lease() => lease.ok_or(Refusal::SiteRemoved),
             () = tokio::time::sleep_until(deadline) => Err(Refusal::HeldTooLong),
             // Nobody is left to open the gate.
             () = worker.stopped() => Err(Refusal::Stopping),
