@@ -177,6 +177,12 @@ impl Connection {
             if !now.is_past(since, timeout) {
                 return None;
             }
+            if why == "idle" && self.ending.get() == Ending::GoesOn {
+                // A request may just be coming in, and HTTP/2 has a word for the end. It has its time to be said.
+                self.end_gracefully();
+                self.socket.waiting_since.store(now.0, Ordering::Relaxed);
+                return None;
+            }
             why
         };
         self.kill();
