@@ -54,12 +54,23 @@ pub struct Outgoing {
 pub struct Failed {
     /// What is certain about it.
     pub outcome: Outcome,
-    /// It was cut by a handoff: that says nothing about the backend.
-    pub cut: bool,
-    /// It was the client who did not send the rest of the request: nor does that.
-    pub by_client: bool,
+    /// Whose doing it was.
+    pub fault: Fault,
     /// For the log.
     pub why: String,
+}
+
+/// Whose doing it is that an attempt has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The backend's. The others say nothing about it.
+    Backend,
+    /// It was cut by a handoff.
+    Handoff,
+    /// The client has not sent the rest of its request.
+    Client,
+    /// This process has run out of something: file descriptors, most likely.
+    Ours,
 }
 
 impl Outgoing {
@@ -149,7 +160,7 @@ pub async fn attempt(
         let Some(client) = outgoing.upgrade.take() else {
             let why = "it switches protocols without having been asked to".to_owned();
             let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
-            return Err(Failed { outcome, cut: false, by_client: false, why });
+            return Err(Failed { outcome, fault: Fault::Backend, why });
         };
         let backend = hyper::upgrade::on(&mut response);
         let (tracked, _) = handed.take_apart();
@@ -231,17 +242,18 @@ async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Res
             worker.metrics.count(Count::BackendConnects);
             Ok(link)
         }
-        Ok(Err(error)) => Err(unsent_because(kind_of(&error), &error)),
+        Ok(Err(error)) => {
+            let fault = if is_ours(&error) { Fault::Ours } else { Fault::Backend };
+            Err(Failed { fault, ..unsent_because(kind_of(&error), &error) })
+        }
         Err(Ended::Cut) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::NotDispatched),
-            cut: true,
-            by_client: false,
+            fault: Fault::Handoff,
             why: "a handoff began before the connection was made".to_owned(),
         }),
         Err(Ended::TimedOut(_)) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::ConnectTimeout),
-            cut: false,
-            by_client: false,
+            fault: Fault::Backend,
             why: "the connection was not made in time".to_owned(),
         }),
     }
@@ -280,8 +292,15 @@ fn kind_of(error: &std::io::Error) -> Unsent {
     }
 }
 
+/// Whether a connection was not made for want of something on this side, or of memory for it.
+fn is_ours(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|number| ours.iter().any(|errno| errno.raw_os_error() == number))
+}
+
 fn unsent_because(unsent: Unsent, error: &dyn std::error::Error) -> Failed {
-    Failed { outcome: Outcome::NothingSent(unsent), cut: false, by_client: false, why: chain(error) }
+    Failed { outcome: Outcome::NothingSent(unsent), fault: Fault::Backend, why: chain(error) }
 }
 
 fn lost(error: &hyper::Error, reused_connection: bool) -> Failed {
@@ -290,18 +309,20 @@ fn lost(error: &hyper::Error, reused_connection: bool) -> Failed {
     let lost = if reset { Lost::Reset } else { Lost::Closed };
     let outcome = Outcome::NoAnswer { lost, reused_connection };
     // hyper's word for a body that could not be read.
-    Failed { outcome, cut: false, by_client: error.is_user(), why: chain(error) }
+    let fault = if error.is_user() { Fault::Client } else { Fault::Backend };
+    Failed { outcome, fault, why: chain(error) }
 }
 
 fn lost_by_end(ended: Ended, reused_connection: bool) -> Failed {
-    let (lost, why) = match ended {
-        Ended::Cut => (Lost::Cut, "it was cut by a handoff"),
-        Ended::TimedOut(Stage::Uploading) => (Lost::TimedOut, "the request's body stood still"),
-        Ended::TimedOut(_) => (Lost::TimedOut, "the answer did not begin in time"),
+    let (lost, fault, why) = match ended {
+        Ended::Cut => (Lost::Cut, Fault::Handoff, "it was cut by a handoff"),
+        Ended::TimedOut(Stage::Uploading) => {
+            (Lost::TimedOut, Fault::Client, "the request's body stood still")
+        }
+        Ended::TimedOut(_) => (Lost::TimedOut, Fault::Backend, "the answer did not begin in time"),
     };
     let outcome = Outcome::NoAnswer { lost, reused_connection };
-    let by_client = ended == Ended::TimedOut(Stage::Uploading);
-    Failed { outcome, cut: ended == Ended::Cut, by_client, why: why.to_owned() }
+    Failed { outcome, fault, why: why.to_owned() }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

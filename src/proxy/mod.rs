@@ -26,7 +26,7 @@ use hyper::body::{Body, Incoming};
 use answer::{Asker, Refusal};
 use body::ResponseBody;
 use connection::Connection;
-use forward::{Failed, Outgoing, Target};
+use forward::{Failed, Fault, Outgoing, Target};
 use wait::Waited;
 use worker::Worker;
 
@@ -186,15 +186,16 @@ impl Journey {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if failed.by_client {
+            if failed.fault == Fault::Client {
                 return Err(Refusal::BodyTimeout);
             }
             // Who goes back waits for a verdict on the backend, lest it come here again at once.
-            match failed.outcome {
-                Outcome::NothingSent(Unsent::Refused | Unsent::Unreachable) => gate.suspect(pin.epoch),
-                Outcome::NothingSent(Unsent::NotDispatched) if !failed.cut => gate.suspect(pin.epoch),
-                _ if !failed.cut => gate.doubt(pin.epoch),
-                _ => self.worker.metrics.count(Count::Cut),
+            match (failed.fault, failed.outcome) {
+                (Fault::Handoff, _) => self.worker.metrics.count(Count::Cut),
+                (Fault::Client | Fault::Ours, _) => {}
+                (Fault::Backend, Outcome::NothingSent(Unsent::ConnectTimeout)) => gate.doubt(pin.epoch),
+                (Fault::Backend, Outcome::NothingSent(_)) => gate.suspect(pin.epoch),
+                (Fault::Backend, Outcome::NoAnswer { .. }) => gate.doubt(pin.epoch),
             }
             if let Some(refusal) = self.decide(outgoing, had_body, &failed) {
                 return Err(refusal);
@@ -221,7 +222,7 @@ impl Journey {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if failed.by_client {
+            if failed.fault == Fault::Client {
                 return Err(Refusal::BodyTimeout);
             }
             // Nobody holds requests for it, so that there is nothing to wait for.
@@ -255,7 +256,7 @@ impl Journey {
         let attempt = Attempt {
             safe: outgoing.safe,
             body_untouched: outgoing.is_whole(had_body),
-            lease_good: !failed.cut,
+            lease_good: failed.fault != Fault::Handoff,
             attempts: self.attempts,
             handed: self.handed,
         };
