@@ -119,6 +119,8 @@ pub struct Gate {
     last_well: AtomicU32,
     /// Answers that were kept from a client because their epoch was over.
     late: AtomicU64,
+    /// The newest epoch whose leases were told to end.
+    cut: AtomicU64,
     queue: Mutex<Queue>,
     budget: Arc<HoldBudget>,
     reports: mpsc::UnboundedSender<Report>,
@@ -183,6 +185,7 @@ impl Gate {
             pin: ArcSwapOption::empty(),
             last_well: AtomicU32::new(0),
             late: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
             queue: Mutex::default(),
             budget,
             reports,
@@ -304,6 +307,14 @@ impl Gate {
         self.close(&mut queue);
         queue.leaving = Some(generation);
         self.report_if_left(&mut queue);
+    }
+
+    /// The leases of the epoch that was open last are to end; it is not opened again. To be said before the workers are
+    /// told to cut what they know of: a lease that is on its way to a worker just then is not known to it yet.
+    pub fn cut(&self) {
+        if let Some(epoch) = self.epoch() {
+            self.cut.fetch_max(epoch.0, Ordering::AcqRel);
+        }
     }
 
     /// Opens the gate under this pin; those who wait go first.
@@ -463,6 +474,11 @@ impl Lease {
         if let Some(paced) = self.paced.take() {
             self.gate.paced_done(paced, Some(well));
         }
+    }
+
+    /// Whether the leases of its epoch were told to end before this one was used.
+    pub fn is_cut(&self) -> bool {
+        self.gate.cut.load(Ordering::Acquire) >= self.pin.epoch.0
     }
 
     /// Whether an answer under this lease may still be given to a client. While the lease is out, its epoch can't be

@@ -403,6 +403,7 @@ impl Reconciler {
                 if let Some(open) = &mut entry.open {
                     open.entry_mut().cut += u64::from(entry.gate.in_flight());
                 }
+                entry.gate.cut();
                 self.workers.tell(Order::Cut(key));
             }
             Effect::Open(pin) => {
@@ -660,7 +661,7 @@ impl Reconciler {
 
     /// Real answers have just proved what a probe would.
     fn is_proved_by_traffic(&self, entry: &SiteEntry, backend: &Backend) -> bool {
-        let serving = *entry.core.phase() == Phase::Serving && entry.gate.is_open();
+        let serving = *entry.core.phase() == Phase::Serving;
         let pinned = entry.core.pin().is_some_and(|pin| pin.backend == *backend);
         let last = entry.gate.last_well();
         serving
@@ -683,9 +684,11 @@ impl Reconciler {
             Applied { needs_restart: needs_restart(&self.config, &config), ..Applied::default() };
         let known: Vec<(SiteName, SiteKey)> =
             self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+        let mut retired = Vec::new();
         for (name, key) in known {
             if !by_name.contains_key(&name) {
                 applied.removed.push(name.to_string());
+                retired.extend(self.sites.get(&key).map(|entry| entry.gate.clone()));
                 self.retire(&name, key);
             }
         }
@@ -706,6 +709,8 @@ impl Reconciler {
         self.names.configure(&config.resolver);
         self.config = config;
         self.publish();
+        // Those who wait are told now that they can look up where their host has gone.
+        retired.iter().for_each(|gate| gate.retire());
         for key in to_begin {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
             let effects = entry.core.begin();
@@ -802,9 +807,6 @@ impl Reconciler {
         self.by_name.remove(name);
         self.leaving.insert(name.clone(), key);
         self.names.forget(key);
-        if let Some(entry) = self.sites.get(&key) {
-            entry.gate.retire();
-        }
         self.step(key, Input::Retired);
     }
 

@@ -188,3 +188,17 @@ fn no_two_epochs_have_leases_at_once_whatever_the_threads_do() {
     let entered: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     assert!(entered > 0, "nobody ever entered: the test saw nothing");
 }
+
+#[tokio::test]
+async fn a_lease_on_its_way_to_a_held_request_is_cut_like_those_that_have_arrived() {
+    let (gate, _received) = gate_with(1);
+    let mut held = hold(&gate);
+    gate.open(pin(1));
+    gate.shut(1);
+    gate.cut();
+    let lease = held.lease().await.unwrap();
+    assert!(lease.is_cut());
+    drop(lease);
+    gate.open(pin(2));
+    assert!(!gate.enter().unwrap().is_cut(), "the next epoch is another matter");
+}

@@ -21,6 +21,8 @@ use crate::core::retry;
 pub enum Refusal {
     /// No site has this host.
     UnknownHost,
+    /// The site was removed while the request waited for it, and no other has its host.
+    SiteRemoved,
     /// The request was held until its deadline.
     HeldTooLong,
     /// As many requests are held as may be.
@@ -65,8 +67,9 @@ pub struct Words {
 
 impl Refusal {
     /// All there is, for lists of labels. A bad request stands here for each of its reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::UnknownHost,
+        Self::SiteRemoved,
         Self::HeldTooLong,
         Self::TooManyHeld,
         Self::GateShut,
@@ -106,6 +109,12 @@ impl Refusal {
                 "unknown_host",
                 "No such site",
                 "There is no site with this name here.",
+            ),
+            Self::SiteRemoved => words(
+                StatusCode::NOT_FOUND,
+                "site_removed",
+                "No such site",
+                "There is no site with this name here any more. Your request was not carried out.",
             ),
             Self::HeldTooLong => again(
                 5,
@@ -262,7 +271,7 @@ fn is_html(range: &str) -> bool {
 /// The operator's page for this refusal, if there is one.
 fn template(refusal: Refusal, pages: &Pages) -> Option<&str> {
     match refusal {
-        Refusal::UnknownHost => pages.unknown_host.as_deref(),
+        Refusal::UnknownHost | Refusal::SiteRemoved => pages.unknown_host.as_deref(),
         Refusal::BackendBroken | Refusal::FirstByteTimeout => pages.bad_gateway.as_deref(),
         // Who may have changed something must be told so: by a page that prints the message, or by ours.
         Refusal::OutcomeUnknown => pages.bad_gateway.as_deref().filter(|page| page.contains("{{message}}")),

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 
-use super::connection::Connection;
-use super::flight::{Flight, Stage, Tracked};
+use super::connection::{Active, Connection};
+use super::flight::{Flight, Stage};
+use super::forward::Handed;
 use super::pool::Line;
 use super::worker::Worker;
 use crate::core::Epoch;
@@ -23,19 +23,35 @@ pub enum RequestBody {
     /// There is none.
     Empty,
     /// What the client sends.
-    Upload {
-        /// hyper's end of it.
-        incoming: Incoming,
-        /// The attempt that reads it.
-        flight: Rc<Flight>,
-    },
+    Upload(Upload),
+}
+
+/// A request's body that is being read.
+pub struct Upload {
+    /// hyper's end of it, until it is taken back.
+    incoming: Option<Incoming>,
+    flight: Rc<Flight>,
+}
+
+impl Upload {
+    /// To be read by the attempt of this flight.
+    pub fn new(incoming: Incoming, flight: Rc<Flight>) -> Self {
+        flight.uploading(true);
+        Self { incoming: Some(incoming), flight }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.flight.uploading(false);
+    }
 }
 
 impl RequestBody {
     /// The body back, if it was never read.
     pub fn into_untouched(self) -> Option<Incoming> {
         match self {
-            Self::Upload { incoming, flight } if !flight.touched() => Some(incoming),
+            Self::Upload(mut upload) if !upload.flight.touched() => upload.incoming.take(),
             _ => None,
         }
     }
@@ -66,7 +82,10 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Upload { incoming, flight } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Upload(upload) = self.get_mut() else { return Poll::Ready(None) };
+        let (Some(incoming), flight) = (&mut upload.incoming, &upload.flight) else {
+            return Poll::Ready(None);
+        };
         if let Some(why) = flight.ended() {
             return Poll::Ready(Some(Err(BodyError::Ended(why))));
         }
@@ -91,14 +110,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Upload { incoming, .. } => incoming.is_end_stream(),
+            Self::Upload(upload) => upload.incoming.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Upload { incoming, .. } => incoming.size_hint(),
+            Self::Upload(upload) => upload.incoming.as_ref().map_or_else(SizeHint::new, Body::size_hint),
         }
     }
 }
@@ -121,8 +140,6 @@ impl ResponseBody {
 
 /// The way back of a connection into the pool, once its answer is through.
 pub struct WayBack {
-    /// hyper's end of the connection.
-    pub sender: SendRequest<RequestBody>,
     /// Where it belongs.
     pub line: Line,
     /// The epoch that it was made under.
@@ -133,11 +150,12 @@ pub struct WayBack {
 
 /// A body that is being relayed, and all that ends with it.
 pub struct Relayed {
-    /// Taken when the body is dropped, before the lease is: that cuts the backend's connection.
-    incoming: Option<Incoming>,
-    tracked: Option<Tracked>,
+    incoming: Incoming,
+    flight: Rc<Flight>,
+    handed: Option<Handed>,
     way_back: Option<WayBack>,
     record: Option<Record>,
+    active: Option<Active>,
     connection: Rc<Connection>,
     worker: Rc<Worker>,
     through: bool,
@@ -147,19 +165,26 @@ impl Relayed {
     /// Begins to relay.
     pub fn new(
         incoming: Incoming,
-        tracked: Tracked,
+        mut handed: Handed,
         way_back: WayBack,
         connection: Rc<Connection>,
         worker: Rc<Worker>,
     ) -> Self {
-        tracked.flight.enter(Stage::Delivering);
-        let (incoming, tracked, way_back) = (Some(incoming), Some(tracked), Some(way_back));
-        Self { incoming, tracked, way_back, record: None, connection, worker, through: false }
+        let flight = handed.tracked().flight.clone();
+        flight.enter(Stage::Delivering);
+        let (handed, way_back) = (Some(handed), Some(way_back));
+        let (record, active) = (None, None);
+        Self { incoming, flight, handed, way_back, record, active, connection, worker, through: false }
     }
 
     /// This line is written when the body is through, or is not going to be.
     pub fn record_at_end(&mut self, record: Record) {
         self.record = Some(record);
+    }
+
+    /// The request is being served until the body is through, or is not going to be.
+    pub fn active_to_its_end(&mut self, active: Active) {
+        self.active = Some(active);
     }
 }
 
@@ -180,28 +205,25 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Relayed(relayed) => relayed.incoming.as_ref().is_none_or(Body::is_end_stream),
+            Self::Relayed(relayed) => relayed.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Relayed(relayed) => relayed.incoming.as_ref().map_or_else(SizeHint::new, Body::size_hint),
+            Self::Relayed(relayed) => relayed.incoming.size_hint(),
         }
     }
 }
 
 impl Relayed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (Some(incoming), Some(tracked)) = (&mut self.incoming, &self.tracked) else {
-            return Poll::Ready(None);
-        };
-        let flight = &tracked.flight;
+        let flight = &self.flight;
         if let Some(why) = flight.ended() {
             return Poll::Ready(Some(Err(BodyError::Ended(why))));
         }
-        match Pin::new(incoming).poll_frame(cx) {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => {
                 if flight.stage() == Stage::Delivering {
                     flight.enter(Stage::AwaitingBody);
@@ -227,23 +249,24 @@ impl Relayed {
 
 impl Drop for Relayed {
     fn drop(&mut self) {
-        let (Some(incoming), Some(tracked)) = (self.incoming.take(), self.tracked.take()) else { return };
         // hyper stops asking when the length it announced is reached.
-        let through = (self.through || incoming.is_end_stream()) && tracked.flight.ended().is_none();
+        let through = (self.through || self.incoming.is_end_stream()) && self.flight.ended().is_none();
         if let Some(mut record) = self.record.take() {
             record.broken_off = !through;
             record.write();
         }
-        if !through {
-            // Dropping hyper's end of the body ends the backend's connection; only then is the lease given back.
-            drop(incoming);
-            self.way_back = None;
-            return drop(tracked);
+        let (Some(handed), Some(WayBack { line, epoch, keep_alive })) =
+            (self.handed.take(), self.way_back.take())
+        else {
+            return;
+        };
+        // Half an answer can't be followed by another one, nor an answer that came before its request was through.
+        if !through || self.flight.is_uploading() {
+            return drop(handed);
         }
-        if let Some(WayBack { sender, line, epoch, keep_alive }) = self.way_back.take()
-            && !sender.is_closed()
-        {
-            self.worker.pool.put(line, epoch, self.worker.now(), sender, keep_alive);
+        let (tracked, link) = handed.take_apart();
+        if let Some(link) = link.filter(|link| !link.sender.is_closed()) {
+            self.worker.pool.put(line, epoch, self.worker.now(), link, keep_alive);
         }
         self.connection.release_when_flushed(tracked);
     }

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use super::flight::Tracked;
 use super::headers::Peer;
+use super::worker::Counted;
 use crate::clock::{Clock, Tick};
 use crate::config::Limits;
 
@@ -38,6 +39,8 @@ pub struct Connection {
     /// Its driver is gone: nothing is going to be flushed any more.
     gone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Until nothing refers to the connection any more: after an upgrade, that is the tunnel.
+    _counted: Counted,
 }
 
 /// The socket, and what reading and writing it leave behind. hyper wants it to be fit for another thread, since an
@@ -67,7 +70,7 @@ enum Ending {
 
 impl Connection {
     /// A connection just accepted, and its bytes.
-    pub fn new(stream: TcpStream, peer: Peer, clock: Clock) -> (Rc<Self>, ClientIo) {
+    pub fn new(stream: TcpStream, peer: Peer, clock: Clock, counted: Counted) -> (Rc<Self>, ClientIo) {
         let socket = Arc::new(Socket {
             io: Mutex::new(TokioIo::new(stream)),
             has_read: AtomicBool::new(false),
@@ -87,6 +90,7 @@ impl Connection {
             ending: Cell::new(Ending::GoesOn),
             gone: Cell::new(false),
             waker: RefCell::default(),
+            _counted: counted,
         };
         (Rc::new(connection), io)
     }
@@ -115,18 +119,13 @@ impl Connection {
         }
     }
 
-    /// A request begins to be served.
-    pub fn request_began(&self, is_h2: bool) {
+    /// A request begins to be served, and is until the guard is dropped: when the last byte of its answer was handed
+    /// over, or when nobody wants one any more.
+    pub fn request_began(self: &Rc<Self>, is_h2: bool) -> Active {
         self.active.set(self.active.get() + 1);
         self.is_h2.set(is_h2);
         self.is_new.set(false);
-    }
-
-    /// A request was answered, or is not going to be.
-    pub fn request_ended(&self) {
-        self.active.set(self.active.get() - 1);
-        self.socket.has_read.store(false, Ordering::Relaxed);
-        self.socket.waiting_since.store(self.socket.clock.now().0, Ordering::Relaxed);
+        Active(self.clone())
     }
 
     /// Keeps a lease until what was written so far has left this process.
@@ -137,8 +136,18 @@ impl Connection {
         }
     }
 
+    /// Nothing is going to be flushed any more: answers that never were are gone, and so are their leases.
+    pub fn give_up(&self) {
+        self.gone.set(true);
+        let undelivered = std::mem::take(&mut *self.unflushed.borrow_mut());
+        drop(undelivered);
+    }
+
     fn release_if_flushed(&self) {
-        if self.socket.flushed.load(Ordering::Relaxed) && !self.unflushed.borrow().is_empty() {
+        // HTTP/2 flushes in the middle of what it has to write as well: then the next write is waiting.
+        let is_through = self.socket.flushed.load(Ordering::Relaxed)
+            && self.socket.blocked_since.load(Ordering::Relaxed) == 0;
+        if is_through && !self.unflushed.borrow().is_empty() {
             let delivered = std::mem::take(&mut *self.unflushed.borrow_mut());
             drop(delivered);
         }
@@ -168,10 +177,28 @@ impl Connection {
             if !now.is_past(since, timeout) {
                 return None;
             }
+            if why == "idle" && self.ending.get() == Ending::GoesOn {
+                // A request may just be coming in, and HTTP/2 has a word for the end. It has its time to be said.
+                self.end_gracefully();
+                self.socket.waiting_since.store(now.0, Ordering::Relaxed);
+                return None;
+            }
             why
         };
         self.kill();
         Some(why)
+    }
+}
+
+/// A request that is being served. Meanwhile its connection is not idle.
+pub struct Active(Rc<Connection>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let Connection { active, socket, .. } = &*self.0;
+        active.set(active.get() - 1);
+        socket.has_read.store(false, Ordering::Relaxed);
+        socket.waiting_since.store(socket.clock.now().0, Ordering::Relaxed);
     }
 }
 
@@ -253,17 +280,6 @@ pub trait Graceful {
 
 /// Drives a connection until it ends by itself or is ended.
 pub async fn drive<C>(connection: &Connection, driver: C)
-where
-    C: Future + Graceful,
-{
-    run(connection, driver).await;
-    connection.gone.set(true);
-    // Answers that never were flushed: their connection is gone, and so are their leases.
-    let undelivered = std::mem::take(&mut *connection.unflushed.borrow_mut());
-    drop(undelivered);
-}
-
-async fn run<C>(connection: &Connection, driver: C)
 where
     C: Future + Graceful,
 {

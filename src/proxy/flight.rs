@@ -54,6 +54,7 @@ pub struct Flight {
     overdue: Cell<bool>,
     /// Some of the request's body was read: it can't be sent from its beginning any more.
     touched: Cell<bool>,
+    uploading: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     clock: Clock,
 }
@@ -67,6 +68,16 @@ impl Flight {
     /// Some of the request's body was read.
     pub fn touched(&self) -> bool {
         self.touched.get()
+    }
+
+    /// The request's body begins to be handed over, or is through.
+    pub fn uploading(&self, is_uploading: bool) {
+        self.uploading.set(is_uploading);
+    }
+
+    /// Some of the request's body may still be handed over.
+    pub fn is_uploading(&self) -> bool {
+        self.uploading.get()
     }
 
     /// What it waits for.
@@ -175,9 +186,11 @@ impl Flights {
             deadlines,
             stage: Cell::new(Stage::Connecting),
             since: Cell::new(self.clock.now()),
-            ended: Cell::new(None),
+            // A held request gets its lease from another thread. A cut may come in between, and finds no flight.
+            ended: Cell::new(lease.as_ref().is_some_and(Lease::is_cut).then_some(Ended::Cut)),
             overdue: Cell::new(false),
             touched: Cell::new(false),
+            uploading: Cell::new(false),
             waker: RefCell::default(),
             clock: self.clock.clone(),
         });

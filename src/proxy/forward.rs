@@ -9,8 +9,9 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 
-use super::body::{Relayed, RequestBody, ResponseBody, WayBack};
+use super::body::{Relayed, RequestBody, ResponseBody, Upload, WayBack};
 use super::connection::Connection;
 use super::flight::{Ended, Flight, Stage, Tracked};
 use super::headers;
@@ -20,6 +21,7 @@ use super::worker::Worker;
 use crate::config::Upstream;
 use crate::core::retry::{Lost, Outcome, Unsent};
 use crate::core::{Address, Backend, Epoch};
+use crate::observe::metrics::Count;
 
 /// Where an attempt goes.
 pub struct Target<'a> {
@@ -43,6 +45,8 @@ pub struct Outgoing {
     pub upgrade: Option<OnUpgrade>,
     /// The method promises to change nothing.
     pub safe: bool,
+    /// A kept connection has ended under it: the next ones may be about to as well.
+    pub wants_fresh: bool,
 }
 
 /// An attempt that ended without a response head.
@@ -50,10 +54,23 @@ pub struct Outgoing {
 pub struct Failed {
     /// What is certain about it.
     pub outcome: Outcome,
-    /// It was cut by a handoff: that says nothing about the backend.
-    pub cut: bool,
+    /// Whose doing it was.
+    pub fault: Fault,
     /// For the log.
     pub why: String,
+}
+
+/// Whose doing it is that an attempt has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The backend's. The others say nothing about it.
+    Backend,
+    /// It was cut by a handoff.
+    Handoff,
+    /// The client has not sent the rest of its request.
+    Client,
+    /// This process has run out of something: file descriptors, most likely.
+    Ours,
 }
 
 impl Outgoing {
@@ -64,7 +81,7 @@ impl Outgoing {
 
     fn request(&mut self, flight: &Rc<Flight>) -> Request<RequestBody> {
         let body = match self.body.take() {
-            Some(incoming) => RequestBody::Upload { incoming, flight: flight.clone() },
+            Some(incoming) => RequestBody::Upload(Upload::new(incoming, flight.clone())),
             None => RequestBody::Empty,
         };
         let mut request = Request::new(body);
@@ -75,26 +92,66 @@ impl Outgoing {
     }
 }
 
+/// A connection to a backend.
+pub struct Link {
+    /// hyper's end of it.
+    pub sender: SendRequest<RequestBody>,
+    sever: oneshot::Sender<Tracked>,
+}
+
+/// A request that was handed to a backend, or is about to be, and the lease that it was handed over under. Dropping it
+/// severs the connection first, and gives the lease back when that is done.
+pub struct Handed {
+    tracked: Option<Tracked>,
+    link: Option<Link>,
+}
+
+impl Handed {
+    fn new(tracked: Tracked) -> Self {
+        Self { tracked: Some(tracked), link: None }
+    }
+
+    /// The flight, and what it flies under.
+    pub fn tracked(&mut self) -> &mut Tracked {
+        self.tracked.as_mut().expect("only taking it apart takes it away")
+    }
+
+    /// All is well: the lease and the connection, each to go its own way.
+    pub fn take_apart(mut self) -> (Tracked, Option<Link>) {
+        (self.tracked.take().expect("only taking it apart takes it away"), self.link.take())
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let (Some(tracked), Some(link)) = (self.tracked.take(), self.link.take()) {
+            // If the connection has ended by itself, the lease ends here.
+            let _ = link.sever.send(tracked);
+        }
+    }
+}
+
 /// Sends the request to the target and returns the head of its answer, with the body on its way.
 pub async fn attempt(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     target: Target<'_>,
     outgoing: &mut Outgoing,
-    mut tracked: Tracked,
+    tracked: Tracked,
 ) -> Result<Response<ResponseBody>, Failed> {
-    let flight = tracked.flight.clone();
-    let sent = send(worker, &flight, &target, outgoing).await;
-    let well = sent.as_ref().is_ok_and(|(response, _)| response.status() != StatusCode::SERVICE_UNAVAILABLE);
-    if let Some(lease) = &mut tracked.lease {
+    let mut handed = Handed::new(tracked);
+    let sent = send(worker, &mut handed, &target, outgoing).await;
+    let well = sent.as_ref().is_ok_and(|response| response.status() != StatusCode::SERVICE_UNAVAILABLE);
+    let lease = &mut handed.tracked().lease;
+    if let Some(lease) = lease {
         lease.answered(well);
         // The last place where an answer of an epoch that is over can be stopped.
         if sent.is_ok() && !lease.may_deliver() {
             return Err(lost_by_end(Ended::Cut, false));
         }
     }
-    let (mut response, mut way_back) = sent?;
-    if let Some(lease) = &tracked.lease
+    let mut response = sent?;
+    if let Some(lease) = lease
         && !response.status().is_server_error()
     {
         lease.gate().note_well(worker.now().0);
@@ -103,52 +160,55 @@ pub async fn attempt(
         let Some(client) = outgoing.upgrade.take() else {
             let why = "it switches protocols without having been asked to".to_owned();
             let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
-            return Err(Failed { outcome, cut: false, why });
+            return Err(Failed { outcome, fault: Fault::Backend, why });
         };
         let backend = hyper::upgrade::on(&mut response);
+        let (tracked, _) = handed.take_apart();
         tokio::task::spawn_local(tunnel::relay(client, backend, tracked));
         let (mut head, _) = response.into_parts();
         headers::from_backend(&mut head);
         return Ok(Response::from_parts(head, ResponseBody::Whole(None)));
     }
     let (mut head, incoming) = response.into_parts();
+    let mut keep_alive = target.upstream.keep_alive;
     if let Some(said) = headers::from_backend(&mut head) {
         // Less a second, for what may be under way when it closes.
-        way_back.keep_alive = way_back.keep_alive.min(said.saturating_sub(Duration::from_secs(1)));
+        keep_alive = keep_alive.min(said.saturating_sub(Duration::from_secs(1)));
     }
-    let relayed = Relayed::new(incoming, tracked, way_back, connection.clone(), worker.clone());
+    let way_back = WayBack { line: target.line, epoch: target.epoch, keep_alive };
+    let relayed = Relayed::new(incoming, handed, way_back, connection.clone(), worker.clone());
     Ok(Response::from_parts(head, ResponseBody::Relayed(Box::new(relayed))))
 }
 
 async fn send(
     worker: &Worker,
-    flight: &Rc<Flight>,
+    handed: &mut Handed,
     target: &Target<'_>,
     outgoing: &mut Outgoing,
-) -> Result<(Response<Incoming>, WayBack), Failed> {
+) -> Result<Response<Incoming>, Failed> {
+    let flight = &handed.tracked().flight.clone();
     // An idle connection may just be closing. What can't be sent twice goes on a fresh one.
-    let may_reuse = outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none();
+    let may_reuse =
+        outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none() && !outgoing.wants_fresh;
     loop {
         let pooled = may_reuse.then(|| worker.pool.take(&target.line, target.epoch, worker.now())).flatten();
         let reused_connection = pooled.is_some();
-        let mut sender = match pooled {
-            Some(mut sender) => {
+        let link = match pooled {
+            Some(mut link) => {
                 // hyper wants to have seen the end of the last answer before it takes a new request.
-                if !sender.is_ready() && !matches!(flight.guard(sender.ready()).await, Ok(Ok(()))) {
+                if !link.sender.is_ready() && !matches!(flight.guard(link.sender.ready()).await, Ok(Ok(()))) {
                     continue;
                 }
-                sender
+                link
             }
-            None => connect(flight, target.backend).await?,
+            None => connect(worker, flight, target.backend).await?,
         };
+        outgoing.wants_fresh = reused_connection;
         flight.enter(Stage::AwaitingHead);
         let request = outgoing.request(flight);
+        let sender = &mut handed.link.insert(link).sender;
         let mut error = match flight.guard(sender.try_send_request(request)).await {
-            Ok(Ok(response)) => {
-                let keep_alive = target.upstream.keep_alive;
-                let way_back = WayBack { sender, line: target.line.clone(), epoch: target.epoch, keep_alive };
-                return Ok((response, way_back));
-            }
+            Ok(Ok(response)) => return Ok(response),
             Ok(Err(error)) => error,
             Err(ended) => return Err(lost_by_end(ended, reused_connection)),
         };
@@ -165,7 +225,7 @@ async fn send(
     }
 }
 
-async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<SendRequest<RequestBody>, Failed> {
+async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed> {
     flight.enter(Stage::Connecting);
     let connecting = async {
         match backend.address() {
@@ -178,29 +238,47 @@ async fn connect(flight: &Rc<Flight>, backend: &Backend) -> Result<SendRequest<R
         }
     };
     match flight.guard(connecting).await {
-        Ok(Ok(sender)) => Ok(sender),
-        Ok(Err(error)) => Err(unsent_because(kind_of(&error), &error)),
+        Ok(Ok(link)) => {
+            worker.metrics.count(Count::BackendConnects);
+            Ok(link)
+        }
+        Ok(Err(error)) => {
+            let fault = if is_ours(&error) { Fault::Ours } else { Fault::Backend };
+            Err(Failed { fault, ..unsent_because(kind_of(&error), &error) })
+        }
         Err(Ended::Cut) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::NotDispatched),
-            cut: true,
+            fault: Fault::Handoff,
             why: "a handoff began before the connection was made".to_owned(),
         }),
         Err(Ended::TimedOut(_)) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::ConnectTimeout),
-            cut: false,
+            fault: Fault::Backend,
             why: "the connection was not made in time".to_owned(),
         }),
     }
 }
 
-async fn handshake<I>(io: I) -> std::io::Result<SendRequest<RequestBody>>
+async fn handshake<I>(io: I) -> std::io::Result<Link>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(std::io::Error::other)?;
-    // What goes wrong on the connection is told to the request on it; between requests it's of no interest.
-    tokio::task::spawn_local(async move { drop(driver.with_upgrades().await) });
-    Ok(sender)
+    let (sever, severed) = oneshot::channel();
+    let mut driver = Box::pin(driver.with_upgrades());
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            biased;
+            // By itself hyper would write what is in its buffer first, to a backend that may be frozen.
+            Ok(tracked) = severed => {
+                drop(driver);
+                drop::<Tracked>(tracked);
+            }
+            // What goes wrong on the connection is told to the request on it; between requests it's of no interest.
+            _ = &mut driver => {}
+        }
+    });
+    Ok(Link { sender, sever })
 }
 
 fn kind_of(error: &std::io::Error) -> Unsent {
@@ -214,24 +292,37 @@ fn kind_of(error: &std::io::Error) -> Unsent {
     }
 }
 
+/// Whether a connection was not made for want of something on this side, or of memory for it.
+fn is_ours(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|number| ours.iter().any(|errno| errno.raw_os_error() == number))
+}
+
 fn unsent_because(unsent: Unsent, error: &dyn std::error::Error) -> Failed {
-    Failed { outcome: Outcome::NothingSent(unsent), cut: false, why: chain(error) }
+    Failed { outcome: Outcome::NothingSent(unsent), fault: Fault::Backend, why: chain(error) }
 }
 
 fn lost(error: &hyper::Error, reused_connection: bool) -> Failed {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     let reset = source.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset);
     let lost = if reset { Lost::Reset } else { Lost::Closed };
-    Failed { outcome: Outcome::NoAnswer { lost, reused_connection }, cut: false, why: chain(error) }
+    let outcome = Outcome::NoAnswer { lost, reused_connection };
+    // hyper's word for a body that could not be read.
+    let fault = if error.is_user() { Fault::Client } else { Fault::Backend };
+    Failed { outcome, fault, why: chain(error) }
 }
 
 fn lost_by_end(ended: Ended, reused_connection: bool) -> Failed {
-    let (lost, why) = match ended {
-        Ended::Cut => (Lost::Cut, "it was cut by a handoff"),
-        Ended::TimedOut(_) => (Lost::TimedOut, "the answer did not begin in time"),
+    let (lost, fault, why) = match ended {
+        Ended::Cut => (Lost::Cut, Fault::Handoff, "it was cut by a handoff"),
+        Ended::TimedOut(Stage::Uploading) => {
+            (Lost::TimedOut, Fault::Client, "the request's body stood still")
+        }
+        Ended::TimedOut(_) => (Lost::TimedOut, Fault::Backend, "the answer did not begin in time"),
     };
     let outcome = Outcome::NoAnswer { lost, reused_connection };
-    Failed { outcome, cut: ended == Ended::Cut, why: why.to_owned() }
+    Failed { outcome, fault, why: why.to_owned() }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -193,6 +193,20 @@ pub fn to_backend(
     upgrade
 }
 
+/// Gives a head that was made ready for one site the fields of another.
+pub fn change_site(
+    parts: &mut request::Parts,
+    before: &[(HeaderName, HeaderValue)],
+    after: &[(HeaderName, HeaderValue)],
+) {
+    for (name, _) in before {
+        parts.headers.remove(name);
+    }
+    for (name, value) in after {
+        parts.headers.insert(name, value.clone());
+    }
+}
+
 /// Makes the head of a backend's answer ready for any client.
 ///
 /// Returns how long the backend says that it keeps an idle connection. A 101 keeps the fields of its upgrade.

@@ -75,10 +75,7 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: TcpListener) {
 pub(super) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, io: ClientIo) {
     let limits = worker.limits();
     let mut http = auto::Builder::new(LocalExecutor);
-    http.http1()
-        .max_buf_size(limits.max_head_bytes.max(8192))
-        .max_headers(limits.max_headers)
-        .pipeline_flush(true);
+    http.http1().max_buf_size(limits.max_head_bytes.max(8192)).max_headers(limits.max_headers);
     http.http2()
         .max_concurrent_streams(H2_STREAMS_MAX)
         .initial_stream_window_size(H2_STREAM_WINDOW)

@@ -26,7 +26,7 @@ use hyper::body::{Body, Incoming};
 use answer::{Asker, Refusal};
 use body::ResponseBody;
 use connection::Connection;
-use forward::{Failed, Outgoing, Target};
+use forward::{Failed, Fault, Outgoing, Target};
 use wait::Waited;
 use worker::Worker;
 
@@ -65,7 +65,7 @@ pub async fn serve(
     connection: Rc<Connection>,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    connection.request_began(request.version() == http::Version::HTTP_2);
+    let active = connection.request_began(request.version() == http::Version::HTTP_2);
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let asker = Asker::of(&head.method, head.version, &head.headers);
@@ -73,18 +73,21 @@ pub async fn serve(
     let mut journey = Journey::new(&worker, &connection, &head, request_id.clone());
     let answer = match prepare(&worker, &mut journey, &mut head, request_id) {
         Ok((site, may_upgrade)) => {
-            let outgoing = Outgoing {
+            let mut outgoing = Outgoing {
                 upgrade: upgrade.filter(|_| may_upgrade),
                 safe: retry::is_safe(&head.method),
+                wants_fresh: false,
                 body: (!body.is_end_stream()).then_some(body),
                 head,
             };
-            journey.go(&site, outgoing).await
+            journey.go_where_the_host_is(site, &mut outgoing).await
         }
         Err(refusal) => Err(refusal),
     };
-    let response = journey.end(answer, asker);
-    connection.request_ended();
+    let mut response = journey.end(answer, asker);
+    if let ResponseBody::Relayed(relayed) = response.body_mut() {
+        relayed.active_to_its_end(active);
+    }
     response
 }
 
@@ -132,8 +135,28 @@ impl Journey {
         }
     }
 
+    /// The way of a request whose site may be removed while it waits, and whose host may belong to another one then.
+    async fn go_where_the_host_is(
+        &mut self,
+        mut site: Arc<PublishedSite>,
+        outgoing: &mut Outgoing,
+    ) -> Answered {
+        loop {
+            let answer = self.go(&site, outgoing).await;
+            if !matches!(answer, Err(Refusal::SiteRemoved)) {
+                return answer;
+            }
+            let host = headers::host(&outgoing.head);
+            let next = self.worker.published(|published| published.routes.lookup(host).cloned());
+            let Some(next) = next.filter(|next| !Arc::ptr_eq(&next.gate, &site.gate)) else { return answer };
+            headers::change_site(&mut outgoing.head, &site.config.headers, &next.config.headers);
+            self.site = Some(next.clone());
+            site = next;
+        }
+    }
+
     /// The way of a request that belongs to a site.
-    async fn go(&mut self, site: &Arc<PublishedSite>, mut outgoing: Outgoing) -> Answered {
+    async fn go(&mut self, site: &Arc<PublishedSite>, outgoing: &mut Outgoing) -> Answered {
         let path = outgoing.head.uri.path();
         if let Some(route) = site.config.routes.iter().find(|route| route.matches(path)) {
             return self.go_aside(site, route.upstream.clone(), outgoing).await;
@@ -145,7 +168,7 @@ impl Journey {
                 Some(lease) => lease,
                 None => {
                     self.worker.metrics.count(Count::Held);
-                    let lease = waited.at(site, &self.connection, &outgoing).await;
+                    let lease = waited.at(&self.worker, site, &self.connection, outgoing).await;
                     self.held = waited.total();
                     lease?
                 }
@@ -159,18 +182,22 @@ impl Journey {
                 epoch: pin.epoch,
                 upstream: &site.config.upstream,
             };
-            let failed = match self.attempt(target, &mut outgoing, Some(lease)).await {
+            let failed = match self.attempt(target, outgoing, Some(lease)).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            // Who goes back waits for a verdict on the backend, lest it come here again at once.
-            match failed.outcome {
-                Outcome::NothingSent(Unsent::Refused | Unsent::Unreachable) => gate.suspect(pin.epoch),
-                Outcome::NothingSent(Unsent::NotDispatched) if !failed.cut => gate.suspect(pin.epoch),
-                _ if !failed.cut => gate.doubt(pin.epoch),
-                _ => self.worker.metrics.count(Count::Cut),
+            if failed.fault == Fault::Client {
+                return Err(Refusal::BodyTimeout);
             }
-            if let Some(refusal) = self.decide(&outgoing, had_body, &failed) {
+            // Who goes back waits for a verdict on the backend, lest it come here again at once.
+            match (failed.fault, failed.outcome) {
+                (Fault::Handoff, _) => self.worker.metrics.count(Count::Cut),
+                (Fault::Client | Fault::Ours, _) => {}
+                (Fault::Backend, Outcome::NothingSent(Unsent::ConnectTimeout)) => gate.doubt(pin.epoch),
+                (Fault::Backend, Outcome::NothingSent(_)) => gate.suspect(pin.epoch),
+                (Fault::Backend, Outcome::NoAnswer { .. }) => gate.doubt(pin.epoch),
+            }
+            if let Some(refusal) = self.decide(outgoing, had_body, &failed) {
                 return Err(refusal);
             }
         }
@@ -181,7 +208,7 @@ impl Journey {
         &mut self,
         site: &PublishedSite,
         upstream: crate::core::Backend,
-        mut outgoing: Outgoing,
+        outgoing: &mut Outgoing,
     ) -> Answered {
         let had_body = outgoing.body.is_some();
         loop {
@@ -191,14 +218,17 @@ impl Journey {
                 epoch: Epoch(0),
                 upstream: &site.config.upstream,
             };
-            let failed = match self.attempt(target, &mut outgoing, None).await {
+            let failed = match self.attempt(target, outgoing, None).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if failed.fault == Fault::Client {
+                return Err(Refusal::BodyTimeout);
+            }
             // Nobody holds requests for it, so that there is nothing to wait for.
             let is_certain = matches!(failed.outcome, Outcome::NothingSent(_));
             let refusal =
-                if is_certain { Some(Refusal::NoBackend) } else { self.decide(&outgoing, had_body, &failed) };
+                if is_certain { Some(Refusal::NoBackend) } else { self.decide(outgoing, had_body, &failed) };
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }
@@ -226,7 +256,7 @@ impl Journey {
         let attempt = Attempt {
             safe: outgoing.safe,
             body_untouched: outgoing.is_whole(had_body),
-            lease_good: !failed.cut,
+            lease_good: failed.fault != Fault::Handoff,
             attempts: self.attempts,
             handed: self.handed,
         };

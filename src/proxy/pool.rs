@@ -6,13 +6,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
-use hyper::client::conn::http1::SendRequest;
-
-use super::body::RequestBody;
+use super::forward::Link;
 use crate::clock::Tick;
 use crate::core::{Backend, Epoch};
 use crate::gate::SiteKey;
+use foldhash::fast::RandomState;
 
 /// Idle connections kept for one site in one worker.
 const IDLE_MAX: usize = 256;
@@ -28,8 +26,7 @@ pub enum Line {
 
 /// What a connection can carry, and until when.
 pub struct Idle {
-    /// hyper's end of it.
-    pub sender: SendRequest<RequestBody>,
+    link: Link,
     since: Tick,
     /// The backend closes it after this time, less a margin; the configured time if it did not say.
     keep_alive: Duration,
@@ -49,33 +46,26 @@ pub struct Pool {
 
 impl Pool {
     /// The connection that was used last and should still be good.
-    pub fn take(&self, line: &Line, epoch: Epoch, now: Tick) -> Option<SendRequest<RequestBody>> {
+    pub fn take(&self, line: &Line, epoch: Epoch, now: Tick) -> Option<Link> {
         let mut lines = self.lines.borrow_mut();
         let stack = lines.get_mut(line).filter(|stack| stack.epoch == epoch)?;
         while let Some(idle) = stack.idle.pop() {
             if idle.is_good(now) {
-                return Some(idle.sender);
+                return Some(idle.link);
             }
         }
         None
     }
 
     /// Keeps a connection for later.
-    pub fn put(
-        &self,
-        line: Line,
-        epoch: Epoch,
-        now: Tick,
-        sender: SendRequest<RequestBody>,
-        keep_alive: Duration,
-    ) {
+    pub fn put(&self, line: Line, epoch: Epoch, now: Tick, link: Link, keep_alive: Duration) {
         let mut lines = self.lines.borrow_mut();
         let stack = lines.entry(line).or_default();
         if stack.epoch < epoch {
             *stack = Stack { epoch, idle: Vec::new() };
         }
         if stack.epoch == epoch && stack.idle.len() < IDLE_MAX {
-            stack.idle.push(Idle { sender, since: now, keep_alive });
+            stack.idle.push(Idle { link, since: now, keep_alive });
         }
     }
 
@@ -105,6 +95,6 @@ impl Pool {
 
 impl Idle {
     fn is_good(&self, now: Tick) -> bool {
-        !self.sender.is_closed() && !now.is_past(self.since, self.keep_alive)
+        !self.link.sender.is_closed() && !now.is_past(self.since, self.keep_alive)
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::answer::Refusal;
 use super::connection::Connection;
 use super::forward::Outgoing;
+use super::worker::Worker;
 use crate::gate::{Entry, Lease, NotHeld, Ticket};
 use crate::published::PublishedSite;
 
@@ -33,6 +34,7 @@ impl Waited {
     /// Waits for a lease.
     pub async fn at(
         &mut self,
+        worker: &Worker,
         site: &PublishedSite,
         connection: &Rc<Connection>,
         outgoing: &Outgoing,
@@ -47,7 +49,7 @@ impl Waited {
             Ok(Entry::Entered(lease)) => return Ok(lease),
             Ok(Entry::Held(held)) => held,
             Err(NotHeld::Full) => return Err(Refusal::TooManyHeld),
-            Err(NotHeld::Retired) => return Err(Refusal::UnknownHost),
+            Err(NotHeld::Retired) => return Err(Refusal::SiteRemoved),
         };
         self.ticket = Some(held.ticket());
         let began = Instant::now();
@@ -61,8 +63,10 @@ impl Waited {
         };
         let result = tokio::select! {
             biased;
-            lease = held.lease() => lease.ok_or(Refusal::UnknownHost),
+            lease = held.lease() => lease.ok_or(Refusal::SiteRemoved),
             () = tokio::time::sleep_until(deadline) => Err(Refusal::HeldTooLong),
+            // Nobody is left to open the gate.
+            () = worker.stopped() => Err(Refusal::Stopping),
             () = left => {
                 connection.kill();
                 // Nobody is there to read this.

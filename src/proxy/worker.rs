@@ -2,7 +2,7 @@
 //!
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::answer::Refusal;
@@ -72,7 +72,7 @@ pub struct Worker {
     reader: RefCell<Reader>,
     connections: RefCell<Slab<Rc<Connection>>>,
     connections_in_all: Arc<AtomicUsize>,
-    stopping: Cell<bool>,
+    stopping: watch::Sender<bool>,
 }
 
 /// Starts a worker's thread on these listeners. From then on, requests are served by what is published.
@@ -92,17 +92,7 @@ pub fn spawn(
             .event_interval(61)
             .build()
             .expect("a runtime needs only a few file descriptors");
-        let worker = Rc::new(Worker {
-            pool: Pool::default(),
-            flights: Flights::new(common.clock.clone()),
-            metrics: for_thread,
-            request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
-            clock: common.clock,
-            reader: RefCell::new(common.reader),
-            connections: RefCell::default(),
-            connections_in_all: common.connections,
-            stopping: Cell::new(false),
-        });
+        let worker = Rc::new(Worker::new(number, for_thread, common));
         let local = LocalSet::new();
         local.block_on(&runtime, worker.run(listeners, received));
     })?;
@@ -110,6 +100,20 @@ pub fn spawn(
 }
 
 impl Worker {
+    fn new(number: usize, metrics: Arc<WorkerMetrics>, common: Common) -> Self {
+        Self {
+            pool: Pool::default(),
+            flights: Flights::new(common.clock.clone()),
+            metrics,
+            request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
+            clock: common.clock,
+            reader: RefCell::new(common.reader),
+            connections: RefCell::default(),
+            connections_in_all: common.connections,
+            stopping: watch::Sender::new(false),
+        }
+    }
+
     async fn run(self: Rc<Self>, listeners: Vec<TcpListener>, mut orders: mpsc::UnboundedReceiver<Order>) {
         let accepting: Vec<_> = listeners
             .into_iter()
@@ -130,7 +134,7 @@ impl Worker {
                     Some(Order::Purge(site)) => self.pool.purge(site),
                     Some(Order::Stop(timeout)) => {
                         accepting.iter().for_each(|task| task.abort());
-                        self.stopping.set(true);
+                        self.stopping.send_replace(true);
                         self.connections.borrow().iter().for_each(|(_, connection)| connection.end_gracefully());
                         stop_at = Some(tokio::time::Instant::now() + timeout);
                     }
@@ -188,25 +192,66 @@ impl Worker {
         look(self.reader.borrow_mut().load())
     }
 
-    /// The process is about to end.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.get()
+    /// Returns when the process is about to end.
+    pub async fn stopped(&self) {
+        // The other end is the worker itself.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Serves one connection to its end.
     pub async fn serve_connection(self: Rc<Self>, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        let in_all = self.connections_in_all.fetch_add(1, Ordering::Relaxed) + 1;
-        if in_all > self.limits().max_connections {
-            self.metrics.count(Count::ConnectionsRefused);
-        } else {
-            self.metrics.count(Count::ConnectionsAccepted);
-            let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
-            let (connection, io) = Connection::new(stream, peer, self.clock.clone());
-            let slot = self.connections.borrow_mut().insert(connection.clone());
-            listener::serve(self.clone(), connection, io).await;
-            self.connections.borrow_mut().remove(slot);
-            self.metrics.count(Count::ConnectionsEnded);
+        let counted = Counted::new(&self.connections_in_all);
+        if counted.in_all > self.limits().max_connections {
+            return self.metrics.count(Count::ConnectionsRefused);
         }
-        self.connections_in_all.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.count(Count::ConnectionsAccepted);
+        let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
+        let (connection, io) = Connection::new(stream, peer, self.clock.clone(), counted);
+        let _open = self.clone().keep(connection.clone());
+        if *self.stopping.borrow() {
+            connection.end_gracefully();
+        }
+        listener::serve(self.clone(), connection, io).await;
+    }
+
+    fn keep(self: Rc<Self>, connection: Rc<Connection>) -> Open {
+        let slot = self.connections.borrow_mut().insert(connection);
+        Open { worker: self, slot }
     }
 }
+
+/// A connection in the worker's list. A panic in one of its requests ends it like anything else.
+struct Open {
+    worker: Rc<Worker>,
+    slot: usize,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let connection = self.worker.connections.borrow_mut().remove(self.slot);
+        connection.give_up();
+        self.worker.metrics.count(Count::ConnectionsEnded);
+    }
+}
+
+/// One of all client connections, upgraded ones included.
+pub struct Counted {
+    all: Arc<AtomicUsize>,
+    in_all: usize,
+}
+
+impl Counted {
+    /// One more.
+    pub fn new(all: &Arc<AtomicUsize>) -> Self {
+        Self { all: all.clone(), in_all: all.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

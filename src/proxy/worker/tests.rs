@@ -1,0 +1,54 @@
+use super::*;
+use crate::config::Config;
+use crate::core::table::RouteTable;
+use crate::core::{Epoch, Pin};
+use crate::gate::{Gate, HoldBudget, SiteKey};
+use crate::published::{Published, Publisher};
+
+fn worker(config: &Config) -> Worker {
+    let publisher = Publisher::new(Published {
+        routes: RouteTable::build(std::iter::empty()).unwrap(),
+        limits: config.limits,
+        trusted_proxies: [].into(),
+        pages: config.pages.clone(),
+        access_log: false,
+    });
+    let connections = Arc::new(AtomicUsize::new(0));
+    let common = Common { clock: Clock::start(), reader: publisher.reader(), connections, seed: 0 };
+    Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)
+}
+
+#[tokio::test]
+async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
+    let text = "[[site]]\nname = 'a'\nhosts = ['a.test']\nbackends = ['127.0.0.1:1']";
+    let config = Config::parse(text, std::path::Path::new("ghostpin.toml")).unwrap();
+    let worker = Rc::new(worker(&config));
+    let (reports, _received) = mpsc::unbounded_channel();
+    let gate = Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(1)), reports));
+    gate.open(Pin { epoch: Epoch(1), backend: "127.0.0.1:1".parse().unwrap() });
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, from) = listener.accept().await.unwrap();
+    let counted = Counted::new(&worker.connections_in_all);
+    let peer = Peer::new(from.ip(), false, &[].into());
+    let (connection, _io) = Connection::new(stream, peer, worker.clock.clone(), counted);
+
+    let (serving, lease, upstream) = (worker.clone(), gate.enter(), config.sites[0].upstream);
+    let request = async move {
+        let _open = serving.clone().keep(connection.clone());
+        let _active = connection.request_began(false);
+        // An answer that waits to be flushed, and another that is still being relayed.
+        let first = serving.flights.begin(&connection, lease, upstream);
+        connection.release_when_flushed(first);
+        let _second = serving.flights.begin(&connection, None, upstream);
+        panic!("on purpose");
+    };
+    let local = LocalSet::new();
+    let task = local.spawn_local(request);
+    let ended = local.run_until(task).await;
+    assert!(ended.is_err_and(|error| error.is_panic()));
+    assert_eq!(gate.in_flight(), 0);
+    assert!(worker.is_idle());
+    assert_eq!(worker.connections_in_all.load(Ordering::Relaxed), 0);
+}
