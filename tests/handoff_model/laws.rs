@@ -154,7 +154,7 @@ pub(crate) fn look(world: &mut World, scenario: &Scenario) {
     let pinned =
         world.site.pin().map(|pin| world.site.candidates().iter().find(|c| c.backend == pin.backend));
     let (is_ill, is_removed) = match pinned {
-        Some(Some(candidate)) => (candidate.health.is_unwell(), false),
+        Some(Some(candidate)) => (candidate.health.is_unwell(), !candidate.listed),
         Some(None) => (false, true),
         None => (false, false),
     };

@@ -69,7 +69,8 @@ impl World {
     }
 
     pub(crate) fn perform(&mut self, scenario: &Scenario, effects: Vec<Effect>) {
-        let candidates: Vec<_> = self.site.candidates().iter().map(|c| number(&c.backend)).collect();
+        let candidates = self.site.candidates().iter().filter(|c| c.listed);
+        let candidates: Vec<_> = candidates.map(|c| number(&c.backend)).collect();
         for effect in effects {
             let is_fenced = self.requests.iter().all(|request| request.active().is_none());
             self.seen.wants(&effect, &candidates, is_fenced);
