@@ -244,6 +244,19 @@ impl Gate {
         Ok(Entry::Held(Held { gate: self.clone(), ticket, lease }))
     }
 
+    /// Enters past those who wait, if the gate is open behind them: for requests that are never held, and would be refused
+    /// as long as the queue is not empty.
+    pub fn enter_past_the_queue(self: &Arc<Self>) -> Option<Lease> {
+        let queue = self.queue();
+        if queue.release.is_none() {
+            drop(queue);
+            return self.enter();
+        }
+        let pin = self.pin.load_full()?;
+        self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
+        Some(Lease { gate: self.clone(), pin, paced: None, counts: true })
+    }
+
     /// Shuts the gate because the backend of this lease refuses connections, and tells the reconciler, who opens it
     /// again if that was a mistake.
     pub fn suspect(&self, epoch: Epoch) {

@@ -548,7 +548,10 @@ impl Reconciler {
     fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
         let Some(again) = self.schedule.done(&target) else { return };
         let (key, backend) = target;
-        let well = seen.is_well();
+        let Some(entry) = self.sites.get(&key) else { return };
+        // A cold application that works off a queue may be late with a probe while it answers its readers.
+        let well =
+            seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, took);
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let was_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
         entry.last_probes.insert(backend.clone(), LastProbe { seen, took, at: Instant::now() });
@@ -644,7 +647,8 @@ impl Reconciler {
                 self.schedule.forget(&target);
                 continue;
             };
-            if self.is_proved_by_traffic(entry, backend) {
+            let recently = entry.config.health.interval / 2;
+            if !entry.core.is_urgent(backend) && self.is_proved_by_traffic(entry, backend, recently) {
                 let _ =
                     self.messages.send(Message::Probed { target, seen: Seen::Well, took: Duration::ZERO });
                 continue;
@@ -659,16 +663,13 @@ impl Reconciler {
         }
     }
 
-    /// Real answers have just proved what a probe would.
-    fn is_proved_by_traffic(&self, entry: &SiteEntry, backend: &Backend) -> bool {
-        let serving = *entry.core.phase() == Phase::Serving;
-        let pinned = entry.core.pin().is_some_and(|pin| pin.backend == *backend);
+    /// Real answers have proved, within this time, what a probe would.
+    fn is_proved_by_traffic(&self, entry: &SiteEntry, backend: &Backend, within: Duration) -> bool {
         let last = entry.gate.last_well();
-        serving
-            && pinned
+        *entry.core.phase() == Phase::Serving
+            && entry.core.pin().is_some_and(|pin| pin.backend == *backend)
             && last != 0
-            && !entry.core.is_urgent(backend)
-            && !self.clock.now().is_past(crate::clock::Tick(last), entry.config.health.interval / 2)
+            && !self.clock.now().is_past(crate::clock::Tick(last), within)
     }
 
     // The configuration.

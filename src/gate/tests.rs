@@ -138,6 +138,23 @@ fn a_suspicion_shuts_the_gate_for_its_own_epoch_only() {
 }
 
 #[tokio::test]
+async fn who_is_never_held_passes_the_queue_once_the_gate_is_open() {
+    let (gate, mut received) = gate_with(100);
+    let _waiting: Vec<Held> = (0..50).map(|_| hold(&gate)).collect();
+    assert!(gate.enter_past_the_queue().is_none());
+    gate.open(pin(1));
+    assert!(!gate.is_open(), "the queue is being served");
+    let lease = gate.enter_past_the_queue().unwrap();
+    assert_eq!(lease.pin().epoch, Epoch(1));
+    gate.shut(5);
+    assert!(gate.enter_past_the_queue().is_none());
+    drop(_waiting);
+    assert_eq!(left(&mut received), [0_u64; 0], "its lease counts like any other");
+    drop(lease);
+    assert_eq!(left(&mut received), [5]);
+}
+
+#[tokio::test]
 async fn a_retired_gate_tells_those_who_wait() {
     let (gate, _received) = gate_with(2);
     let mut held = hold(&gate);

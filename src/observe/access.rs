@@ -17,7 +17,7 @@ pub struct Record {
     pub method: Method,
     /// For what: the host as sent.
     pub host: Box<str>,
-    /// For what: path and query.
+    /// For what: the path. Queries stay out of the log, for they carry keys and sign-in tokens.
     pub path: Box<str>,
     /// The request's id.
     pub request_id: HeaderValue,

@@ -119,7 +119,7 @@ impl Journey {
         let line = worker.published(|published| published.access_log).then(|| Line {
             method: head.method.clone(),
             host: headers::host(head).into(),
-            path: head.uri.path_and_query().map_or("", |path| path.as_str()).into(),
+            path: head.uri.path().into(),
         });
         Self {
             request_id,

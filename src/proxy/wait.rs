@@ -43,7 +43,7 @@ impl Waited {
         let path = outgoing.head.uri.path();
         // An application's own timer gives up after a late answer, and comes again after a quick refusal.
         if hold.is_never_held(path) {
-            return Err(Refusal::GateShut);
+            return site.gate.enter_past_the_queue().ok_or(Refusal::GateShut);
         }
         let mut held = match site.gate.enter_or_hold(self.ticket, hold.max_requests) {
             Ok(Entry::Entered(lease)) => return Ok(lease),
