@@ -10,6 +10,9 @@ pub mod peer;
 pub mod problem;
 mod routes;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
