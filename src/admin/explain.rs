@@ -112,7 +112,7 @@ pub(super) fn known(site: &PublishedSite, view: SiteView, held: (usize, usize), 
         site: Some(site.name.to_string()),
         matched,
         phase: Some(view.summary.phase.clone()),
-        never_hold: site.config.hold.never_hold.iter().map(|path| (*path).to_owned()).collect(),
+        never_hold: site.config.hold.never.to_vec(),
         ..Explanation::of(url, Vec::new())
     };
     if let Some(route) = site.config.routes.iter().find(|route| route.matches(&answer.path)) {
@@ -178,9 +178,9 @@ impl Explanation {
         }
         let (hold, ahead) = (&site.config.hold, summary.held);
         let refusal = if let Some(prefix) =
-            hold.never_hold.iter().find(|prefix| self.path.starts_with(**prefix))
+            hold.never.iter().find(|prefix| self.path.starts_with(prefix.as_str()))
         {
-            Some(format!("`{prefix}` is never held: the application's own timer rather comes again"))
+            Some(format!("`{prefix}` is among `hold.never`, for the application's own timer comes again"))
         } else if ahead >= hold.max_requests {
             Some(format!("{ahead} requests are held, as many as `hold.max_requests` of the site allows"))
         } else if held_in_all >= held_in_all_max {

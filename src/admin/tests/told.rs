@@ -57,7 +57,7 @@ fn explain_says_what_a_request_would_meet() {
         assert!(text.contains("held behind 1 other, for 15.0 s at most"), "{text}");
         let (answer, text) = explained(&edge, "blog.example/ghost/api/admin/schedules/posts/1").await;
         assert_eq!((&answer["verdict"], &answer["status"]), (&"refuse".into(), &503.into()));
-        assert!(text.contains("`/ghost/api/admin/schedules/` is never held"), "{text}");
+        assert!(text.contains("`/ghost/api/admin/schedules/` is among `hold.never`"), "{text}");
 
         let _second = hold();
         let (answer, text) = explained(&edge, "blog.example").await;
