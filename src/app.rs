@@ -73,14 +73,14 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         reports,
         seed,
     };
-    let reload = Reload { path: path.to_owned(), controller: controller.clone() };
+    let reload = Reload::new(path, controller.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let reader = parts.publisher.reader();
     let handles = local.block_on(&runtime, async {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
-        let common = worker::Common { clock, reader, connections: Arc::default(), seed };
+        let common = worker::Common { clock, reader: reader.clone(), connections: Arc::default(), seed };
         let mut handles = Vec::new();
         for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
             let handle = worker::spawn(number, listeners, orders, common.clone());
@@ -90,7 +90,11 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             reload: reload.clone(),
             listening: addresses.as_slice().into(),
             metrics: handles.iter().map(|handle| handle.metrics.clone()).collect(),
-            token: config.admin.token.clone(),
+            reader,
+            guard: crate::admin::Guard {
+                token: config.admin.token.clone(),
+                listen: config.admin.listen.clone(),
+            },
         };
         crate::admin::spawn(admin, context).context("starting the admin thread")?;
         tokio::task::spawn_local(reconciler.run(received, reported));
@@ -136,21 +140,41 @@ pub struct Reload {
 }
 
 impl Reload {
+    /// From this file, to the reconciler at the other end.
+    pub fn new(path: &Path, controller: Controller) -> Self {
+        // A way that does not change with the folder that somebody works in, to be told to others.
+        Self { path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()), controller }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file, and leaves it at that.
+    ///
+    /// # Errors
+    /// What is wrong with it, by file, line and key.
+    pub async fn read(&self) -> Result<Config, String> {
+        let path = self.path.clone();
+        // Reading thousands of files takes a while, and nobody waits for it here.
+        match tokio::task::spawn_blocking(move || Config::load(&path)).await {
+            Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
+            Err(panicked) => Err(panicked.to_string()),
+        }
+    }
+
     /// Does it. The error says what is wrong with the new one, by file, line and key; then the old one stays.
     ///
     /// # Errors
     /// Why it was refused.
     pub async fn reload(&self) -> Result<Applied, String> {
-        let path = self.path.clone();
-        // Reading thousands of files takes a while, and nobody waits for it here.
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-        let applied = match loaded {
-            Ok(Ok(config)) => self.controller.apply(config).await,
-            Ok(Err(errors)) => {
-                self.controller.refused_update(errors.to_string());
-                Err(errors.to_string())
+        let applied = match self.read().await {
+            Ok(config) => self.controller.apply(config).await,
+            Err(why) => {
+                self.controller.refused_update(why.clone());
+                Err(why)
             }
-            Err(panicked) => Err(panicked.to_string()),
         };
         match &applied {
             Ok(applied) => tracing::info!(

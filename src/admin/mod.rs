@@ -3,16 +3,33 @@
 //! It has a thread of its own, so that looking never slows a request, and it decides nothing: what it is asked for
 //! goes to the reconciler as a message.
 
+mod explain;
+mod guard;
+mod metrics;
+pub mod peer;
+pub mod problem;
 mod routes;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread;
 
+use axum::serve;
+
+pub use guard::Guard;
+use peer::Peer;
+
 use crate::app::Reload;
-use crate::config::{self, AdminListen, Secret};
+use crate::config::{self, AdminListen};
 use crate::observe::metrics::WorkerMetrics;
+use crate::published::Reader;
+
+/// The OpenAPI document that describes all routes.
+pub const DOCUMENT: &str = include_str!("openapi.json");
 
 /// A bound admin address.
 pub enum Bound {
@@ -31,8 +48,10 @@ pub struct Context {
     pub listening: Arc<[SocketAddr]>,
     /// Counters of the workers.
     pub metrics: Arc<[Arc<WorkerMetrics>]>,
-    /// Asked for, if set.
-    pub token: Option<Secret>,
+    /// The route table that requests are served by.
+    pub reader: Reader,
+    /// Who may ask.
+    pub guard: Guard,
 }
 
 /// Binds the admin address. A socket file that a former life left behind is replaced; one that answers is not.
@@ -62,25 +81,22 @@ pub fn bind(config: &config::Admin) -> std::io::Result<Bound> {
 /// # Errors
 /// No thread can be had.
 pub fn spawn(bound: Bound, context: Context) -> std::io::Result<()> {
-    let routes = routes::all(context);
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs only a few file descriptors");
-        let ended = runtime.block_on(async {
-            match bound {
-                Bound::Tcp(listener) => {
-                    axum::serve(tokio::net::TcpListener::from_std(listener)?, routes).await
-                }
-                Bound::Unix(listener) => {
-                    axum::serve(tokio::net::UnixListener::from_std(listener)?, routes).await
-                }
-            }
-        });
-        if let Err(error) = ended {
+        if let Err(error) = runtime.block_on(answer(bound, context)) {
             tracing::error!(%error, "the admin API has ended");
         }
     })?;
     Ok(())
+}
+
+async fn answer(bound: Bound, context: Context) -> std::io::Result<()> {
+    let routes = routes::all(context).into_make_service_with_connect_info::<Peer>();
+    match bound {
+        Bound::Tcp(listener) => serve(tokio::net::TcpListener::from_std(listener)?, routes).await,
+        Bound::Unix(listener) => serve(tokio::net::UnixListener::from_std(listener)?, routes).await,
+    }
 }

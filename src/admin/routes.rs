@@ -1,93 +1,148 @@
-//! The routes of the admin API, and what they answer.
+//! The routes of the admin API, and what they answer. `openapi.json` describes each of them, and a test holds the
+//! two against each other.
 
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router, middleware};
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::guard::guard;
+use super::peer::Peer;
+use super::problem::Problem;
+use super::{Context, explain, metrics};
 use crate::control::{Wanted, WishError};
 use crate::core::SiteName;
 use crate::core::handoff::Refused;
-use crate::observe::metrics;
+use crate::observe::{journal, text};
 
-/// All of them.
+/// The longest wish: a backend's address and some blanks.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Journal entries that are told unless another number is asked for.
+const JOURNAL_COUNT: usize = 100;
+
+/// Path, method and handler of each, in the order of the document.
+pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)> {
+    vec![
+        ("/healthz", "get", get(|| async { "ok\n" })),
+        ("/readyz", "get", get(ready)),
+        ("/metrics", "get", get(render_metrics)),
+        ("/openapi.json", "get", get(document)),
+        ("/v1/status", "get", get(status)),
+        ("/v1/sites", "get", get(sites)),
+        ("/v1/sites/{name}", "get", get(site)),
+        ("/v1/sites/{name}/handoff", "post", post(handoff)),
+        ("/v1/sites/{name}/hold", "post", post(hold)),
+        ("/v1/sites/{name}/release", "post", post(release)),
+        ("/v1/explain", "get", get(explain)),
+        ("/v1/journal", "get", get(journal)),
+        ("/v1/plan", "post", post(plan)),
+        ("/v1/reload", "post", post(reload)),
+    ]
+}
+
+/// All of them, behind their guard.
 pub(super) fn all(context: Context) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(render_metrics))
-        .route("/v1/status", get(status))
-        .route("/v1/sites", get(sites))
-        .route("/v1/sites/{name}", get(site))
-        .route("/v1/sites/{name}/handoff", post(handoff))
-        .route("/v1/sites/{name}/hold", post(hold))
-        .route("/v1/sites/{name}/release", post(release))
-        .route("/v1/journal", get(journal))
-        .route("/v1/reload", post(reload))
+    let checks = context.guard.clone();
+    list()
+        .into_iter()
+        .fold(Router::new(), |router, (path, _, handler)| router.route(path, handler))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such path", "see /openapi.json") })
+        .method_not_allowed_fallback(|| async {
+            let detail = "this path exists, but not for this method: see /openapi.json";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no such method", detail)
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(checks, guard))
         .with_state(context)
 }
 
-/// A problem document (RFC 9457).
-#[derive(Debug, Serialize)]
-struct Problem {
-    title: &'static str,
-    status: u16,
-    detail: String,
+type Answer<T> = Result<T, Problem>;
+
+/// Query, path and body, or what is wrong with them.
+fn query<T>(query: Result<Query<T>, QueryRejection>) -> Answer<T> {
+    query.map(|Query(query)| query).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 
-fn problem(status: StatusCode, title: &'static str, detail: impl ToString) -> Response {
-    let body = Json(Problem { title, status: status.as_u16(), detail: detail.to_string() });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+fn path(path: Result<Path<String>, PathRejection>) -> Answer<String> {
+    path.map(|Path(name)| name).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 
-async fn ready(State(context): State<Context>) -> Response {
-    match context.reload.controller.status().await {
-        Some(status) => match status.refused_update {
-            // It serves, by the last good state.
-            Some(why) => format!("ready, but an update was refused:\n{why}\n").into_response(),
-            None => "ready\n".into_response(),
-        },
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "not ready", "ghostpin is stopping"),
-    }
+fn body<T: for<'de> Deserialize<'de>>(body: Result<Bytes, BytesRejection>, form: &str) -> Answer<T> {
+    let body =
+        body.map_err(|rejection| Problem::new(rejection.status(), "bad request", rejection.body_text()))?;
+    serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("send {form}: {error}")))
 }
 
-async fn render_metrics(State(context): State<Context>) -> Response {
-    let mut text = String::new();
-    metrics::render(&context.metrics, &mut text);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+async fn ready(State(context): State<Context>) -> Answer<&'static str> {
+    let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
+    Ok(match status.refused_update {
+        // It serves, by the last good state. Why is told to those who may ask for /v1/status.
+        Some(_) => "ready, but the last update was refused: see /v1/status\n",
+        None => "ready\n",
+    })
 }
 
-/// The process, and where it listens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsQuery {
+    site: Option<String>,
+}
+
+async fn render_metrics(
+    State(context): State<Context>,
+    asked: Result<Query<MetricsQuery>, QueryRejection>,
+) -> Answer<Response> {
+    let controller = &context.reload.controller;
+    let text = match query(asked)?.site {
+        Some(name) => {
+            let site = controller.site(SiteName::from(name.as_str())).await.ok_or_else(Problem::stopping)?;
+            metrics::of_a_site(&site.ok_or_else(|| Problem::no_site(&name))?)
+        }
+        None => {
+            let status = controller.status().await.ok_or_else(Problem::stopping)?;
+            metrics::of_the_process(&context, &status)
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, text::MEDIA_TYPE)], text).into_response())
+}
+
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], super::DOCUMENT).into_response()
+}
+
+/// The process, where it listens, and the file that it reads.
 #[derive(Debug, Serialize)]
 struct StatusAnswer {
     #[serde(flatten)]
     status: crate::control::view::Status,
     listening: Vec<String>,
+    config: String,
 }
 
-async fn status(State(context): State<Context>) -> Response {
-    match context.reload.controller.status().await {
-        Some(status) => {
-            let listening = context.listening.iter().map(ToString::to_string).collect();
-            Json(StatusAnswer { status, listening }).into_response()
-        }
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "ghostpin is stopping"),
-    }
+async fn status(State(context): State<Context>) -> Answer<Response> {
+    let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
+    let listening = context.listening.iter().map(ToString::to_string).collect();
+    let config = context.reload.path().display().to_string();
+    Ok(Json(StatusAnswer { status, listening, config }).into_response())
 }
 
-async fn sites(State(context): State<Context>) -> Response {
-    Json(context.reload.controller.sites().await).into_response()
+async fn sites(State(context): State<Context>) -> Answer<Response> {
+    let sites = context.reload.controller.sites().await.ok_or_else(Problem::stopping)?;
+    Ok(Json(sites).into_response())
 }
 
-async fn site(State(context): State<Context>, Path(name): Path<String>) -> Response {
-    match context.reload.controller.site(SiteName::from(name.as_str())).await {
-        Some(site) => Json(site).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "no such site", format!("there is no site `{name}`")),
-    }
+async fn site(State(context): State<Context>, name: Result<Path<String>, PathRejection>) -> Answer<Response> {
+    let name = path(name)?;
+    let site = context.reload.controller.site(SiteName::from(name.as_str())).await;
+    let site = site.ok_or_else(Problem::stopping)?.ok_or_else(|| Problem::no_site(&name))?;
+    Ok(Json(site).into_response())
 }
+
+// Wishes. They are handed to the reconciler at once, and go their way even if who wished does not wait for the answer.
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,25 +150,35 @@ struct HandoffWish {
     to: String,
 }
 
+type Who = ConnectInfo<Peer>;
+
 async fn handoff(
     State(context): State<Context>,
-    Path(name): Path<String>,
-    body: axum::body::Bytes,
-) -> Response {
-    match serde_json::from_slice::<HandoffWish>(&body) {
-        Ok(wish) => fulfil(context, name, Wanted::Handoff(wish.to)).await,
-        Err(error) => {
-            problem(StatusCode::BAD_REQUEST, "bad request", format!("{{\"to\": \"host:port\"}}: {error}"))
-        }
-    }
+    ConnectInfo(peer): Who,
+    headers: HeaderMap,
+    name: Result<Path<String>, PathRejection>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Answer<Response> {
+    let wish: HandoffWish = body(sent, "{\"to\": \"host:port\"}")?;
+    fulfil(context, path(name)?, Wanted::Handoff(wish.to), peer.in_words(&headers)).await
 }
 
-async fn hold(State(context): State<Context>, Path(name): Path<String>) -> Response {
-    fulfil(context, name, Wanted::Hold).await
+async fn hold(
+    State(context): State<Context>,
+    ConnectInfo(peer): Who,
+    headers: HeaderMap,
+    name: Result<Path<String>, PathRejection>,
+) -> Answer<Response> {
+    fulfil(context, path(name)?, Wanted::Hold, peer.in_words(&headers)).await
 }
 
-async fn release(State(context): State<Context>, Path(name): Path<String>) -> Response {
-    fulfil(context, name, Wanted::Release).await
+async fn release(
+    State(context): State<Context>,
+    ConnectInfo(peer): Who,
+    headers: HeaderMap,
+    name: Result<Path<String>, PathRejection>,
+) -> Answer<Response> {
+    fulfil(context, path(name)?, Wanted::Release, peer.in_words(&headers)).await
 }
 
 /// What stands after a wish.
@@ -124,50 +189,139 @@ struct Stands {
     backend: String,
 }
 
-async fn fulfil(context: Context, site: String, wish: Wanted) -> Response {
-    let done =
-        context.reload.controller.wish(SiteName::from(site.as_str()), wish, "admin API".to_owned()).await;
-    match done {
-        Ok(pin) => {
-            let epoch = pin.as_ref().map_or(0, |pin| pin.epoch.0);
-            let backend = pin.map_or_else(String::new, |pin| pin.backend.to_string());
-            Json(Stands { site, epoch, backend }).into_response()
-        }
-        Err(error) => {
-            let status = match &error {
-                WishError::NoSite(_) => StatusCode::NOT_FOUND,
-                WishError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-                WishError::Refused(refused) => match refused {
-                    Refused::NoCandidate => StatusCode::UNPROCESSABLE_ENTITY,
-                    Refused::FenceFailed | Refused::NotProved | Refused::NobodyProved => {
-                        StatusCode::BAD_GATEWAY
-                    }
-                    Refused::AlreadyThere
-                    | Refused::NotWell
-                    | Refused::Warm
-                    | Refused::Busy
-                    | Refused::NotHeld
-                    | Refused::Retired => StatusCode::CONFLICT,
-                },
-            };
-            problem(status, "the wish was not fulfilled", error)
-        }
-    }
+async fn fulfil(context: Context, site: String, wish: Wanted, by: String) -> Answer<Response> {
+    let done = context.reload.controller.wish(SiteName::from(site.as_str()), wish, by).await;
+    let pin = done.map_err(|error| refusal(&site, error))?;
+    let epoch = pin.as_ref().map_or(0, |pin| pin.epoch.0);
+    let backend = pin.map_or_else(String::new, |pin| pin.backend.to_string());
+    Ok(Json(Stands { site, epoch, backend }).into_response())
+}
+
+fn refusal(site: &str, error: WishError) -> Problem {
+    let refused = match &error {
+        WishError::NoSite(_) => return Problem::no_site(site),
+        WishError::Stopping => return Problem::stopping(),
+        WishError::Refused(refused) => refused,
+    };
+    let status = match refused {
+        Refused::NoCandidate => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::FenceFailed | Refused::NotProved | Refused::NobodyProved => StatusCode::BAD_GATEWAY,
+        Refused::AlreadyThere
+        | Refused::NotWell
+        | Refused::Warm
+        | Refused::Busy
+        | Refused::NotHeld
+        | Refused::Retired => StatusCode::CONFLICT,
+    };
+    Problem::new(status, "the wish was not fulfilled", error)
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainQuery {
+    url: String,
+}
+
+async fn explain(
+    State(mut context): State<Context>,
+    asked: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Answer<Response> {
+    let url = explain::Url::parse(&query(asked)?.url).map_err(Problem::bad_request)?;
+    let published = context.reader.load().clone();
+    let controller = &context.reload.controller;
+    let status = controller.status().await.ok_or_else(Problem::stopping)?;
+    let Some(site) = explain::lookup(&published, &url) else {
+        return Ok(Json(explain::unknown(&published, url)).into_response());
+    };
+    let view = controller.site(site.name.clone()).await.ok_or_else(Problem::stopping)?;
+    Ok(match view {
+        Some(view) => {
+            let held = (status.held, status.held_max);
+            Json(explain::known(site, view, held, url)).into_response()
+        }
+        // Removed in this very moment.
+        None => Json(explain::unknown(&published, url)).into_response(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct JournalQuery {
     site: Option<String>,
+    kind: Option<String>,
     count: Option<usize>,
 }
 
-async fn journal(State(context): State<Context>, Query(query): Query<JournalQuery>) -> Response {
-    Json(context.reload.controller.journal(query.site, query.count.unwrap_or(100)).await).into_response()
+async fn journal(
+    State(context): State<Context>,
+    asked: Result<Query<JournalQuery>, QueryRejection>,
+) -> Answer<Response> {
+    let JournalQuery { site, kind, count } = query(asked)?;
+    let count = count.unwrap_or(JOURNAL_COUNT);
+    if !(1..=journal::ENTRIES_MAX).contains(&count) {
+        return Err(Problem::bad_request(format!("`count` is from 1 to {}", journal::ENTRIES_MAX)));
+    }
+    let entries = context.reload.controller.journal(journal::Filter { site, kind, count }).await;
+    Ok(Json(entries.ok_or_else(Problem::stopping)?).into_response())
 }
 
-async fn reload(State(context): State<Context>) -> Response {
+/// What a reload would do now.
+#[derive(Debug, Serialize)]
+struct PlanAnswer {
+    /// The file that was read: the one that ghostpin was started with. No other can be named, for whoever asks may not
+    /// be allowed to read what ghostpin can.
+    config: String,
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<Change>,
+    handed_off: Vec<Departure>,
+    settings: Vec<&'static str>,
+    needs_restart: Vec<&'static str>,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    site: String,
+    keys: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Departure {
+    site: String,
+    from: String,
+}
+
+async fn plan(State(context): State<Context>) -> Answer<Response> {
+    let refused = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration is wrong", why);
+    let config = context.reload.read().await.map_err(refused)?;
+    let plan = context.reload.controller.plan(config).await.ok_or_else(Problem::stopping)?;
+    let text = plan.to_string();
+    let in_words = |names: &[SiteName]| names.iter().map(ToString::to_string).collect();
+    let answer = PlanAnswer {
+        config: context.reload.path().display().to_string(),
+        added: in_words(&plan.added),
+        removed: in_words(&plan.removed),
+        changed: plan
+            .changed
+            .into_iter()
+            .map(|(site, keys)| Change { site: site.to_string(), keys })
+            .collect(),
+        handed_off: plan
+            .handed_off
+            .into_iter()
+            .map(|(site, from)| Departure { site: site.to_string(), from: from.to_string() })
+            .collect(),
+        settings: plan.settings,
+        needs_restart: plan.needs_restart,
+        text,
+    };
+    Ok(Json(answer).into_response())
+}
+
+async fn reload(State(context): State<Context>) -> Answer<Response> {
     match context.reload.reload().await {
-        Ok(applied) => Json(applied).into_response(),
-        Err(why) => problem(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why),
+        Ok(applied) => Ok(Json(applied).into_response()),
+        Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why)),
     }
 }

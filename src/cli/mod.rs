@@ -1,15 +1,31 @@
-//! The command line: one file a verb.
+//! The command line: one file a verb. All but `run` and `demo` ask a running ghostpin over its admin API.
 
-use std::path::PathBuf;
+pub mod access;
+pub mod check;
+pub mod client;
+pub mod explain;
+pub mod failure;
+pub mod handoff;
+pub mod hold;
+pub mod journal;
+mod print;
+pub mod release;
+pub mod reload;
+pub mod run;
+pub mod site;
+pub mod sites;
+mod wish;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::demo::cli::{DemoArgs, StandInArgs};
+use failure::{EXIT_CODES, Failure};
 
 /// Front-door reverse proxy for applications that may run only one instance at a time.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -17,15 +33,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the proxy.
-    Run {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = "/etc/ghostpin/ghostpin.toml")]
-        config: PathBuf,
-        /// Go on although the pin store was lost or damaged, with each site pinned to its first backend.
-        #[arg(long)]
-        adopt: bool,
-    },
+    Run(run::RunArgs),
+    Check(check::CheckArgs),
+    Sites(sites::SitesArgs),
+    Site(site::SiteArgs),
+    Explain(explain::ExplainArgs),
+    Handoff(handoff::HandoffArgs),
+    Hold(hold::HoldArgs),
+    Release(release::ReleaseArgs),
+    Reload(reload::ReloadArgs),
+    Journal(journal::JournalArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
     /// A small application to stand in for a real one.
@@ -37,16 +54,30 @@ impl Cli {
     /// Does what the command line says.
     pub fn run(self) -> ExitCode {
         let done = match self.verb {
-            Verb::Run { config, adopt } => crate::app::run(&config, adopt),
             Verb::Demo(args) => return args.run(),
             Verb::StandIn(args) => return args.run(),
+            Verb::Run(args) => args.run(),
+            Verb::Check(args) => asking(args.run()),
+            Verb::Sites(args) => asking(args.run()),
+            Verb::Site(args) => asking(args.run()),
+            Verb::Explain(args) => asking(args.run()),
+            Verb::Handoff(args) => asking(args.run()),
+            Verb::Hold(args) => asking(args.run()),
+            Verb::Release(args) => asking(args.run()),
+            Verb::Reload(args) => asking(args.run()),
+            Verb::Journal(args) => asking(args.run()),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("ghostpin: {error:#}");
-                ExitCode::FAILURE
+            Err(failure) => {
+                eprintln!("ghostpin: {failure}");
+                failure.code()
             }
         }
     }
+}
+
+fn asking(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Refused(error.to_string()))?.block_on(verb)
 }

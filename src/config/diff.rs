@@ -210,11 +210,15 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     );
     differing!(
         keys,
-        Log,
-        &old.log,
-        &new.log,
-        [format = "log.format", level = "log.level", access = "log.access",]
+        Server,
+        &old.server,
+        &new.server,
+        [trusted_proxies = "server.trusted_proxies"],
+        state,
+        threads,
+        shutdown_timeout
     );
+    differing!(keys, Log, &old.log, &new.log, [access = "log.access"], format, level);
     differing!(
         keys,
         Pages,
@@ -229,23 +233,32 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     keys
 }
 
-fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+/// Keys in which `new` differs from `old`, and that take effect after a restart only.
+pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     differing!(
         keys,
         Server,
         &old.server,
         &new.server,
-        [
-            state = "server.state",
-            threads = "server.threads",
-            trusted_proxies = "server.trusted_proxies",
-            shutdown_timeout = "server.shutdown_timeout",
-        ]
+        [state = "server.state", threads = "server.threads", shutdown_timeout = "server.shutdown_timeout",],
+        trusted_proxies
     );
+    differing!(keys, Log, &old.log, &new.log, [format = "log.format", level = "log.level"], access);
     differing!(keys, Listen, &old.listen, &new.listen, [http = "listen.http"]);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
     keys
+}
+
+/// `new` as it takes effect in a process that was started with `old`: what needs a restart stays as it was.
+pub fn in_force(old: &Config, new: Config) -> Config {
+    Config {
+        server: Server { trusted_proxies: new.server.trusted_proxies, ..old.server.clone() },
+        listen: old.listen.clone(),
+        admin: old.admin.clone(),
+        log: Log { access: new.log.access, ..old.log.clone() },
+        ..new
+    }
 }
 
 #[cfg(test)]
@@ -295,8 +308,8 @@ mod tests {
              remove    a\n\
              change    c: backends, hold.timeout\n\
              hand off  c: pinned to 127.0.0.1:3, which is no longer among its backends\n\
-             set       log.level\n\
-             restart   server.threads takes effect after a restart"
+             restart   server.threads takes effect after a restart\n\
+             restart   log.level takes effect after a restart"
         );
     }
 
@@ -321,6 +334,16 @@ mod tests {
         let new = config(&format!("[health]\nfall = 3\n{sites}"));
         let plan = Plan::between(&old, &new, unpinned);
         assert_eq!(plan.changed, [(SiteName::from("a"), vec!["health.fall"])]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_needs_it_until_the_restart() {
+        let running = config("[log]\naccess = true");
+        let written = config("[server]\nthreads = 7\n[log]\nlevel = \"debug\"\naccess = false");
+        let after_a_reload = in_force(&running, written.clone());
+        let plan = Plan::between(&after_a_reload, &written, unpinned);
+        assert_eq!(plan.settings, [] as [&str; 0], "these were set by the reload");
+        assert_eq!(plan.needs_restart, ["server.threads", "log.level"]);
     }
 
     #[test]

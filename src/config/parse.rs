@@ -1,6 +1,7 @@
 //! From a file, and those that it includes, to a [`Config`] or to all that is wrong with it.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +36,27 @@ impl Config {
                 Err(errors.unless_any(()).expect_err("one was added"))
             }
         }
+    }
+
+    /// Only `[admin]` of the file at `path`, whatever is wrong with its other keys: an operator needs the way in most
+    /// when something is wrong.
+    ///
+    /// # Errors
+    /// Like [`Config::load`], for what concerns `[admin]`.
+    pub fn load_admin(path: &Path) -> Result<Admin, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let text = include::read_text(path).unwrap_or_else(|error| {
+            errors.add(Source::new(path, "").whole(), "", format!("can't be read: {error}"));
+            String::new()
+        });
+        let source = Source::new(path, &text);
+        let (span, mut root) = root(&text, &source, &mut errors);
+        root = root.remove_entry("admin").into_iter().collect();
+        let root = Spanned::new(span, DeValue::Table(root));
+        let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
+        let report = &mut Report { source: &source, errors: &mut errors, whole };
+        let admin = admin(&top.admin, &Listen { http: Vec::new() }, report);
+        errors.unless_any(admin)
     }
 
     /// Reads `text` as if it stood in the file at `origin`, and all that it includes.
@@ -87,20 +109,22 @@ impl<'a> Sites<'a> {
 /// The sites of a file, each with the offset it begins at.
 type RawSites = Vec<(usize, Read<RawSite>)>;
 
-/// Parses a file. Its sites are taken out and read one by one, so that a mistake in one costs a second look at that one
-/// only, not at all 100,000.
-fn split<'i>(text: &'i str, source: &Source, errors: &mut ConfigErrors) -> (Spanned<DeValue<'i>>, RawSites) {
+/// Parses a file. One that is no TOML is reported, and read as if it were empty: what a parser guesses after a slip
+/// would be reported as mistakes that nobody made.
+fn root<'i>(text: &'i str, source: &Source, errors: &mut ConfigErrors) -> (Range<usize>, DeTable<'i>) {
     let (root, syntax) = DeTable::parse_recoverable(text);
     let span = root.span();
     for error in &syntax {
         let at = error.span().map_or(source.whole(), |span| source.at(span.start));
         errors.add(at, "", format!("not TOML: {}", error.message()));
     }
-    if !syntax.is_empty() {
-        // What a parser guesses after a slip would be reported as mistakes that nobody made.
-        return (Spanned::new(span, DeValue::Table(DeTable::new())), Vec::new());
-    }
-    let mut root = root.into_inner();
+    (span, if syntax.is_empty() { root.into_inner() } else { DeTable::new() })
+}
+
+/// Parses a file. Its sites are taken out and read one by one, so that a mistake in one costs a second look at that one
+/// only, not at all 100,000.
+fn split<'i>(text: &'i str, source: &Source, errors: &mut ConfigErrors) -> (Spanned<DeValue<'i>>, RawSites) {
+    let (span, mut root) = root(text, source, errors);
     let mut sites = Vec::new();
     if let Some(value) = root.remove("site") {
         let at = value.span().start;

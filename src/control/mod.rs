@@ -17,6 +17,7 @@ pub mod writer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
+use crate::config::diff::Plan;
 use crate::core::handoff::{Refused, Wish};
 use crate::core::{Pin, SiteName};
 use crate::observe::journal;
@@ -31,8 +32,10 @@ pub enum Ask {
     Site(SiteName, oneshot::Sender<Option<SiteView>>),
     /// The process as a whole.
     Status(oneshot::Sender<Status>),
-    /// The newest journal entries; of one site, if named.
-    Journal(Option<String>, usize, oneshot::Sender<Vec<journal::Entry>>),
+    /// The newest journal entries.
+    Journal(journal::Filter, oneshot::Sender<Vec<journal::Entry>>),
+    /// What [`Ask::Apply`] would do with this configuration.
+    Plan(Box<Config>, oneshot::Sender<Plan>),
     /// A wish. Handoffs are answered when they have ended.
     Wish {
         /// The site.
@@ -101,14 +104,14 @@ impl Controller {
         answered.await.ok()
     }
 
-    /// All sites, by name.
-    pub async fn sites(&self) -> Vec<SiteSummary> {
-        self.ask(Ask::Sites).await.unwrap_or_default()
+    /// All sites, by name; `None` if the process is about to end.
+    pub async fn sites(&self) -> Option<Vec<SiteSummary>> {
+        self.ask(Ask::Sites).await
     }
 
-    /// One site.
-    pub async fn site(&self, name: SiteName) -> Option<SiteView> {
-        self.ask(|answer| Ask::Site(name, answer)).await.flatten()
+    /// One site, if there is one of this name. The outer `None` says that the process is about to end.
+    pub async fn site(&self, name: SiteName) -> Option<Option<SiteView>> {
+        self.ask(|answer| Ask::Site(name, answer)).await
     }
 
     /// The process as a whole; `None` if it is about to end.
@@ -116,9 +119,14 @@ impl Controller {
         self.ask(Ask::Status).await
     }
 
-    /// The newest `count` journal entries, newest first; of one site, if named.
-    pub async fn journal(&self, site: Option<String>, count: usize) -> Vec<journal::Entry> {
-        self.ask(|answer| Ask::Journal(site, count, answer)).await.unwrap_or_default()
+    /// The newest journal entries, newest first; `None` if the process is about to end, here and below.
+    pub async fn journal(&self, filter: journal::Filter) -> Option<Vec<journal::Entry>> {
+        self.ask(|answer| Ask::Journal(filter, answer)).await
+    }
+
+    /// What [`Self::apply`] would do.
+    pub async fn plan(&self, config: Config) -> Option<Plan> {
+        self.ask(|answer| Ask::Plan(Box::new(config), answer)).await
     }
 
     /// Asks for something and waits until it is done or refused.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -15,17 +15,18 @@ use super::names::Names;
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
 use super::site::{LastProbe, SiteEntry, Work, policy};
-use super::view::Status;
+use super::view::{HandoffCount, Status};
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
 use crate::clock::Clock;
+use crate::config::diff::{Plan, in_force, restart_keys};
 use crate::config::{self, Config};
 use crate::core::handoff::{self, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId};
 use crate::core::names::Looked;
 use crate::core::table::RouteTable;
 use crate::core::{Address, Backend, Epoch, Pin, SiteName};
 use crate::gate::{Gate, HoldBudget, Report, SiteKey};
-use crate::observe::journal::{Journal, OpenEntry, PinText};
+use crate::observe::journal::{Entry, Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::workers::{Order, Workers};
 
@@ -35,6 +36,8 @@ const STANDBY_FACTOR: u32 = 5;
 const PROOFS_MAX: usize = 500;
 /// Messages taken in before what they led to is written, lest a flood of one kind starve the rest.
 const BATCH_MAX: usize = 4096;
+/// Journal entries that belong to what is told about a site.
+const LAST_HANDOFFS: usize = 10;
 /// After a backend fell, the others at its address are looked at, but not more often than this.
 const SUSPICION_OF_NEIGHBOURS: Duration = Duration::from_secs(1);
 
@@ -148,9 +151,12 @@ pub struct Reconciler {
 
 #[derive(Debug, Default)]
 struct Counts {
-    handoffs: u64,
+    /// By cause and outcome.
+    handoffs: BTreeMap<(&'static str, &'static str), u64>,
     probes: u64,
     reloads: u64,
+    last_reload: Option<SystemTime>,
+    last_refused_update: Option<SystemTime>,
     late_of_gone_sites: u64,
 }
 
@@ -305,13 +311,14 @@ impl Reconciler {
             }
             Ask::Site(name, answer) => {
                 let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
-                drop(
-                    answer.send(entry.map(|entry| entry.view(self.journal.newest(Some(name.as_str()), 10)))),
-                );
+                let newest = || self.journal.newest(&Filter::of_site(&name, LAST_HANDOFFS));
+                drop(answer.send(entry.map(|entry| entry.view(newest()))));
             }
             Ask::Status(answer) => drop(answer.send(self.status())),
-            Ask::Journal(site, count, answer) => {
-                drop(answer.send(self.journal.newest(site.as_deref(), count)))
+            Ask::Journal(filter, answer) => drop(answer.send(self.journal.newest(&filter))),
+            Ask::Plan(config, answer) => {
+                let plan = Plan::between(&self.config, &config, |name| self.pinned_backend(name));
+                drop(answer.send(plan));
             }
             Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, answer),
             Ask::Apply(config, answer) => {
@@ -329,6 +336,7 @@ impl Reconciler {
     fn refused(&mut self, why: String) {
         self.note(SiteName::from("-"), "refused_update", why.clone());
         self.refused_update = Some(why);
+        self.counts.last_refused_update = Some(SystemTime::now());
     }
 
     fn wished(
@@ -352,9 +360,20 @@ impl Reconciler {
         self.next_wish += 1;
         self.wishes.insert(self.next_wish, answer);
         if let Some(entry) = self.sites.get_mut(&key) {
+            if wish == Wish::Release
+                && entry.core.is_on_hold()
+                && let Some(open) = &mut entry.open
+            {
+                open.entry_mut().note = Some(format!("released by {by}"));
+            }
             entry.wished_by = Some(by);
         }
         self.step(key, Input::Wished { id: self.next_wish, wish });
+    }
+
+    fn pinned_backend(&self, site: &SiteName) -> Option<Backend> {
+        let entry = self.sites.get(self.by_name.get(site)?)?;
+        entry.core.pin().map(|pin| pin.backend.clone())
     }
 
     /// A candidate by its text, or by the name that it was resolved from.
@@ -513,6 +532,7 @@ impl Reconciler {
         // A suspicion that became a hold, or a hold that became a move, goes on under its new name.
         if let Some(before) = site.open.take() {
             let superseded = before.end(site.core.phase().name(), "superseded");
+            self.count_handoff(&superseded);
             self.journal.write(superseded);
         }
         let Some(site) = self.sites.get_mut(&key) else { return };
@@ -533,8 +553,13 @@ impl Reconciler {
         entry.add(&site.gate.take_tally());
         entry.late_answers = site.gate.late();
         site.last_entry = Some(entry.id);
-        self.counts.handoffs += 1;
+        self.count_handoff(&entry);
         self.journal.write(entry);
+    }
+
+    fn count_handoff(&mut self, entry: &Entry) {
+        let of_its_kind = (entry.cause.unwrap_or_default(), entry.outcome.unwrap_or_default());
+        *self.counts.handoffs.entry(of_its_kind).or_default() += 1;
     }
 
     fn note(&mut self, site: SiteName, kind: &'static str, note: String) {
@@ -681,8 +706,8 @@ impl Reconciler {
         // Built before anything is touched: a contradiction must leave all as it is.
         RouteTable::build(config.sites.iter().map(|site| (site.name.clone(), site.hosts.as_slice(), ())))
             .map_err(|error| error.to_string())?;
-        let mut applied =
-            Applied { needs_restart: needs_restart(&self.config, &config), ..Applied::default() };
+        let needs_restart = restart_keys(&self.config, &config).into_iter().map(str::to_owned).collect();
+        let mut applied = Applied { needs_restart, ..Applied::default() };
         let known: Vec<(SiteName, SiteKey)> =
             self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
         let mut retired = Vec::new();
@@ -708,7 +733,7 @@ impl Reconciler {
         }
         self.budget.set_max(config.hold_total.max_requests);
         self.names.configure(&config.resolver);
-        self.config = config;
+        self.config = in_force(&self.config, config);
         self.publish();
         // Those who wait are told now that they can look up where their host has gone.
         retired.iter().for_each(|gate| gate.retire());
@@ -721,6 +746,7 @@ impl Reconciler {
             }
         }
         self.counts.reloads += 1;
+        self.counts.last_reload = Some(SystemTime::now());
         Ok(applied)
     }
 
@@ -849,17 +875,27 @@ impl Reconciler {
     }
 
     fn status(&self) -> Status {
+        let handoffs_by = self.counts.handoffs.iter().map(|((cause, outcome), count)| HandoffCount {
+            cause: (*cause).to_owned(),
+            outcome: (*outcome).to_owned(),
+            count: *count,
+        });
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sites: self.by_name.len(),
             phases: Default::default(),
             held: self.budget.held(),
+            held_max: self.config.hold_total.max_requests,
+            in_flight: 0,
             conflicts: 0,
-            handoffs: self.counts.handoffs,
+            handoffs: self.counts.handoffs.values().sum(),
+            handoffs_by: handoffs_by.collect(),
             probes: self.counts.probes,
             late_answers: self.counts.late_of_gone_sites,
             refused_update: self.refused_update.clone(),
+            refused_update_ms: self.counts.last_refused_update.map(millis),
             reloads: self.counts.reloads,
+            last_reload_ms: self.counts.last_reload.map(millis),
         };
         for entry in self.sites.values() {
             *match entry.core.phase() {
@@ -870,22 +906,14 @@ impl Reconciler {
                 Phase::Fencing { .. } => &mut status.phases.fencing,
             } += 1;
             status.conflicts += entry.conflicts().len();
+            status.in_flight += u64::from(entry.gate.in_flight());
             status.late_answers += entry.gate.late();
         }
         status
     }
 }
 
-/// Keys that take effect only after a restart, and differ.
-fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
-    let trusted = after.server.trusted_proxies.clone();
-    let server = config::Server { trusted_proxies: trusted, ..before.server.clone() };
-    let log = config::Log { access: after.log.access, ..before.log.clone() };
-    let tables = [
-        ("[server]", server != after.server),
-        ("[listen]", before.listen != after.listen),
-        ("[admin]", before.admin != after.admin),
-        ("[log]", log != after.log),
-    ];
-    tables.into_iter().filter(|(_, differs)| *differs).map(|(table, _)| table.to_owned()).collect()
+/// In milliseconds since 1970 (UTC), as the journal has it.
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -97,18 +97,39 @@ pub struct Status {
     pub phases: Phases,
     /// Requests held at all gates.
     pub held: usize,
+    /// How many may be.
+    pub held_max: usize,
+    /// Requests under way to pinned backends.
+    pub in_flight: u64,
     /// Backends that answer although the pin is elsewhere, and names that have several addresses, over all sites.
     pub conflicts: usize,
     /// Handoffs that have ended since the start.
     pub handoffs: u64,
+    /// The same, by cause and outcome; those that never happened are left out.
+    pub handoffs_by: Vec<HandoffCount>,
     /// Probes since the start.
     pub probes: u64,
     /// Answers that were kept from clients because their epoch was over.
     pub late_answers: u64,
     /// The last update that was refused, until one is accepted; the last good state stays in force.
     pub refused_update: Option<String>,
-    /// Configurations put in force since the start.
+    /// When an update was refused last, in milliseconds since 1970 (UTC).
+    pub refused_update_ms: Option<u64>,
+    /// Configurations put in force since the start, the first one included.
     pub reloads: u64,
+    /// When the last of them was put in force, in milliseconds since 1970 (UTC).
+    pub last_reload_ms: Option<u64>,
+}
+
+/// How many handoffs there were of one kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HandoffCount {
+    /// Why they began, in the words of the journal.
+    pub cause: String,
+    /// How they ended, in the words of the journal.
+    pub outcome: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// Sites by phase.

@@ -84,6 +84,24 @@ pub struct OpenEntry {
     since: Instant,
 }
 
+/// Which entries are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this site only.
+    pub site: Option<String>,
+    /// Of this kind only.
+    pub kind: Option<String>,
+    /// So many at most.
+    pub count: usize,
+}
+
+impl Filter {
+    /// The newest `count` of one site.
+    pub fn of_site(site: &SiteName, count: usize) -> Self {
+        Self { site: Some(site.to_string()), kind: None, count }
+    }
+}
+
 /// The newest entries.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -143,10 +161,13 @@ impl Journal {
         }
     }
 
-    /// The newest `count` entries, newest first; of one site, if named.
-    pub fn newest(&self, site: Option<&str>, count: usize) -> Vec<Entry> {
-        let of_site = |entry: &&Entry| site.is_none_or(|site| entry.site == site);
-        self.entries.iter().rev().filter(of_site).take(count).cloned().collect()
+    /// The newest entries that are asked for, newest first.
+    pub fn newest(&self, filter: &Filter) -> Vec<Entry> {
+        let wanted = |entry: &&Entry| {
+            filter.site.as_ref().is_none_or(|site| entry.site == *site)
+                && filter.kind.as_ref().is_none_or(|kind| entry.kind == kind)
+        };
+        self.entries.iter().rev().filter(wanted).take(filter.count).cloned().collect()
     }
 }
 

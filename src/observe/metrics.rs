@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// What is counted.
+use super::catalogue::{ANSWERS, COUNTS, HEAD_SECONDS, HELD_SECONDS, REFUSALS};
+use super::text::Text;
+
+/// What is counted. Names are given in [`COUNTS`], in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Count {
@@ -29,19 +32,6 @@ pub enum Count {
     /// Requests that were cut by a handoff.
     Cut,
 }
-
-/// Name, help and kind of each count, in the order of [`Count`].
-const COUNTS: [(&str, &str); 9] = [
-    ("ghostpin_connections_accepted_total", "Client connections accepted."),
-    ("ghostpin_connections_refused_total", "Client connections refused because there were too many."),
-    ("ghostpin_connections_ended_total", "Client connections that have ended."),
-    ("ghostpin_slow_heads_total", "Client connections ended for being too slow with a request head."),
-    ("ghostpin_slow_readers_total", "Client connections ended for not reading their answer."),
-    ("ghostpin_requests_held_total", "Requests that had to wait at a gate."),
-    ("ghostpin_retries_total", "Attempts that ended without an answer and went back to the gate."),
-    ("ghostpin_backend_connects_total", "Connections made to backends."),
-    ("ghostpin_requests_cut_total", "Requests in flight that were cut by a handoff."),
-];
 
 /// Upper bounds of the histograms' buckets, in seconds.
 const BOUNDS: [f64; 14] =
@@ -118,45 +108,30 @@ impl WorkerMetrics {
     }
 }
 
-/// Writes the sum over all workers in Prometheus' text format.
-pub fn render(workers: &[std::sync::Arc<WorkerMetrics>], out: &mut String) {
-    use std::fmt::Write;
+/// Writes the sum over all workers.
+pub fn render(workers: &[std::sync::Arc<WorkerMetrics>], text: &mut Text) {
     let sum = |pick: &dyn Fn(&WorkerMetrics) -> &AtomicU64| {
         workers.iter().map(|worker| pick(worker).load(Ordering::Relaxed)).sum::<u64>()
     };
-    for (place, (name, help)) in COUNTS.iter().enumerate() {
-        let value = sum(&|worker| &worker.counts[place]);
-        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n");
+    for (place, family) in COUNTS.iter().enumerate() {
+        text.one(family, sum(&|worker| &worker.counts[place]));
     }
-    let name = "ghostpin_answers_total";
-    let _ =
-        write!(out, "# HELP {name} Answers, by the first digit of their status.\n# TYPE {name} counter\n");
+    let mut answers = text.family(&ANSWERS);
     for class in 1..6 {
-        let value = sum(&|worker| &worker.answers[class]);
-        let _ = writeln!(out, "{name}{{class=\"{class}xx\"}} {value}");
+        answers.add(&[&format!("{class}xx")], sum(&|worker| &worker.answers[class]));
     }
-    let Some(first) = workers.first() else { return };
-    let name = "ghostpin_refusals_total";
-    let _ =
-        write!(out, "# HELP {name} Answers that ghostpin made itself, by reason.\n# TYPE {name} counter\n");
-    for (place, label) in first.refusal_labels.iter().enumerate() {
-        let value = sum(&|worker| &worker.refusals[place]);
-        let _ = writeln!(out, "{name}{{reason=\"{label}\"}} {value}");
+    let mut refusals = text.family(&REFUSALS);
+    for (place, label) in
+        workers.first().into_iter().flat_map(|first| first.refusal_labels.iter().enumerate())
+    {
+        refusals.add(&[label], sum(&|worker| &worker.refusals[place]));
     }
-    type Pick = fn(&WorkerMetrics) -> &Histogram;
-    let histograms: [(&str, &str, Pick); 2] = [
-        ("ghostpin_head_seconds", "From a request's coming to its answer's head.", |worker| &worker.head),
-        ("ghostpin_held_seconds", "Time at a gate, of the requests that had to wait.", |worker| &worker.held),
-    ];
-    for (name, help, histogram) in histograms {
-        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} histogram\n");
-        let mut total = 0;
-        for place in 0..=BOUNDS.len() {
-            total += sum(&|worker| &histogram(worker).buckets[place]);
-            let bound = BOUNDS.get(place).map_or_else(|| "+Inf".to_owned(), f64::to_string);
-            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {total}");
-        }
-        let seconds = sum(&|worker| &histogram(worker).micros) as f64 / 1e6;
-        let _ = write!(out, "{name}_sum {seconds}\n{name}_count {total}\n");
-    }
+    let mut histogram = |family, pick: fn(&WorkerMetrics) -> &Histogram| {
+        let buckets: Vec<u64> =
+            (0..=BOUNDS.len()).map(|place| sum(&|worker| &pick(worker).buckets[place])).collect();
+        let seconds = sum(&|worker| &pick(worker).micros) as f64 / 1e6;
+        text.histogram(family, &BOUNDS, &buckets, seconds);
+    };
+    histogram(&HEAD_SECONDS, |worker| &worker.head);
+    histogram(&HELD_SECONDS, |worker| &worker.held);
 }

@@ -1,6 +1,9 @@
 //! What operators see: log lines, the access log, metrics, the journal of handoffs.
 
 pub mod access;
+pub mod catalogue;
 pub mod journal;
 pub mod logging;
 pub mod metrics;
+pub mod process;
+pub mod text;

@@ -1,0 +1,116 @@
+//! Who may ask: holders of the token, and nobody by way of somebody else's browser.
+//!
+//! A loopback address keeps other machines out, but not the pages that a browser on this machine shows. A page whose
+//! name was made to resolve to 127.0.0.1 is known by its `Host`; one that sends a form here by its `Origin`.
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use crate::config::{AdminListen, Secret};
+
+/// Answers that a load balancer or an orchestrator asks for, which has no token. They tell nothing but their status.
+const FOR_EVERYBODY: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What is asked of a request before it is looked at.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Needed, if set.
+    pub token: Option<Secret>,
+    /// Where the admin API listens.
+    pub listen: AdminListen,
+}
+
+/// Lets a request through, or answers it.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let refusal = guard
+        .check_host(&request)
+        .or_else(|| guard.check_origin(&request))
+        .or_else(|| guard.check_token(&request));
+    match refusal {
+        None => next.run(request).await,
+        Some(problem) => {
+            let wants_token = problem.status == StatusCode::UNAUTHORIZED;
+            let mut response = problem.into_response();
+            if wants_token {
+                let how = HeaderValue::from_static("Bearer realm=\"ghostpin\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+            }
+            response
+        }
+    }
+}
+
+impl Guard {
+    /// On a loopback address, a `Host` that is a name of its own was made to lead here.
+    fn check_host(&self, request: &Request) -> Option<Problem> {
+        // No browser talks to a Unix socket, and an address that others can reach asks for the token.
+        let AdminListen::Tcp(listen) = &self.listen else { return None };
+        if !listen.ip().is_loopback() {
+            return None;
+        }
+        let host = host(request)?;
+        let is_ours = host.is_some_and(|host| {
+            let name = host.host().trim_start_matches('[').trim_end_matches(']');
+            name.eq_ignore_ascii_case("localhost")
+                || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        });
+        (!is_ours).then(|| {
+            let detail = format!("ask for http://{listen}/: this address answers to no other host");
+            Problem::new(StatusCode::FORBIDDEN, "foreign host", detail)
+        })
+    }
+
+    /// What changes something must not come from the page of another site.
+    fn check_origin(&self, request: &Request) -> Option<Problem> {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return None;
+        }
+        let headers = request.headers();
+        let fetched_by_another =
+            headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin" && site != "none");
+        let own = host(request).flatten();
+        let from_another = headers.get_all(header::ORIGIN).iter().any(|origin| {
+            let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+            let authority = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
+            authority.is_none() || authority != own
+        });
+        (fetched_by_another || from_another).then(|| {
+            let detail = "a page of another site must not change anything here";
+            Problem::new(StatusCode::FORBIDDEN, "foreign origin", detail)
+        })
+    }
+
+    fn check_token(&self, request: &Request) -> Option<Problem> {
+        let token = self.token.as_ref()?;
+        if FOR_EVERYBODY.contains(&request.uri().path()) {
+            return None;
+        }
+        let is_right = bearer(request.headers())
+            // How long this takes tells the length of the token, and nothing else of it.
+            .is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.expose().as_bytes())));
+        (!is_right).then(|| {
+            let detail = "send the token of [admin] as `Authorization: Bearer TOKEN`";
+            Problem::new(StatusCode::UNAUTHORIZED, "token needed", detail)
+        })
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whom the request is for: `None` if it does not say, `Some(None)` if it can't be understood or says it twice.
+fn host(request: &Request) -> Option<Option<Authority>> {
+    let mut said = request.headers().get_all(header::HOST).iter();
+    match (said.next(), said.next(), request.uri().authority()) {
+        (None, _, authority) => authority.cloned().map(Some),
+        (Some(host), None, _) => Some(host.to_str().ok().and_then(|host| host.parse().ok())),
+        (Some(_), Some(_), _) => Some(None),
+    }
+}

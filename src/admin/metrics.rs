@@ -1,0 +1,64 @@
+//! All metrics: those of the workers, of the reconciler, of the process; or those of one site.
+
+use crate::control::view::{SiteView, Status};
+use crate::observe::catalogue::*;
+use crate::observe::text::Text;
+use crate::observe::{metrics, process};
+
+use super::Context;
+
+/// Phases, in the words of the views.
+const PHASES: [&str; 5] = ["vacant", "proving", "serving", "draining", "fencing"];
+
+/// Everything that has no site.
+pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
+    let mut text = Text::default();
+    metrics::render(&context.metrics, &mut text);
+    let phases = &status.phases;
+    let counts = [phases.vacant, phases.proving, phases.serving, phases.draining, phases.fencing];
+    let mut sites = text.family(&SITES);
+    for (phase, count) in PHASES.iter().zip(counts) {
+        sites.add(&[phase], count);
+    }
+    text.one(&HELD, status.held);
+    text.one(&HELD_MAX, status.held_max);
+    text.one(&IN_FLIGHT, status.in_flight);
+    text.one(&CONFLICTS, status.conflicts);
+    let mut handoffs = text.family(&HANDOFFS);
+    for kind in &status.handoffs_by {
+        handoffs.add(&[&kind.cause, &kind.outcome], kind.count);
+    }
+    text.one(&PROBES, status.probes);
+    text.one(&LATE_ANSWERS, status.late_answers);
+    text.one(&UPDATE_REFUSED, u8::from(status.refused_update.is_some()));
+    text.one(&RELOADS, status.reloads);
+    let seconds = |millis: Option<u64>| millis.unwrap_or(0) as f64 / 1e3;
+    text.one(&LAST_RELOAD, seconds(status.last_reload_ms));
+    text.one(&LAST_REFUSED_UPDATE, seconds(status.refused_update_ms));
+    text.family(&BUILD).add(&[&status.version], 1);
+    process::render(&mut text);
+    text.into_string()
+}
+
+/// One site, with a label for each of its candidates.
+pub(super) fn of_a_site(site: &SiteView) -> String {
+    let mut text = Text::default();
+    let name = site.summary.name.as_str();
+    text.family(&SITE_EPOCH).add(&[name], site.summary.epoch);
+    let mut phases = text.family(&SITE_PHASE);
+    for phase in PHASES {
+        phases.add(&[name, phase], u8::from(phase == site.summary.phase));
+    }
+    text.family(&SITE_HELD).add(&[name], site.summary.held);
+    text.family(&SITE_IN_FLIGHT).add(&[name], site.summary.in_flight);
+    let mut by_candidate = |family, is: fn(&crate::control::view::CandidateView) -> bool| {
+        let mut series = text.family(family);
+        for candidate in &site.candidates {
+            series.add(&[name, &candidate.address], u8::from(is(candidate)));
+        }
+    };
+    by_candidate(&SITE_PINNED, |candidate| candidate.pinned);
+    by_candidate(&SITE_WELL, |candidate| candidate.health == "well");
+    by_candidate(&SITE_CONFLICT, |candidate| candidate.conflict);
+    text.into_string()
+}

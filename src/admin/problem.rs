@@ -1,0 +1,46 @@
+//! Refusals, as problem documents (RFC 9457).
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of thing went wrong; the same words each time.
+    pub title: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// What went wrong this time, and what to do.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A refusal with this status.
+    pub fn new(status: StatusCode, title: &str, detail: impl ToString) -> Self {
+        Self { title: title.to_owned(), status: status.as_u16(), detail: detail.to_string() }
+    }
+
+    /// The process is about to end.
+    pub fn stopping() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "ghostpin is stopping")
+    }
+
+    /// Nothing is called like that.
+    pub fn no_site(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no such site", format!("there is no site `{name}`"))
+    }
+
+    /// The request can't be understood.
+    pub fn bad_request(detail: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad request", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self)).into_response()
+    }
+}

@@ -1,0 +1,196 @@
+//! The real routes over real sockets, with a real reconciler and a real store behind them.
+
+mod contract;
+mod guarded;
+mod schema;
+mod told;
+mod wished;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use serde_json::Value;
+use tokio::task::LocalSet;
+
+use super::{Bound, Context, Guard, answer, bind};
+use crate::app::Reload;
+use crate::cli::client::{Client, Place, Reply};
+use crate::clock::Clock;
+use crate::config::{AdminListen, Config};
+use crate::control::reconciler::{self, Message, Parts, Reconciler};
+use crate::control::store::PinStore;
+use crate::control::writer::Writer;
+use crate::core::table::RouteTable;
+use crate::gate::HoldBudget;
+use crate::observe::metrics::WorkerMetrics;
+use crate::proxy::answer::Refusal;
+use crate::published::{Published, Publisher, Reader};
+use crate::workers::Workers;
+
+/// Longer than anything here may take on a busy machine; only waited for in full by what fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A ghostpin without a data plane, and its applications: A and B are well; C answers, but can't be proved.
+struct Edge {
+    client: Client,
+    config: PathBuf,
+    backends: [SocketAddr; 3],
+    reader: Reader,
+    _folder: tempfile::TempDir,
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+/// Answers as told: `well` for its proof.
+async fn application(well: bool) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = Router::new().fallback(move |uri: Uri| async move {
+        if well || uri.path() != "/" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    });
+    tokio::task::spawn_local(async move { axum::serve(listener, routes).await.unwrap() });
+    address
+}
+
+impl Edge {
+    /// With `admin` in its `[admin]` table, pinned to A, and with all candidates looked at.
+    async fn start(admin: &str) -> Self {
+        Self::start_with(admin, true).await
+    }
+
+    /// One whose reconciler has gone already.
+    async fn stopping() -> Self {
+        Self::start_with("listen = \"127.0.0.1:0\"", false).await
+    }
+
+    async fn start_with(admin: &str, alive: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let backends = [application(true).await, application(true).await, application(false).await];
+        let path = folder.path().join("ghostpin.toml");
+        fs::write(&path, Self::text(admin, backends)).unwrap();
+        let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+
+        let opened = PinStore::open(&config.server.state, false).unwrap();
+        let publisher = Publisher::new(Published {
+            routes: RouteTable::build(std::iter::empty()).unwrap(),
+            limits: config.limits,
+            trusted_proxies: [].into(),
+            pages: config.pages.clone(),
+            access_log: false,
+        });
+        let reader = publisher.reader();
+        let (controller, messages, received) = reconciler::channel();
+        let (reports, reported) = tokio::sync::mpsc::unbounded_channel();
+        let for_writer = messages.clone();
+        let report = move |all| drop(for_writer.send(Message::Committed(all)));
+        let (writer, _) = Writer::start(opened.store, report).unwrap();
+        let parts = Parts {
+            budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
+            config: config.clone(),
+            pins: Default::default(),
+            first_epoch: opened.first_epoch,
+            writer,
+            workers: Workers::new(Vec::new()),
+            publisher,
+            clock: Clock::start(),
+            reports,
+            seed: 1,
+        };
+        let reconciler = Reconciler::new(parts, messages);
+        if alive {
+            tokio::task::spawn_local(reconciler.run(received, reported));
+        }
+        let labels = Refusal::ALL.iter().map(|refusal| refusal.words().label).collect();
+        let context = Context {
+            reload: Reload::new(&path, controller),
+            listening: [].into(),
+            metrics: [Arc::new(WorkerMetrics::new(labels))].into(),
+            reader: reader.clone(),
+            guard: Guard { token: config.admin.token.clone(), listen: config.admin.listen.clone() },
+        };
+        let bound = bind(&config.admin).unwrap();
+        let place = match (&bound, &config.admin.listen) {
+            (Bound::Tcp(listener), _) => Place::Tcp(listener.local_addr().unwrap().to_string()),
+            (Bound::Unix(_), AdminListen::Unix(path)) => Place::Unix(path.clone()),
+            (Bound::Unix(_), AdminListen::Tcp(_)) => unreachable!("what is bound is what was asked for"),
+        };
+        tokio::task::spawn_local(answer(bound, context));
+        let client = Client { place, token: config.admin.token, actor: "ann@desk".to_owned() };
+        let edge = Self { client, config: path, backends, reader, _folder: folder };
+        if alive {
+            edge.until("is settled", |site| {
+                let candidates = site["candidates"].as_array().unwrap();
+                site["phase"] == "serving" && candidates.iter().all(|candidate| candidate["health"] == "well")
+            })
+            .await;
+        }
+        edge
+    }
+
+    fn text(admin: &str, [a, b, c]: [SocketAddr; 3]) -> String {
+        format!(
+            r#"
+            [server]
+            state = "./state"
+            [listen]
+            http = ["127.0.0.1:0"]
+            [admin]
+            {admin}
+            [handoff]
+            drain_timeout = "30s"
+            prove_timeout = "1s"
+            [health]
+            interval = "200ms"
+            timeout = "30s"
+            [[site]]
+            name = "blog"
+            hosts = ["blog.example", "*.blog.example"]
+            backends = ["{a}", "{b}", "{c}"]
+            hold.max_requests = 2
+            [[site.route]]
+            path = "/.ghost/activitypub"
+            upstream = "127.0.0.1:1"
+            "#
+        )
+    }
+
+    /// Polls the site until it is as wanted.
+    async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let site = self.json("/v1/sites/blog").await;
+            if is_so(&site) {
+                return site;
+            }
+            assert!(began.elapsed() < PATIENCE, "the site never {what}: {site}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> Reply {
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        let request = self.client.request(method.parse().unwrap(), path, body);
+        self.client.send(request).await.unwrap()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let body = self.client.get(path).await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    fn to(&self, backend: usize) -> String {
+        format!("{{\"to\": \"{}\"}}", self.backends[backend])
+    }
+
+    fn gate(&self) -> Arc<crate::gate::Gate> {
+        self.reader.clone().load().routes.lookup("blog.example").unwrap().gate.clone()
+    }
+}

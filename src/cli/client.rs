@@ -1,0 +1,218 @@
+//! Asking a running ghostpin: one connection a question, no retry.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use crate::admin::peer::ACTOR;
+use crate::admin::problem::Problem;
+use crate::config::Secret;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A handoff answers when it has ended, with its hooks, which may take minutes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3600);
+/// 100,000 sites take about 20 MB.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Where an admin API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `host:port`
+    Tcp(String),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl From<&str> for Place {
+    fn from(text: &str) -> Self {
+        match text.strip_prefix("unix:") {
+            Some(path) => Self::Unix(path.into()),
+            None if text.contains('/') => Self::Unix(text.into()),
+            None => Self::Tcp(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The way to a ghostpin.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Where it is.
+    pub place: Place,
+    /// Sent along, if there is one.
+    pub token: Option<Secret>,
+    /// Who asks, for the journal.
+    pub actor: String,
+}
+
+/// Nobody answered.
+#[derive(Debug, thiserror::Error)]
+#[error("no ghostpin answers at {place}: {why}")]
+pub struct Unreachable {
+    place: Place,
+    why: String,
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body, if the answer is a good one.
+    ///
+    /// # Errors
+    /// What ghostpin says against it.
+    pub fn good(self) -> Result<Bytes, Failure> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let why = match serde_json::from_slice::<Problem>(&self.body) {
+            Ok(problem) if self.status == StatusCode::UNAUTHORIZED => {
+                format!("{}: give it with --token, --token-file or GHOSTPIN_TOKEN", problem.title)
+            }
+            Ok(problem) => format!("{}: {}", problem.title, problem.detail),
+            Err(_) => format!("the answer has status {}; is this a ghostpin?", self.status),
+        };
+        Err(Failure::Refused(why))
+    }
+}
+
+impl Client {
+    /// GETs a path.
+    ///
+    /// # Errors
+    /// Nobody answers, or ghostpin refuses.
+    pub async fn get(&self, path: &str) -> Result<Bytes, Failure> {
+        self.send(self.request(Method::GET, path, Bytes::new())).await?.good()
+    }
+
+    /// POSTs JSON to a path, or nothing.
+    ///
+    /// # Errors
+    /// Nobody answers, or ghostpin refuses.
+    pub async fn post(&self, path: &str, body: Option<serde_json::Value>) -> Result<Bytes, Failure> {
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        self.send(self.request(Method::POST, path, body)).await?.good()
+    }
+
+    /// A request to this ghostpin.
+    pub fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+        let host = match &self.place {
+            Place::Tcp(address) => address.as_str(),
+            Place::Unix(_) => "localhost",
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().expect("paths are made of encoded parts");
+        let mut set = |name, value: &str| {
+            // A text that can't be a header field can't be a host, a name or a token either.
+            if let Ok(value) = value.parse() {
+                request.headers_mut().insert(name, value);
+            }
+        };
+        set(header::HOST, host);
+        set(header::CONTENT_TYPE, "application/json");
+        set(header::HeaderName::from_static(ACTOR), &self.actor);
+        if let Some(token) = &self.token {
+            set(header::AUTHORIZATION, &format!("Bearer {}", token.expose()));
+        }
+        request
+    }
+
+    /// Sends a request and waits for the whole answer.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, Unreachable> {
+        let connecting = async {
+            Ok(match &self.place {
+                Place::Tcp(address) => Io::Tcp(TcpStream::connect(address).await?),
+                Place::Unix(path) => Io::Unix(UnixStream::connect(path).await?),
+            })
+        };
+        let io: std::io::Result<Io> =
+            timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|late| Err(late.into()));
+        let talking = async {
+            match io.map_err(|error| error.to_string())? {
+                Io::Tcp(stream) => converse(TokioIo::new(stream), request).await,
+                Io::Unix(stream) => converse(TokioIo::new(stream), request).await,
+            }
+        };
+        let replied = timeout(ANSWER_TIMEOUT, talking).await.unwrap_or_else(|late| Err(late.to_string()));
+        replied.map_err(|why| Unreachable { place: self.place.clone(), why })
+    }
+}
+
+enum Io {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn converse<I>(io: I, request: Request<Full<Bytes>>) -> Result<Reply, String>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let in_words = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(in_words)?;
+    // Dropped with the request: whoever stops waiting closes the connection.
+    let talk = async {
+        let (head, body) = sender.send_request(request).await.map_err(in_words)?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
+    };
+    tokio::pin!(talk, connection);
+    tokio::select! {
+        biased;
+        reply = &mut talk => reply,
+        ended = &mut connection => {
+            ended.map_err(in_words)?;
+            talk.await
+        }
+    }
+}
+
+/// A text as a part of a path or a query.
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => encoded.push(char::from(byte)),
+            other => encoded += &format!("%{other:02X}"),
+        }
+    }
+    encoded
+}
+
+/// The JSON of an answer.
+///
+/// # Errors
+/// It has another form than this version of the program knows.
+pub fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| {
+        Failure::Refused(format!("the answer is not what this version of ghostpin knows: {error}"))
+    })
+}

@@ -1,0 +1,36 @@
+//! `ghostpin explain`
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::access::Access;
+use super::client::{encoded, read};
+use super::failure::Failure;
+use super::print::print;
+
+/// Say why a URL goes where it goes, and what a request would meet now. Nothing is sent there.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Such as `https://blog.example/a-post/`; the scheme may be left out.
+    #[arg(value_name = "URL")]
+    url: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+#[derive(Debug, Deserialize)]
+struct Explained {
+    sentences: Vec<String>,
+}
+
+impl ExplainArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let body = self.access.client()?.get(&format!("/v1/explain?url={}", encoded(&self.url))).await?;
+        if self.access.json {
+            print(&String::from_utf8_lossy(&body));
+        } else {
+            print(&read::<Explained>(&body)?.sentences.join("\n"));
+        }
+        Ok(())
+    }
+}

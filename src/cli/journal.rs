@@ -1,0 +1,113 @@
+//! `ghostpin journal`
+
+use std::fmt;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::access::Access;
+use super::client::{encoded, read};
+use super::failure::Failure;
+use super::print::{print, time};
+
+/// Show what happened: handoffs, conflicts, refused updates. Newest first.
+#[derive(Args, Clone, Debug)]
+pub struct JournalArgs {
+    /// Of this site only.
+    #[arg(long)]
+    site: Option<String>,
+    /// Of this kind only, such as `handoff`, `conflict` or `refused_update`.
+    #[arg(long)]
+    kind: Option<String>,
+    /// How many; the last 1000 are kept.
+    #[arg(long, default_value_t = 20)]
+    count: usize,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// An entry, as far as it is shown here.
+#[derive(Debug, Deserialize)]
+pub(super) struct Line {
+    site: String,
+    at_ms: u64,
+    kind: String,
+    cause: Option<String>,
+    wished_by: Option<String>,
+    from: Option<Pin>,
+    to: Option<Pin>,
+    outcome: Option<String>,
+    phases: Vec<Phase>,
+    held: u64,
+    released: u64,
+    shed: u64,
+    given_up: u64,
+    cut: u64,
+    longest_wait_ms: u64,
+    late_answers: u64,
+    note: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pin {
+    epoch: u64,
+    backend: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Phase {
+    phase: String,
+    ms: f64,
+}
+
+impl JournalArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let mut path = format!("/v1/journal?count={}", self.count);
+        for (key, value) in [("site", &self.site), ("kind", &self.kind)] {
+            if let Some(value) = value {
+                path += &format!("&{key}={}", encoded(value));
+            }
+        }
+        let body = self.access.client()?.get(&path).await?;
+        if self.access.json {
+            print(&String::from_utf8_lossy(&body));
+            return Ok(());
+        }
+        let lines: Vec<Line> = read(&body)?;
+        let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+        print(&if lines.is_empty() {
+            "nothing of that kind has happened".to_owned()
+        } else {
+            lines.join("\n")
+        });
+        Ok(())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}  {}", time(self.at_ms), self.site, self.kind)?;
+        if let (Some(cause), Some(outcome)) = (&self.cause, &self.outcome) {
+            write!(f, " ({cause}) {outcome}")?;
+            let pin = |pin: &Option<Pin>| {
+                pin.as_ref()
+                    .map_or("nobody".to_owned(), |pin| format!("{} (epoch {})", pin.backend, pin.epoch))
+            };
+            write!(f, ": {} -> {}", pin(&self.from), pin(&self.to))?;
+            let phases: Vec<String> =
+                self.phases.iter().map(|phase| format!("{} {:.1} ms", phase.phase, phase.ms)).collect();
+            write!(f, "; {}", phases.join(", "))?;
+            write!(f, "; held {}, released {}, shed {}", self.held, self.released, self.shed)?;
+            write!(f, ", given up {}, cut {}", self.given_up, self.cut)?;
+            write!(f, ", longest wait {:.2} s", self.longest_wait_ms as f64 / 1e3)?;
+            write!(f, ", late answers {}", self.late_answers)?;
+        }
+        if let Some(by) = &self.wished_by {
+            write!(f, "; wished by {by}")?;
+        }
+        match &self.note {
+            Some(note) => write!(f, "; {note}"),
+            None => Ok(()),
+        }
+    }
+}

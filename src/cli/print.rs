@@ -1,0 +1,90 @@
+//! What people read: tables, times, and an end that is not held against anybody.
+
+use std::io::{self, Write};
+
+/// Prints, and lets it be if nobody reads any more (`ghostpin sites | head`).
+pub(super) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(end.as_bytes()))
+        .and_then(|()| out.flush());
+}
+
+/// Columns as wide as their widest cell.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut all = vec![head.map(str::to_owned)];
+    all.extend(rows);
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line += &format!("{cell:<width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// A count and its noun.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `-` for nothing.
+pub(super) fn or_dash(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// A time of the journal: `2026-01-31 23:59:59Z`.
+pub(super) fn time(millis: u64) -> String {
+    let seconds = millis / 1000;
+    let (mut days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let mut year = 1970;
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02}Z", days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_tail() {
+        let text = table(["NAME", "HELD"], [["a-long-name".into(), "1".into()], ["ö".into(), "-".into()]]);
+        assert_eq!(text, "NAME         HELD\na-long-name  1\nö            -\n");
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (millis, text) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (951_782_399_999, "2000-02-28 23:59:59Z"),
+            (951_868_799_000, "2000-02-29 23:59:59Z"),
+            (951_868_800_000, "2000-03-01 00:00:00Z"),
+            (1_798_761_599_000, "2026-12-31 23:59:59Z"),
+            (1_798_761_600_000, "2027-01-01 00:00:00Z"),
+        ] {
+            assert_eq!(time(millis), text);
+        }
+    }
+}

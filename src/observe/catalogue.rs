@@ -1,0 +1,205 @@
+//! Every metric: its name, its labels and what it means, in one list.
+//!
+//! Labels come from lists that the program knows (phases, reasons, causes). No metric has a label for the site, the
+//! host or the path: with 100,000 sites that would be a load of its own. [`OF_A_SITE`] is told of one site at a time,
+//! and only when asked for.
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts in buckets.
+    Histogram,
+}
+
+/// A metric, with all its series.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// The labels of its series, without `le`.
+    pub labels: &'static [&'static str],
+    /// What it means, in one sentence.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> Family {
+    Family { name, kind: Kind::Histogram, labels: &[], help }
+}
+
+// The data plane.
+
+/// In the order of [`super::metrics::Count`].
+pub const COUNTS: [Family; 9] = [
+    counter("ghostpin_connections_accepted_total", &[], "Client connections accepted."),
+    counter(
+        "ghostpin_connections_refused_total",
+        &[],
+        "Client connections refused, for there were too many.",
+    ),
+    counter("ghostpin_connections_ended_total", &[], "Client connections that have ended."),
+    counter("ghostpin_slow_heads_total", &[], "Client connections ended for being too slow with a head."),
+    counter("ghostpin_slow_readers_total", &[], "Client connections ended for not reading their answer."),
+    counter("ghostpin_requests_held_total", &[], "Requests that had to wait at a gate."),
+    counter("ghostpin_retries_total", &[], "Attempts that had no answer and went back to the gate."),
+    counter("ghostpin_backend_connects_total", &[], "Connections made to backends."),
+    counter("ghostpin_requests_cut_total", &[], "Requests in flight that were cut by a handoff."),
+];
+/// By the first digit of their status.
+pub const ANSWERS: Family =
+    counter("ghostpin_answers_total", &["class"], "Answers, by the first digit of their status.");
+/// By reason.
+pub const REFUSALS: Family =
+    counter("ghostpin_refusals_total", &["reason"], "Answers that ghostpin made itself, by reason.");
+/// Until an answer begins.
+pub const HEAD_SECONDS: Family =
+    histogram("ghostpin_head_seconds", "From the coming of a request to the head of its answer.");
+/// At a gate.
+pub const HELD_SECONDS: Family =
+    histogram("ghostpin_held_seconds", "Time at a gate, of the requests that had to wait.");
+
+// The control plane.
+
+/// By phase.
+pub const SITES: Family = gauge("ghostpin_sites", &["phase"], "Sites, by phase.");
+/// At all gates, now.
+pub const HELD: Family = gauge("ghostpin_held_requests", &[], "Requests that wait at a gate now.");
+/// At all gates, at most.
+pub const HELD_MAX: Family =
+    gauge("ghostpin_held_requests_max", &[], "Requests that may wait at all gates together.");
+/// Leases that are out.
+pub const IN_FLIGHT: Family =
+    gauge("ghostpin_in_flight_requests", &[], "Requests under way to pinned backends now.");
+/// Of all sites.
+pub const CONFLICTS: Family =
+    gauge("ghostpin_conflicts", &[], "Backends that answer although the pin of their site is elsewhere.");
+/// By cause and outcome.
+pub const HANDOFFS: Family = counter(
+    "ghostpin_handoffs_total",
+    &["cause", "outcome"],
+    "Handoffs that have ended, by cause and outcome.",
+);
+/// Of backends.
+pub const PROBES: Family = counter("ghostpin_probes_total", &[], "Probes of backends.");
+/// 0 while G1 and G2 hold.
+pub const LATE_ANSWERS: Family = counter(
+    "ghostpin_late_answers_total",
+    &[],
+    "Answers that were kept from clients because their epoch was over; 0 while the guarantees hold.",
+);
+/// 0 or 1.
+pub const UPDATE_REFUSED: Family = gauge(
+    "ghostpin_update_refused",
+    &[],
+    "1 if the last update was refused, so that an older configuration is in force than is written.",
+);
+/// The first one included.
+pub const RELOADS: Family =
+    counter("ghostpin_reloads_total", &[], "Configurations put in force, the first one included.");
+/// When it was.
+pub const LAST_RELOAD: Family = gauge(
+    "ghostpin_last_reload_timestamp_seconds",
+    &[],
+    "When a configuration was put in force last, in seconds since 1970.",
+);
+/// When it was.
+pub const LAST_REFUSED_UPDATE: Family = gauge(
+    "ghostpin_last_refused_update_timestamp_seconds",
+    &[],
+    "When an update was refused last, in seconds since 1970; 0 if none was.",
+);
+
+// The process. Names are those that Prometheus' client libraries use.
+
+/// Which ghostpin this is.
+pub const BUILD: Family = gauge("ghostpin_build_info", &["version"], "Always 1.");
+/// Processor time.
+pub const CPU: Family =
+    counter("process_cpu_seconds_total", &[], "User and system CPU time spent, in seconds.");
+/// Resident memory.
+pub const RESIDENT: Family = gauge("process_resident_memory_bytes", &[], "Resident memory size, in bytes.");
+/// Virtual memory.
+pub const VIRTUAL: Family = gauge("process_virtual_memory_bytes", &[], "Virtual memory size, in bytes.");
+/// Open file descriptors.
+pub const OPEN_FDS: Family = gauge("process_open_fds", &[], "Open file descriptors.");
+/// Their limit.
+pub const MAX_FDS: Family = gauge("process_max_fds", &[], "File descriptors that may be open.");
+/// Threads.
+pub const THREADS: Family = gauge("process_threads", &[], "Threads of the process.");
+/// When the process began.
+pub const STARTED: Family =
+    gauge("process_start_time_seconds", &[], "Start of the process, in seconds since 1970.");
+
+// One site, on demand.
+
+/// Of its pin.
+pub const SITE_EPOCH: Family =
+    gauge("ghostpin_site_epoch", &["site"], "The epoch of the site's pin; 0 if it was never pinned.");
+/// By phase.
+pub const SITE_PHASE: Family = gauge(
+    "ghostpin_site_phase",
+    &["site", "phase"],
+    "1 for the phase that the site is in, 0 for the others.",
+);
+/// At its gate.
+pub const SITE_HELD: Family =
+    gauge("ghostpin_site_held_requests", &["site"], "Requests that wait at the site's gate now.");
+/// To its pinned backend.
+pub const SITE_IN_FLIGHT: Family =
+    gauge("ghostpin_site_in_flight_requests", &["site"], "Requests under way to the site's backend now.");
+/// By candidate.
+pub const SITE_PINNED: Family =
+    gauge("ghostpin_site_candidate_pinned", &["site", "backend"], "1 for the candidate that has the pin.");
+/// By candidate.
+pub const SITE_WELL: Family =
+    gauge("ghostpin_site_candidate_well", &["site", "backend"], "1 for a candidate that is well.");
+/// By candidate.
+pub const SITE_CONFLICT: Family = gauge(
+    "ghostpin_site_candidate_conflict",
+    &["site", "backend"],
+    "1 for a candidate that answers although the pin is elsewhere.",
+);
+
+/// What is told of the whole process, besides [`COUNTS`].
+pub const OF_THE_PROCESS: [Family; 24] = [
+    ANSWERS,
+    REFUSALS,
+    HEAD_SECONDS,
+    HELD_SECONDS,
+    SITES,
+    HELD,
+    HELD_MAX,
+    IN_FLIGHT,
+    CONFLICTS,
+    HANDOFFS,
+    PROBES,
+    LATE_ANSWERS,
+    UPDATE_REFUSED,
+    RELOADS,
+    LAST_RELOAD,
+    LAST_REFUSED_UPDATE,
+    BUILD,
+    CPU,
+    RESIDENT,
+    VIRTUAL,
+    OPEN_FDS,
+    MAX_FDS,
+    THREADS,
+    STARTED,
+];
+/// What is told of one site.
+pub const OF_A_SITE: [Family; 7] =
+    [SITE_EPOCH, SITE_PHASE, SITE_HELD, SITE_IN_FLIGHT, SITE_PINNED, SITE_WELL, SITE_CONFLICT];

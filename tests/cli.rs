@@ -1,0 +1,212 @@
+//! The command line as operators meet it: the real program, its words and its exit codes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Only waited for in full by what fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a verb said.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A folder with a configuration, and two applications.
+struct Desk {
+    folder: tempfile::TempDir,
+    backends: [SocketAddr; 2],
+}
+
+/// A running `ghostpin run`; ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Answers 200 to everything, for as long as the test runs.
+fn application() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        }
+    });
+    address
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { folder: tempfile::tempdir().unwrap(), backends: [application(), application()] };
+        desk.write(&desk.text());
+        desk
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("ghostpin.toml")
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.config(), text).unwrap();
+    }
+
+    fn text(&self) -> String {
+        let [a, b] = self.backends;
+        format!(
+            r#"
+            [server]
+            state = "./state"
+            threads = 1
+            [listen]
+            http = ["127.0.0.1:0"]
+            [admin]
+            listen = "./admin.sock"
+            token = "s3cret"
+            [[site]]
+            name = "blog"
+            app = "generic"
+            hosts = ["blog.example"]
+            backends = ["{a}", "{b}"]
+            "#
+        )
+    }
+
+    fn start(&self) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+        command.args(["run", "--config"]).arg(self.config()).stdout(Stdio::null()).stderr(Stdio::null());
+        let running = Running(command.spawn().unwrap());
+        let began = Instant::now();
+        loop {
+            let site = self.say(&["site", "blog", "--json"]);
+            let site: Value = serde_json::from_str(&site.out).unwrap_or_default();
+            let all_well = |candidates: &Vec<Value>| candidates.iter().all(|one| one["health"] == "well");
+            if site["phase"] == "serving" && site["candidates"].as_array().is_some_and(all_well) {
+                return running;
+            }
+            assert!(began.elapsed() < PATIENCE, "never served: {site}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs a verb with the configuration of this desk.
+    fn say(&self, verb: &[&str]) -> Said {
+        said(Command::new(env!("CARGO_BIN_EXE_ghostpin")).args(verb).arg("--config").arg(self.config()))
+    }
+}
+
+fn said(command: &mut Command) -> Said {
+    let output = command.env_remove("GHOSTPIN_ADMIN").env_remove("GHOSTPIN_TOKEN").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn every_verb_does_what_it_says() {
+    let desk = Desk::new();
+    let _running = desk.start();
+    let [a, b] = desk.backends;
+    let done = |verb: &[&str]| {
+        let said = desk.say(verb);
+        assert_eq!(said.code, 0, "{verb:?}: {said:?}");
+        assert_eq!(said.err, "", "{verb:?}");
+        said.out
+    };
+    let refused = |verb: &[&str]| {
+        let said = desk.say(verb);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{verb:?}: {said:?}");
+        said.err
+    };
+
+    assert!(done(&["sites"]).contains(&format!("blog  serving  1      {a}")), "{}", done(&["sites"]));
+    assert_eq!(done(&["sites", "--troubled"]).lines().count(), 1, "the head only");
+    assert!(done(&["site", "blog"]).contains(&format!("pin       {a} under epoch 1\n")));
+    assert!(done(&["explain", "https://blog.example/x"]).contains("a request enters at once"));
+    assert_eq!(
+        done(&["handoff", "blog", "--to", &b.to_string()]),
+        format!("blog is pinned to {b} under epoch 2\n")
+    );
+    assert!(refused(&["handoff", "blog", "--to", &b.to_string()]).contains("has the pin already"));
+    assert!(refused(&["handoff", "nobody", "--to", &b.to_string()]).contains("there is no site `nobody`"));
+    assert!(done(&["hold", "blog"]).starts_with("blog is on hold"));
+    assert_eq!(done(&["sites", "--troubled"]).lines().count(), 2);
+    assert!(done(&["explain", "blog.example"]).contains("the site is on hold"));
+    assert!(done(&["release", "blog"]).starts_with("blog is no longer on hold"));
+    assert!(refused(&["release", "blog"]).contains("the site is not on hold"));
+    let journal = done(&["journal", "--site", "blog", "--kind", "handoff"]);
+    assert!(
+        journal.contains(&format!("handoff (planned) switched: {a} (epoch 1) -> {b} (epoch 2)")),
+        "{journal}"
+    );
+    assert!(journal.contains("wished by "), "{journal}");
+    let journal: Value = serde_json::from_str(&done(&["journal", "--count", "1", "--json"])).unwrap();
+    assert_eq!(journal.as_array().unwrap().len(), 1);
+
+    assert!(done(&["check"]).ends_with("A reload: nothing changes\n"), "{}", done(&["check"]));
+    desk.write(&desk.text().replace(&format!(", \"{b}\""), ""));
+    let plan = done(&["check"]);
+    assert!(
+        plan.contains(&format!("hand off  blog: pinned to {b}, which is no longer among its backends")),
+        "{plan}"
+    );
+    let plan: Value = serde_json::from_str(&done(&["check", "--json"])).unwrap();
+    assert_eq!(plan["plan"]["handed_off"][0]["site"], "blog");
+    assert!(done(&["reload"]).starts_with("reloaded: 0 added, 0 removed, 1 changed, 0 unchanged"));
+    desk.write("[server]\nstat = 1\n");
+    assert!(
+        refused(&["reload", "--admin", &desk.folder.path().join("admin.sock").display().to_string()])
+            .contains("token")
+    );
+}
+
+#[test]
+fn check_names_every_mistake_by_its_file_and_line() {
+    let desk = Desk::new();
+    desk.write(&desk.text().replace("hosts", "host").replace("threads = 1", "threads = \"many\""));
+    let said = desk.say(&["check"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("ghostpin.toml:4: server.threads"), "{said:?}");
+    assert!(said.err.contains("did you mean `hosts`?"), "{said:?}");
+    let said = desk.say(&["check", "--json"]);
+    let answer: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, &answer["ok"], &answer["errors"][0]["line"]), (1, &false.into(), &4.into()));
+}
+
+#[test]
+fn check_needs_no_running_ghostpin_and_says_so() {
+    let desk = Desk::new();
+    let said = desk.say(&["check"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("is right: 1 site, 1 host, 2 backends"), "{said:?}");
+    assert!(said.out.contains("no running ghostpin was found at"), "{said:?}");
+}
+
+#[test]
+fn exit_codes_tell_a_wrong_line_from_an_absent_ghostpin() {
+    let desk = Desk::new();
+    let nobody = desk.say(&["sites"]);
+    assert_eq!(nobody.code, 3, "{nobody:?}");
+    assert!(nobody.err.contains("no ghostpin answers at") && nobody.err.contains("--admin"), "{nobody:?}");
+    assert_eq!(desk.say(&["sight"]).code, 2);
+    assert_eq!(desk.say(&["handoff", "blog"]).code, 2, "--to is needed");
+    let program = || Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+    let unreadable = said(program().args(["sites", "--config", "/nowhere/ghostpin.toml"]));
+    assert_eq!(unreadable.code, 2, "{unreadable:?}");
+    let help = said(program().arg("--help"));
+    assert!(help.code == 0 && help.out.contains("Exit codes: 0 done"), "{help:?}");
+}
