@@ -217,10 +217,22 @@ impl Explanation {
             }
             told.push(sentence + ".");
         }
-        for conflict in &view.summary.conflicts {
+        for beside in view.candidates.iter().filter(|candidate| candidate.conflict) {
+            let address = &beside.address;
             told.push(format!(
-                "CONFLICT: {conflict} answers although the pin is elsewhere; stop one of the two instances."
+                "CONFLICT: {address} answers although the pin is elsewhere; stop one of the two instances."
             ));
+        }
+        for name in &view.names {
+            let (known, addresses) = (&name.name, name.addresses.join(", "));
+            if name.conflict {
+                told.push(format!("CONFLICT: the name {known} has several addresses, {addresses}; the pin stays where it is."));
+            }
+            if let Some(why) = &name.error {
+                told.push(format!(
+                    "The name {known} could not be looked up: {why}; what was known stays ({addresses})."
+                ));
+            }
         }
     }
 }

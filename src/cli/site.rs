@@ -8,7 +8,7 @@ use super::client::{encoded, read};
 use super::failure::Failure;
 use super::journal::Line;
 use super::print::{or_dash, print, table};
-use crate::control::view::{CandidateView, SiteSummary};
+use crate::control::view::{CandidateView, NameView, SiteSummary};
 
 /// Show one site: its pin, its candidates with their health, its last handoffs.
 #[derive(Args, Clone, Debug)]
@@ -30,6 +30,7 @@ struct Shown {
     failover: String,
     waiting_for: String,
     candidates: Vec<CandidateView>,
+    names: Vec<NameView>,
     handoffs: Vec<Line>,
 }
 
@@ -59,9 +60,16 @@ fn page(site: Shown) -> String {
     }
     text += &format!("requests  {held} held, {in_flight} in flight\n");
     for conflict in conflicts {
-        text += &format!(
-            "CONFLICT  {conflict} answers although the pin is elsewhere: two instances are running\n"
-        );
+        let what = match site.names.iter().any(|name| name.name == conflict) {
+            true => "has several addresses: the pin stays where it is",
+            false => "answers although the pin is elsewhere: two instances are running",
+        };
+        text += &format!("CONFLICT  {conflict} {what}\n");
+    }
+    for name in site.names {
+        let addresses = or_dash(name.addresses.join(", "));
+        let error = name.error.map_or_else(String::new, |why| format!("; the last look failed: {why}"));
+        text += &format!("name      {} is {addresses}{error}\n", name.name);
     }
     let candidates = site.candidates.into_iter().map(|candidate| {
         let probe = candidate.last_probe.map_or_else(String::new, |probe| {

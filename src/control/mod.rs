@@ -3,6 +3,7 @@
 //! One task, the [`reconciler`], is the only writer: it takes what happened, asks the core what is to be done, and
 //! does it. Everybody else (the admin API, a reload, probes, hooks, timers, gates) sends it messages.
 
+mod counts;
 pub mod hooks;
 pub mod names;
 pub mod probe;

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::counts::{Counts, millis};
 use super::hooks::{self, Told};
 use super::names::Names;
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
 use super::site::{LastProbe, SiteEntry, Work, policy};
-use super::view::{HandoffCount, Status};
+use super::view::Status;
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ use crate::core::names::Looked;
 use crate::core::table::RouteTable;
 use crate::core::{Address, Backend, Epoch, Pin, SiteName};
 use crate::gate::{Gate, HoldBudget, Report, SiteKey};
-use crate::observe::journal::{Entry, Filter, Journal, OpenEntry, PinText};
+use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::workers::{Order, Workers};
 
@@ -147,17 +148,6 @@ pub struct Reconciler {
     jitter: u64,
     counts: Counts,
     refused_update: Option<String>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    /// By cause and outcome.
-    handoffs: BTreeMap<(&'static str, &'static str), u64>,
-    probes: u64,
-    reloads: u64,
-    last_reload: Option<SystemTime>,
-    last_refused_update: Option<SystemTime>,
-    late_of_gone_sites: u64,
 }
 
 /// A reconciler's ears, and its handle.
@@ -495,6 +485,8 @@ impl Reconciler {
                         "conflict",
                         format!("{backend} answers while {pinned} has the pin: two instances are running"),
                     )
+                } else if backend.as_str() == pinned {
+                    ("conflict_over", format!("{backend} has the pin itself now"))
                 } else {
                     ("conflict_over", format!("{backend} no longer answers beside {pinned}"))
                 };
@@ -532,7 +524,7 @@ impl Reconciler {
         // A suspicion that became a hold, or a hold that became a move, goes on under its new name.
         if let Some(before) = site.open.take() {
             let superseded = before.end(site.core.phase().name(), "superseded");
-            self.count_handoff(&superseded);
+            self.counts.handoff(&superseded);
             self.journal.write(superseded);
         }
         let Some(site) = self.sites.get_mut(&key) else { return };
@@ -553,13 +545,8 @@ impl Reconciler {
         entry.add(&site.gate.take_tally());
         entry.late_answers = site.gate.late();
         site.last_entry = Some(entry.id);
-        self.count_handoff(&entry);
+        self.counts.handoff(&entry);
         self.journal.write(entry);
-    }
-
-    fn count_handoff(&mut self, entry: &Entry) {
-        let of_its_kind = (entry.cause.unwrap_or_default(), entry.outcome.unwrap_or_default());
-        *self.counts.handoffs.entry(of_its_kind).or_default() += 1;
     }
 
     fn note(&mut self, site: SiteName, kind: &'static str, note: String) {
@@ -875,11 +862,6 @@ impl Reconciler {
     }
 
     fn status(&self) -> Status {
-        let handoffs_by = self.counts.handoffs.iter().map(|((cause, outcome), count)| HandoffCount {
-            cause: (*cause).to_owned(),
-            outcome: (*outcome).to_owned(),
-            count: *count,
-        });
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sites: self.by_name.len(),
@@ -889,7 +871,7 @@ impl Reconciler {
             in_flight: 0,
             conflicts: 0,
             handoffs: self.counts.handoffs.values().sum(),
-            handoffs_by: handoffs_by.collect(),
+            handoffs_by: self.counts.handoffs_by(),
             probes: self.counts.probes,
             late_answers: self.counts.late_of_gone_sites,
             refused_update: self.refused_update.clone(),
@@ -911,9 +893,4 @@ impl Reconciler {
         }
         status
     }
-}
-
-/// In milliseconds since 1970 (UTC), as the journal has it.
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -84,8 +84,11 @@ pub const HELD_MAX: Family =
 pub const IN_FLIGHT: Family =
     gauge("ghostpin_in_flight_requests", &[], "Requests under way to pinned backends now.");
 /// Of all sites.
-pub const CONFLICTS: Family =
-    gauge("ghostpin_conflicts", &[], "Backends that answer although the pin of their site is elsewhere.");
+pub const CONFLICTS: Family = gauge(
+    "ghostpin_conflicts",
+    &[],
+    "Backends that answer beside the pinned one, and names with several addresses.",
+);
 /// By cause and outcome.
 pub const HANDOFFS: Family = counter(
     "ghostpin_handoffs_total",
