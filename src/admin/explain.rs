@@ -171,15 +171,26 @@ impl Explanation {
             ));
             return;
         }
-        told.push(format!("The gate is shut, phase `{}`.", summary.phase));
+        let never = site.config.hold.never.iter().find(|prefix| self.path.starts_with(prefix.as_str()));
+        if summary.phase == "serving" {
+            told.push(
+                "The gate is open for those who have waited: they go first, in the order of their arrival."
+                    .to_owned(),
+            );
+            if let Some(prefix) = never {
+                self.verdict = "enter";
+                told.push(format!("A request enters past them, for `{prefix}` is among `hold.never`."));
+                return;
+            }
+        } else {
+            told.push(format!("The gate is shut, phase `{}`.", summary.phase));
+        }
         if !view.waiting_for.is_empty() {
             told.push(format!("The site waits for {}.", view.waiting_for));
             self.waiting_for = Some(view.waiting_for.clone());
         }
         let (hold, ahead) = (&site.config.hold, summary.held);
-        let refusal = if let Some(prefix) =
-            hold.never.iter().find(|prefix| self.path.starts_with(prefix.as_str()))
-        {
+        let refusal = if let Some(prefix) = never {
             Some(format!("`{prefix}` is among `hold.never`, for the application's own timer comes again"))
         } else if ahead >= hold.max_requests {
             Some(format!("{ahead} requests are held, as many as `hold.max_requests` of the site allows"))

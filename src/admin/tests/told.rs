@@ -66,6 +66,16 @@ fn explain_says_what_a_request_would_meet() {
             text.contains("2 requests are held, as many as `hold.max_requests` of the site allows"),
             "{text}"
         );
+
+        // Released, with both of them not yet done: new arrivals queue behind, the application's own timer does not.
+        let _more: Vec<_> = (0..1000).map(|_| gate.enter_or_hold(None, 2000).unwrap()).collect();
+        edge.client.post("/v1/sites/blog/release", None).await.unwrap();
+        assert!(gate.held() > 0, "more wait than are let go at once");
+        let (_, text) = explained(&edge, "blog.example").await;
+        assert!(text.contains("they go first, in the order of their arrival"), "{text}");
+        let (answer, text) = explained(&edge, "blog.example/ghost/api/admin/schedules/posts/1").await;
+        assert_eq!(answer["verdict"], "enter");
+        assert!(text.contains("enters past them"), "{text}");
     });
 }
 
