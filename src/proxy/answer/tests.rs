@@ -179,7 +179,7 @@ fn each_template_stands_for_its_own_statuses() {
         let own =
             page.split_once(' ').map(|(status, _)| status).filter(|status| status.parse::<u16>().is_ok());
         let expected = match refusal {
-            Refusal::UnknownHost => Some("404"),
+            Refusal::UnknownHost | Refusal::SiteRemoved => Some("404"),
             Refusal::OutcomeUnknown | Refusal::BackendBroken | Refusal::FirstByteTimeout => Some("502"),
             Refusal::OutcomeUnknownWillRepeat | Refusal::BadRequest(_) | Refusal::BodyTimeout => None,
             _ => Some("503"),
