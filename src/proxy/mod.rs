@@ -17,10 +17,10 @@ pub mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::UPGRADE;
-use http::{Request, Response, request};
+use http::{Request, Response, StatusCode, request};
 use hyper::body::{Body, Incoming};
 
 use answer::{Asker, Refusal};
@@ -37,12 +37,15 @@ use crate::observe::access::Record;
 use crate::observe::metrics::Count;
 use crate::published::PublishedSite;
 
+/// What the access log says of a request that nobody waits for any more. No client ever sees it.
+const LEFT: u16 = 499;
+
 /// A request on its way, and what is to be known of it afterwards.
 struct Journey {
     connection: Rc<Connection>,
     worker: Rc<Worker>,
     began: Instant,
-    held: Duration,
+    waited: Waited,
     attempts: u32,
     /// Of the attempts, those of which the backend may have seen something.
     handed: u32,
@@ -127,7 +130,7 @@ impl Journey {
             connection: connection.clone(),
             worker: worker.clone(),
             began: Instant::now(),
-            held: Duration::ZERO,
+            waited: Waited::default(),
             attempts: 0,
             handed: 0,
             pin: None,
@@ -150,6 +153,7 @@ impl Journey {
             let next = self.worker.published(|published| published.routes.lookup(host).cloned());
             let Some(next) = next.filter(|next| !Arc::ptr_eq(&next.gate, &site.gate)) else { return answer };
             headers::change_site(&mut outgoing.head, &site.config.headers, &next.config.headers);
+            self.waited.elsewhere();
             self.site = Some(next.clone());
             site = next;
         }
@@ -162,15 +166,12 @@ impl Journey {
             return self.go_aside(site, route.upstream.clone(), outgoing).await;
         }
         let had_body = outgoing.body.is_some();
-        let mut waited = Waited::default();
         loop {
             let lease = match site.gate.enter() {
                 Some(lease) => lease,
                 None => {
                     self.worker.metrics.count(Count::Held);
-                    let lease = waited.at(&self.worker, site, &self.connection, outgoing).await;
-                    self.held = waited.total();
-                    lease?
+                    self.waited.at(&self.worker, site, &self.connection, outgoing).await?
                 }
             };
             let pin = lease.pin().clone();
@@ -279,9 +280,10 @@ impl Journey {
     }
 
     /// Counts, logs, and hands over.
-    fn end(self, answered: Answered, asker: Asker) -> Response<ResponseBody> {
-        if !self.held.is_zero() {
-            self.worker.metrics.held(self.held);
+    fn end(mut self, answered: Answered, asker: Asker) -> Response<ResponseBody> {
+        let held = self.waited.total();
+        if !held.is_zero() {
+            self.worker.metrics.held(held);
         }
         let (mut response, refusal) = match answered {
             Ok(response) => (response, None),
@@ -292,28 +294,43 @@ impl Journey {
             }
         };
         self.worker.metrics.answered(response.status(), self.began.elapsed(), refusal);
-        if let Some(line) = self.line {
-            let record = Record {
-                client: self.connection.sender().address(),
-                method: line.method,
-                host: line.host,
-                path: line.path,
-                request_id: self.request_id,
-                site: self.site.as_ref().map(|site| site.name.clone()),
-                pin: self.pin,
-                status: response.status(),
-                refusal,
-                bytes: 0,
-                began: self.began,
-                held: self.held,
-                attempts: self.attempts,
-                broken_off: false,
-            };
+        if let Some(record) = self.record(response.status(), refusal) {
             match response.body_mut() {
                 ResponseBody::Relayed(relayed) => relayed.record_at_end(record),
                 ResponseBody::Whole(_) => record.write(),
             }
         }
         response
+    }
+
+    /// The line about the request, once.
+    fn record(&mut self, status: StatusCode, refusal: Option<&'static str>) -> Option<Record> {
+        let line = self.line.take()?;
+        Some(Record {
+            client: self.connection.sender().address(),
+            method: line.method,
+            host: line.host,
+            path: line.path,
+            request_id: self.request_id.clone(),
+            site: self.site.as_ref().map(|site| site.name.clone()),
+            pin: self.pin.take(),
+            status,
+            refusal,
+            bytes: 0,
+            began: self.began,
+            held: self.waited.total(),
+            attempts: self.attempts,
+            broken_off: false,
+        })
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        // It has no answer, for nobody waits for one: the client has left, or this process ends.
+        let status = StatusCode::from_u16(LEFT).expect("a status");
+        if let Some(record) = self.record(status, Some("left")) {
+            record.write();
+        }
     }
 }

@@ -23,12 +23,19 @@ pub struct Waited {
     /// Its place in the order of arrival, which it keeps.
     ticket: Option<Ticket>,
     total: Duration,
+    /// When it began to wait, if it is waiting.
+    began: Option<Instant>,
 }
 
 impl Waited {
     /// Time spent waiting.
     pub fn total(&self) -> Duration {
-        self.total
+        self.total + self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// It goes on waiting at another gate, which has its own order.
+    pub fn elsewhere(&mut self) {
+        self.ticket = None;
     }
 
     /// Waits for a lease.
@@ -52,7 +59,7 @@ impl Waited {
             Err(NotHeld::Retired) => return Err(Refusal::SiteRemoved),
         };
         self.ticket = Some(held.ticket());
-        let began = Instant::now();
+        let began = *self.began.insert(Instant::now());
         let deadline = *self.since.get_or_insert(began) + hold.timeout;
         let left = async {
             // Without a body to read, hyper watches the socket itself.
@@ -73,7 +80,8 @@ impl Waited {
                 Err(Refusal::HeldTooLong)
             }
         };
-        self.total += began.elapsed();
+        self.total = self.total();
+        self.began = None;
         result
     }
 }

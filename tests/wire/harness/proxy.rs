@@ -1,0 +1,377 @@
+//! The real program, as a process of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Backend, Client, Response, until};
+
+/// What goes into the configuration file. Times are short, so that tests are.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) server: String,
+    pub(crate) hold: String,
+    pub(crate) health: String,
+    pub(crate) handoff: String,
+    pub(crate) upstream: String,
+    pub(crate) limits: String,
+    pub(crate) log: String,
+    pub(crate) sites: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Without a site.
+    pub(crate) fn new() -> Self {
+        Self {
+            server: "threads = 2".into(),
+            hold: "timeout = '15s'".into(),
+            health: "path = '/probe'\nproof_path = '/probe'\ninterval = '100ms'\ntimeout = '400ms'\n\
+                     held_interval = '10ms'\nfall = 2\nrise = 1"
+                .into(),
+            handoff: "drain_timeout = '5s'\nprove_timeout = '5s'".into(),
+            upstream: String::new(),
+            limits: String::new(),
+            log: "level = 'info'".into(),
+            sites: Vec::new(),
+        }
+    }
+
+    /// One site named `a` at the host `a.test`.
+    pub(crate) fn of(backends: &[&Backend]) -> Self {
+        Self::new().site("a", backends, "app = 'generic'")
+    }
+
+    /// With another site, at the host `NAME.test`. `lines` are further keys and tables of it.
+    pub(crate) fn site(mut self, name: &str, backends: &[&Backend], lines: &str) -> Self {
+        self.set_site(name, &format!("{name}.test"), backends, lines);
+        self
+    }
+
+    /// Adds a site or replaces it.
+    pub(crate) fn set_site(&mut self, name: &str, host: &str, backends: &[&Backend], lines: &str) {
+        let addresses: Vec<String> =
+            backends.iter().map(|backend| format!("'{}'", backend.address)).collect();
+        let addresses = addresses.join(", ");
+        let text = format!("name = '{name}'\nhosts = ['{host}']\nbackends = [{addresses}]\n{lines}");
+        match self.sites.iter_mut().find(|(other, _)| other == name) {
+            Some((_, before)) => *before = text,
+            None => self.sites.push((name.to_owned(), text)),
+        }
+    }
+
+    pub(crate) fn remove_site(&mut self, name: &str) {
+        self.sites.retain(|(other, _)| other != name);
+    }
+
+    pub(crate) fn hold(mut self, lines: &str) -> Self {
+        self.hold = lines.into();
+        self
+    }
+
+    pub(crate) fn handoff(mut self, lines: &str) -> Self {
+        self.handoff = lines.into();
+        self
+    }
+
+    pub(crate) fn upstream(mut self, lines: &str) -> Self {
+        self.upstream = lines.into();
+        self
+    }
+
+    pub(crate) fn limits(mut self, lines: &str) -> Self {
+        self.limits = lines.into();
+        self
+    }
+
+    fn text(&self, folder: &Path) -> String {
+        let folder = folder.display();
+        let Self { server, hold, health, handoff, upstream, limits, log, .. } = self;
+        let mut text = format!(
+            "[server]\nstate = '{folder}/state'\n{server}\n[listen]\nhttp = ['127.0.0.1:0']\n[admin]\n\
+             listen = '{folder}/admin'\n[hold]\n{hold}\n[health]\n{health}\n[handoff]\n{handoff}\n[upstream]\n\
+             {upstream}\n[limits]\n{limits}\n[log]\n{log}\n"
+        );
+        for (_, site) in &self.sites {
+            text.push_str("[[site]]\n");
+            text.push_str(site);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A running proxy. Killed when dropped; its log is printed if a test fails.
+pub(crate) struct Proxy {
+    folder: TempDir,
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts it and waits until all its sites serve.
+    #[track_caller]
+    pub(crate) fn start(config: &Config) -> Self {
+        let proxy = Self::start_unready(config);
+        proxy.until_serving(config);
+        proxy
+    }
+
+    /// Starts it and waits until it listens.
+    #[track_caller]
+    pub(crate) fn start_unready(config: &Config) -> Self {
+        let folder = tempfile::Builder::new().prefix("gp").tempdir().expect("a folder");
+        let child = launch(config, folder.path(), &[]);
+        let mut proxy = Self { folder, child, address: ([0, 0, 0, 0], 0).into() };
+        proxy.until_listening();
+        proxy
+    }
+
+    /// Kills it and starts another over the same folder.
+    #[track_caller]
+    pub(crate) fn kill_and_restart(&mut self, config: &Config) {
+        self.kill();
+        self.child = launch(config, self.folder.path(), &[]);
+        self.until_listening();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts another over the same folder that is expected to give up. Returns what it said.
+    #[track_caller]
+    pub(crate) fn restart_in_vain(&mut self, config: &Config) -> String {
+        self.kill();
+        let mut child = launch(config, self.folder.path(), &[]);
+        let status = child.wait().expect("it ends");
+        assert!(!status.success());
+        self.log()
+    }
+
+    /// Starts another over the same folder, with `--adopt`.
+    #[track_caller]
+    pub(crate) fn restart_adopting(&mut self, config: &Config) {
+        self.child = launch(config, self.folder.path(), &["--adopt"]);
+        self.until_listening();
+    }
+
+    #[track_caller]
+    fn until_listening(&mut self) {
+        let mut address = None;
+        until("the proxy answers its admin socket", || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("ghostpin has ended with {status}:\n{}", self.log());
+            }
+            address = self.try_admin("GET", "/v1/status", "").and_then(|(_, status)| {
+                status["listening"][0].as_str().and_then(|address| address.parse().ok())
+            });
+            address.is_some()
+        });
+        self.address = address.expect("an address");
+    }
+
+    #[track_caller]
+    pub(crate) fn until_serving(&self, config: &Config) {
+        for (name, _) in &config.sites {
+            until("the site serves", || self.site(name)["phase"] == "serving");
+        }
+    }
+
+    /// Writes the configuration and has it reloaded by SIGHUP; returns when that was done or refused.
+    #[track_caller]
+    pub(crate) fn reload(&self, config: &Config) {
+        std::fs::write(self.path("ghostpin.toml"), config.text(self.folder.path())).expect("a file");
+        self.hang_up();
+    }
+
+    /// SIGHUP, and waits until it was dealt with.
+    #[track_caller]
+    pub(crate) fn hang_up(&self) {
+        let known = self.log().matches("the configuration was reloaded").count()
+            + self.log().matches("the new configuration was refused").count();
+        self.signal(Signal::HUP);
+        until("the reload has ended", || {
+            let log = self.log();
+            log.matches("the configuration was reloaded").count()
+                + log.matches("the new configuration was refused").count()
+                > known
+        });
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid() as i32).expect("a process");
+        rustix::process::kill_process(pid, signal).expect("it lives");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Asks the admin API; `None` if it isn't there.
+    pub(crate) fn try_admin(&self, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+        let (status, text) = self.try_admin_text(method, path, body)?;
+        Some((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    fn try_admin_text(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = UnixStream::connect(self.path("admin")).ok()?;
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {length}"
+        );
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    #[track_caller]
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        self.try_admin(method, path, body).expect("the admin API answers")
+    }
+
+    /// What the admin API says of a site.
+    #[track_caller]
+    pub(crate) fn site(&self, name: &str) -> Value {
+        self.admin("GET", &format!("/v1/sites/{name}"), "").1
+    }
+
+    #[track_caller]
+    pub(crate) fn held(&self) -> u64 {
+        self.site("a")["held"].as_u64().expect("a number")
+    }
+
+    #[track_caller]
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.site("a")["in_flight"].as_u64().expect("a number")
+    }
+
+    #[track_caller]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.site("a")["epoch"].as_u64().expect("a number")
+    }
+
+    #[track_caller]
+    pub(crate) fn pinned(&self) -> String {
+        self.site("a")["backend"].as_str().expect("a text").to_owned()
+    }
+
+    /// Shuts the gate of site `a` until [`Self::release`].
+    #[track_caller]
+    pub(crate) fn hold(&self) {
+        assert_eq!(self.admin("POST", "/v1/sites/a/hold", "").0, 200);
+    }
+
+    #[track_caller]
+    pub(crate) fn release(&self) {
+        assert_eq!(self.admin("POST", "/v1/sites/a/release", "").0, 200);
+    }
+
+    /// Waits until a candidate of site `a` is known to be well.
+    #[track_caller]
+    pub(crate) fn until_well(&self, backend: &Backend) {
+        until("the candidate is well", || {
+            let site = self.site("a");
+            let candidates = site["candidates"].as_array().expect("a list");
+            candidates.iter().any(|one| one["address"] == backend.address.as_str() && one["health"] == "well")
+        });
+    }
+
+    /// A handoff of site `a`; returns when it has ended.
+    #[track_caller]
+    pub(crate) fn handoff(&self, to: &Backend) -> (u16, Value) {
+        let to = format!("{{\"to\": \"{}\"}}", to.address);
+        self.admin("POST", "/v1/sites/a/handoff", &to)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// One GET on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.client().get("a.test", path)
+    }
+
+    /// A GET on a connection of its own, in a thread of its own.
+    pub(crate) fn get_meanwhile(&self, path: &str) -> std::thread::JoinHandle<Response> {
+        let (address, path) = (self.address, path.to_owned());
+        std::thread::spawn(move || Client::to(address).get("a.test", &path))
+    }
+
+    /// A number out of `/metrics`.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self.try_admin_text("GET", "/metrics", "").expect("metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
+    }
+
+    /// Memory of the process, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Established TCP connections of the process to a backend.
+    pub(crate) fn connections_to(&self, backend: &Backend) -> usize {
+        let port: u16 =
+            backend.address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let remote = format!("0100007F:{port:04X}");
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.pid())).expect("it lives");
+        let established = table.lines().filter(|line| {
+            let mut words = line.split_whitespace().skip(2);
+            words.next() == Some(remote.as_str()) && words.next() == Some("01")
+        });
+        established.count()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- what ghostpin logged:\n{}", self.log());
+        }
+        self.kill();
+    }
+}
+
+fn launch(config: &Config, folder: &Path, arguments: &[&str]) -> Child {
+    let file = folder.join("ghostpin.toml");
+    std::fs::write(&file, config.text(folder)).expect("a file");
+    let log = File::create(folder.join("log")).expect("a file");
+    Command::new(env!("CARGO_BIN_EXE_ghostpin"))
+        .arg("run")
+        .arg("--config")
+        .arg(file)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file descriptor"))
+        .stderr(log)
+        .spawn()
+        .expect("ghostpin starts")
+}

@@ -1,0 +1,17 @@
+//! What ghostpin promises on the wire, tried with the real program, real sockets, and backends and clients whose every
+//! byte is scripted here. Each test is named after the promise that it holds ghostpin to.
+//!
+//! Nothing waits for luck: a test waits for a condition, up to [`harness::PATIENCE`], and a condition that does not
+//! come is a failure.
+
+mod cut;
+mod deadlines;
+mod fields;
+mod harness;
+mod held;
+mod http2;
+mod once;
+mod reload;
+mod stop;
+mod stream;
+mod tunnel;

@@ -1,0 +1,131 @@
+//! Ends and beginnings of the process.
+
+use std::sync::{Mutex, mpsc};
+
+use rustix::process::Signal;
+
+use crate::harness::{Backend, Config, PATIENCE, Proxy, until};
+
+#[test]
+fn sigterm_lets_requests_under_way_end_and_closes_the_rest() {
+    let (go_on, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let a = Backend::with("A", move |head, conn| {
+        if head.path() == "/slow" {
+            wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        conn.answer(200, "finished");
+    });
+    let mut proxy = Proxy::start(&Config::of(&[&a]));
+    let mut idle = proxy.client();
+    assert_eq!(idle.get("a.test", "/").status, 200);
+    let mut new = proxy.client();
+    let slow = proxy.get_meanwhile("/slow");
+    until("it is under way", || a.count() == 2);
+    proxy.signal(Signal::TERM);
+    assert!(idle.is_closed() && new.is_closed());
+    assert!(proxy.ended().is_none(), "it waits for the slow one");
+    go_on.send(()).unwrap();
+    assert_eq!(slow.join().unwrap().text(), "finished");
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
+}
+
+#[test]
+fn sigterm_answers_held_requests_for_nobody_will_open_their_gate() {
+    let a = Backend::named("A");
+    let mut proxy = Proxy::start(&Config::of(&[&a]).hold("timeout = '10m'"));
+    proxy.hold();
+    let held = proxy.get_meanwhile("/");
+    until("it is held", || proxy.held() == 1);
+    proxy.signal(Signal::TERM);
+    let response = held.join().unwrap();
+    assert_eq!(response.status, 503);
+    assert!(response.field("retry-after").is_some());
+    assert!(response.text().contains("not carried out"));
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
+    assert_eq!(a.count(), 0);
+}
+
+#[test]
+fn a_request_that_does_not_end_does_not_keep_the_process() {
+    let a = Backend::with("A", |_, conn| drop(conn.reader.rest()));
+    let mut config = Config::of(&[&a]);
+    config.server = "shutdown_timeout = '300ms'".into();
+    let mut proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.ask("GET", "a.test", "/");
+    until("it is under way", || proxy.in_flight() == 1);
+    proxy.signal(Signal::TERM);
+    until("it has ended", || proxy.ended().is_some());
+    assert!(client.is_closed());
+}
+
+#[test]
+fn after_a_kill_the_newest_pin_holds_whatever_is_first_in_the_file() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = Config::of(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    for (round, next) in [&b, &a, &b].into_iter().enumerate() {
+        proxy.until_well(next);
+        assert_eq!(proxy.handoff(next).0, 200);
+        let epoch = round as u64 + 2;
+        proxy.kill_and_restart(&config);
+        assert_eq!((proxy.pinned(), proxy.epoch()), (next.address.clone(), epoch));
+        assert_eq!(proxy.get("/").text(), format!("{} GET 0", next.name));
+    }
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_handoff_brings_no_older_pin_back() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = Config::of(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    let mut newest = 1;
+    for round in 0..6 {
+        let next = if proxy.pinned() == a.address { &b } else { &a };
+        proxy.until_well(next);
+        let to = format!("{{\"to\": \"{}\"}}", next.address);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| proxy.try_admin("POST", "/v1/sites/a/handoff", &to));
+            // Not for luck: wherever the kill falls, the promise is the same.
+            std::thread::sleep(std::time::Duration::from_millis(round * 4));
+            proxy.signal(Signal::KILL);
+            if let Some((200, stands)) = asking.join().unwrap() {
+                newest = stands["epoch"].as_u64().unwrap();
+            }
+        });
+        proxy.kill_and_restart(&config);
+        until("it serves", || proxy.site("a")["phase"] == "serving");
+        assert!(proxy.epoch() >= newest, "{} after {newest}", proxy.epoch());
+        newest = proxy.epoch();
+        let name = if proxy.pinned() == a.address { "A" } else { "B" };
+        assert_eq!(proxy.get("/").text(), format!("{name} GET 0"));
+    }
+}
+
+#[test]
+fn a_state_folder_that_lost_its_store_is_an_error_with_a_way_out() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = Config::of(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    proxy.until_well(&b);
+    proxy.handoff(&b);
+    proxy.kill();
+    let mut removed = 0;
+    for entry in std::fs::read_dir(proxy.path("state")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "redb") {
+            std::fs::remove_file(path).unwrap();
+            removed += 1;
+        }
+    }
+    assert_eq!(removed, 1);
+    let said = proxy.restart_in_vain(&config);
+    assert!(said.contains("--adopt"), "{said}");
+    proxy.restart_adopting(&config);
+    proxy.until_serving(&config);
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+    assert!(proxy.epoch() > 2, "an epoch is never used twice: {}", proxy.epoch());
+}
