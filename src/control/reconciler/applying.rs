@@ -1,0 +1,213 @@
+//! How a configuration is put in force: whole or not at all, and without touching what has not changed.
+
+use super::*;
+
+impl Reconciler {
+    /// Puts a configuration in force, whole or not at all.
+    pub(super) fn apply(&mut self, config: Config) -> Result<Applied, String> {
+        let by_name: BTreeMap<&SiteName, &Arc<config::Site>> =
+            config.sites.iter().map(|site| (&site.name, site)).collect();
+        // Built before anything is touched: a contradiction must leave all as it is.
+        RouteTable::build(config.sites.iter().map(|site| (site.name.clone(), site.hosts.as_slice(), ())))
+            .map_err(|error| error.to_string())?;
+        let needs_restart = restart_keys(&self.config, &config).into_iter().map(str::to_owned).collect();
+        let mut applied = Applied { needs_restart, ..Applied::default() };
+        let known: Vec<(SiteName, SiteKey)> =
+            self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+        let mut retired = Vec::new();
+        for (name, key) in known {
+            if !by_name.contains_key(&name) {
+                applied.removed.push(name.to_string());
+                retired.extend(self.sites.get(&key).map(|entry| entry.gate.clone()));
+                self.retire(&name, key);
+            }
+        }
+        let mut to_begin = Vec::new();
+        for site in &config.sites {
+            match self.by_name.get(&site.name).copied() {
+                Some(key) => match self.change(key, site) {
+                    true => applied.changed.push(site.name.to_string()),
+                    false => applied.unchanged += 1,
+                },
+                None => {
+                    applied.added.push(site.name.to_string());
+                    to_begin.extend(self.add(site.clone()));
+                }
+            }
+        }
+        self.budget.set_max(config.hold_total.max_requests);
+        self.names.configure(&config.resolver);
+        self.config = in_force(&self.config, config);
+        self.publish();
+        // Those who wait are told now that they can look up where their host has gone.
+        retired.iter().for_each(|gate| gate.retire());
+        for key in to_begin {
+            let Some(entry) = self.sites.get_mut(&key) else { continue };
+            let effects = entry.core.begin();
+            self.perform(key, effects);
+            for backend in self.sites[&key].backends() {
+                self.plan_next(key, backend, true);
+            }
+        }
+        self.counts.reloads += 1;
+        self.counts.last_reload = Some(SystemTime::now());
+        Ok(applied)
+    }
+
+    /// Adds a site, or brings back one whose last leases are not gone yet. Returns its key if it has yet to begin.
+    pub(super) fn add(&mut self, config: Arc<config::Site>) -> Option<SiteKey> {
+        if let Some(key) = self.leaving.remove(&config.name) {
+            self.by_name.insert(config.name.clone(), key);
+            self.sites[&key].gate.come_back();
+            self.reconfigure(key, &config);
+            return None;
+        }
+        let key = SiteKey(self.next_key);
+        self.next_key += 1;
+        let stored = self.dormant.remove(&config.name);
+        self.names.follow(key, &config.backends);
+        let candidates = self.names.instances(&config.backends, stored.as_ref().map(|pin| &pin.backend));
+        let core = handoff::Site::new(policy(&config), candidates, stored, self.first_epoch);
+        let gate = Arc::new(Gate::new(key, self.budget.clone(), self.reports.clone()));
+        self.by_name.insert(config.name.clone(), key);
+        let entry = SiteEntry {
+            name: config.name.clone(),
+            names: self.names.view(&config.backends),
+            config,
+            core,
+            gate,
+            open: None,
+            last_entry: None,
+            last_probes: BTreeMap::new(),
+            last_proof: None,
+            work: None,
+            hooks_in_turn: Rc::default(),
+            wished_by: None,
+        };
+        self.sites.insert(key, entry);
+        Some(key)
+    }
+
+    pub(super) fn change(&mut self, key: SiteKey, config: &Arc<config::Site>) -> bool {
+        let changed = self.sites[&key].config != *config;
+        if changed {
+            self.reconfigure(key, config);
+        }
+        changed
+    }
+
+    pub(super) fn reconfigure(&mut self, key: SiteKey, config: &Arc<config::Site>) {
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        entry.config = config.clone();
+        self.names.follow(key, &config.backends);
+        entry.names = self.names.view(&config.backends);
+        let candidates = self.names.candidates(&config.backends, &entry.core);
+        let before = entry.backends();
+        self.step(key, Input::Reconfigured { policy: policy(config), candidates });
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let now = entry.backends();
+        entry.last_probes.retain(|backend, _| now.contains(backend));
+        for gone in before.into_iter().filter(|backend| !now.contains(backend)) {
+            self.schedule.forget(&(key, gone));
+        }
+        for backend in now {
+            self.plan_next(key, backend, true);
+        }
+    }
+
+    /// What an answer about a name leads to.
+    pub(super) fn looked(&mut self, host: &str, looked: Looked) {
+        let heard = self.names.heard(host, looked);
+        for key in heard.sites {
+            let Some(entry) = self.sites.get_mut(&key) else { continue };
+            let (name, config) = (entry.name.clone(), entry.config.clone());
+            entry.names = self.names.view(&config.backends);
+            let candidates = self.names.candidates(&config.backends, &entry.core);
+            let listed = entry.core.candidates().iter().filter(|candidate| candidate.listed);
+            let changed = !listed.map(|candidate| &candidate.backend).eq(&candidates);
+            if let Some((kind, note)) = &heard.note {
+                self.note(name, kind, note.clone());
+            }
+            if changed {
+                self.reconfigure(key, &config);
+            }
+        }
+    }
+
+    pub(super) fn retire(&mut self, name: &SiteName, key: SiteKey) {
+        self.by_name.remove(name);
+        self.leaving.insert(name.clone(), key);
+        self.names.forget(key);
+        self.step(key, Input::Retired);
+    }
+
+    pub(super) fn forget_if_gone(&mut self, key: SiteKey) {
+        if !self.sites.get(&key).is_some_and(|entry| entry.core.is_gone()) {
+            return;
+        }
+        let Some(entry) = self.sites.remove(&key) else { return };
+        self.leaving.remove(&entry.name);
+        self.counts.late_of_gone_sites += entry.gate.late();
+        for candidate in entry.core.candidates() {
+            self.schedule.forget(&(key, candidate.backend.clone()));
+        }
+        if let Some(pin) = entry.core.pin() {
+            self.dormant.insert(entry.name, pin.clone());
+        }
+    }
+
+    pub(super) fn publish(&self) {
+        let sites = self.config.sites.iter().map(|site| {
+            let key = self.by_name[&site.name];
+            let published = PublishedSite {
+                name: site.name.clone(),
+                gate: self.sites[&key].gate.clone(),
+                config: site.clone(),
+            };
+            (site.name.clone(), site.hosts.as_slice(), Arc::new(published))
+        });
+        match RouteTable::build(sites) {
+            Ok(routes) => self.publisher.publish(Published {
+                routes,
+                limits: self.config.limits,
+                trusted_proxies: self.config.server.trusted_proxies.as_slice().into(),
+                pages: self.config.pages.clone(),
+                access_log: self.config.log.access,
+            }),
+            Err(error) => tracing::error!(%error, "the route table can't be built"),
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let mut status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sites: self.by_name.len(),
+            phases: Default::default(),
+            held: self.budget.held(),
+            held_max: self.config.hold_total.max_requests,
+            in_flight: 0,
+            conflicts: 0,
+            handoffs: self.counts.handoffs.values().sum(),
+            handoffs_by: self.counts.handoffs_by(),
+            probes: self.counts.probes,
+            late_answers: self.counts.late_of_gone_sites,
+            refused_update: self.refused_update.clone(),
+            refused_update_ms: self.counts.last_refused_update.map(millis),
+            reloads: self.counts.reloads,
+            last_reload_ms: self.counts.last_reload.map(millis),
+        };
+        for entry in self.sites.values() {
+            *match entry.core.phase() {
+                Phase::Vacant => &mut status.phases.vacant,
+                Phase::Proving { .. } => &mut status.phases.proving,
+                Phase::Serving => &mut status.phases.serving,
+                Phase::Draining(_) => &mut status.phases.draining,
+                Phase::Fencing { .. } => &mut status.phases.fencing,
+            } += 1;
+            status.conflicts += entry.conflicts().len();
+            status.in_flight += u64::from(entry.gate.in_flight());
+            status.late_answers += entry.gate.late();
+        }
+        status
+    }
+}

@@ -1,0 +1,54 @@
+//! What the reconciler writes into the journal, and when.
+
+use super::*;
+
+impl Reconciler {
+    pub(super) fn handoff_began(&mut self, key: SiteKey, cause: Cause) {
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        let mut entry = self.journal.begin(&site.name, "handoff");
+        entry.cause = Some(match cause {
+            Cause::First => "first",
+            Cause::Planned => "planned",
+            Cause::Unwell => "unwell",
+            Cause::Removed => "removed",
+            Cause::Suspicion => "suspicion",
+            Cause::Hold => "hold",
+        });
+        if matches!(cause, Cause::Planned | Cause::Hold) {
+            entry.wished_by = site.wished_by.take();
+        }
+        entry.from = site.core.pin().map(PinText::from);
+        // A suspicion that became a hold, or a hold that became a move, goes on under its new name.
+        if let Some(before) = site.open.take() {
+            let superseded = before.end(site.core.phase().name(), "superseded");
+            self.counts.handoff(&superseded);
+            self.journal.write(superseded);
+        }
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        site.open = Some(OpenEntry::new(entry, site.core.phase().name()));
+    }
+
+    pub(super) fn handoff_ended(&mut self, key: SiteKey, outcome: Outcome) {
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        let Some(open) = site.open.take() else { return };
+        let word = match outcome {
+            Outcome::Switched => "switched",
+            Outcome::Returned => "returned",
+            Outcome::Reopened => "reopened",
+            Outcome::Retired => "retired",
+        };
+        let mut entry = open.end(site.core.phase().name(), word);
+        entry.to = site.core.pin().map(PinText::from);
+        entry.add(&site.gate.take_tally());
+        entry.late_answers = site.gate.late();
+        site.last_entry = Some(entry.id);
+        self.counts.handoff(&entry);
+        self.journal.write(entry);
+    }
+
+    pub(super) fn note(&mut self, site: SiteName, kind: &'static str, note: String) {
+        let mut entry = self.journal.begin(&site, kind);
+        entry.note = Some(note);
+        self.journal.write(entry);
+    }
+}

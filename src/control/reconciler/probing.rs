@@ -1,0 +1,137 @@
+//! When the reconciler probes whom, and what it makes of the answers.
+
+use super::*;
+
+impl Reconciler {
+    pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
+        let Some(again) = self.schedule.done(&target) else { return };
+        let (key, backend) = target;
+        let Some(entry) = self.sites.get(&key) else { return };
+        // A cold application that works off a queue may be late with a probe while it answers its readers.
+        let well =
+            seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, took);
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let was_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
+        entry.last_probes.insert(backend.clone(), LastProbe { seen, took, at: Instant::now() });
+        self.step(key, Input::Probed { backend: backend.clone(), well });
+        let Some(entry) = self.sites.get(&key) else { return };
+        let is_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
+        if was_well && !is_well {
+            self.suspect_neighbours(key);
+        }
+        self.plan_next(key, backend, again);
+    }
+
+    pub(super) fn plan_next(&mut self, key: SiteKey, backend: Backend, at_once: bool) {
+        let Some(entry) = self.sites.get(&key) else { return };
+        if entry.core.is_gone() || !entry.core.candidates().iter().any(|c| c.backend == backend) {
+            return self.schedule.forget(&(key, backend));
+        }
+        let health = &entry.config.health;
+        let urgent = entry.core.is_urgent(&backend);
+        let pinned = entry.core.pin().is_some_and(|pin| pin.backend == backend);
+        let (class, interval) = match (urgent, pinned) {
+            (true, _) if entry.gate.held() > 0 => (Class::Readers, health.held_interval),
+            (true, _) => (Class::Urgent, health.held_interval),
+            (false, true) => (Class::Steady, health.interval),
+            (false, false) => (Class::Steady, health.interval * STANDBY_FACTOR),
+        };
+        let interval =
+            if at_once || urgent && pinned && entry.gate.is_open() { Duration::ZERO } else { interval };
+        let spread =
+            if class == Class::Steady { interval.mul_f64(self.next_jitter() * 0.1) } else { Duration::ZERO };
+        self.schedule.plan((key, backend), class, Instant::now() + interval - spread);
+    }
+
+    /// Between 0 and 1; a sequence that the seed determines.
+    pub(super) fn next_jitter(&mut self) -> f64 {
+        // SplitMix64: small, and good enough to keep probes apart.
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.jitter;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as f64 / u64::MAX as f64
+    }
+
+    /// Has the candidates probed at once that a verdict is waited for.
+    pub(super) fn expedite(&mut self, key: SiteKey) {
+        let Some(entry) = self.sites.get(&key) else { return };
+        if *entry.core.phase() == Phase::Serving {
+            return;
+        }
+        let class = if entry.gate.held() > 0 { Class::Readers } else { Class::Urgent };
+        let now = Instant::now();
+        let soon = now + entry.config.health.held_interval;
+        let candidates = entry.core.candidates().iter().map(|candidate| &candidate.backend);
+        for backend in candidates.filter(|backend| entry.core.is_urgent(backend)) {
+            // One that was looked at a moment ago has its turn an interval later.
+            let fresh = entry
+                .last_probes
+                .get(backend)
+                .is_some_and(|last| last.at + entry.config.health.held_interval > now);
+            self.schedule.plan((key, backend.clone()), class, if fresh { soon } else { now });
+        }
+    }
+
+    /// Whatever ended this site's backend may have ended others at the same address: a worker machine that died.
+    pub(super) fn suspect_neighbours(&mut self, key: SiteKey) {
+        let ip = |pin: &Pin| match pin.backend.address() {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        };
+        let Some(address) = self.sites.get(&key).and_then(|entry| entry.core.pin()).and_then(ip) else {
+            return;
+        };
+        let now = Instant::now();
+        let before = self.neighbours_suspected.insert(address, now);
+        if before.is_some_and(|before| now < before + SUSPICION_OF_NEIGHBOURS) {
+            return;
+        }
+        for (other, entry) in &self.sites {
+            if *other != key
+                && *entry.core.phase() == Phase::Serving
+                && let Some(pin) = entry.core.pin().filter(|pin| ip(pin) == Some(address))
+            {
+                let class = if entry.gate.in_flight() > 0 { Class::Readers } else { Class::Urgent };
+                self.schedule.plan((*other, pin.backend.clone()), class, now);
+            }
+        }
+    }
+
+    pub(super) fn start_probes(&mut self, now: Instant) {
+        for target in self.schedule.due(now) {
+            let (key, backend) = &target;
+            let Some(entry) = self.sites.get(key) else {
+                self.schedule.forget(&target);
+                continue;
+            };
+            let recently = entry.config.health.interval / 2;
+            if !entry.core.is_urgent(backend) && self.is_proved_by_traffic(entry, backend, recently) {
+                let _ =
+                    self.messages.send(Message::Probed { target, seen: Seen::Well, took: Duration::ZERO });
+                continue;
+            }
+            self.counts.probes += 1;
+            let (messages, config, target) = (self.messages.clone(), entry.config.clone(), target.clone());
+            tokio::task::spawn_local(async move {
+                let began = Instant::now();
+                let seen = probe::probe(&target.1, &config.health, Question::Liveness).await;
+                let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
+            });
+        }
+    }
+
+    /// Real answers have proved, within this time, what a probe would.
+    pub(super) fn is_proved_by_traffic(
+        &self,
+        entry: &SiteEntry,
+        backend: &Backend,
+        within: Duration,
+    ) -> bool {
+        let last = entry.gate.last_well();
+        *entry.core.phase() == Phase::Serving
+            && entry.core.pin().is_some_and(|pin| pin.backend == *backend)
+            && last != 0
+            && !self.clock.now().is_past(crate::clock::Tick(last), within)
+    }
+}
