@@ -15,6 +15,7 @@ pub mod control;
 pub mod core;
 pub mod demo;
 pub mod gate;
+pub mod net;
 pub mod observe;
 pub mod proxy;
 pub mod published;

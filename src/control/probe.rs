@@ -28,6 +28,8 @@ pub enum Seen {
     TimedOut,
     /// Anything else.
     Broken(String),
+    /// It could not be asked, for want of something on this side: that says nothing about it.
+    NotAsked(String),
 }
 
 impl Seen {
@@ -45,6 +47,7 @@ impl std::fmt::Display for Seen {
             Self::Refused => f.write_str("connection refused"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Broken(why) => f.write_str(why),
+            Self::NotAsked(why) => write!(f, "not asked: {why}"),
         }
     }
 }
@@ -83,6 +86,9 @@ async fn ask(backend: &Backend, health: &Health, question: Question) -> Result<S
 
 fn connecting(error: std::io::Error) -> Seen {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, TimedOut};
+    if crate::net::is_shortage_here(&error) {
+        return Seen::NotAsked(error.to_string());
+    }
     match error.kind() {
         ConnectionRefused | NotFound => Seen::Refused,
         TimedOut => Seen::TimedOut,

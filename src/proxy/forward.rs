@@ -243,7 +243,7 @@ async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Res
             Ok(link)
         }
         Ok(Err(error)) => {
-            let fault = if is_ours(&error) { Fault::Ours } else { Fault::Backend };
+            let fault = if crate::net::is_shortage_here(&error) { Fault::Ours } else { Fault::Backend };
             Err(Failed { fault, ..unsent_because(kind_of(&error), &error) })
         }
         Err(Ended::Cut) => Err(Failed {
@@ -290,13 +290,6 @@ fn kind_of(error: &std::io::Error) -> Unsent {
         TimedOut => Unsent::ConnectTimeout,
         _ => Unsent::Unreachable,
     }
-}
-
-/// Whether a connection was not made for want of something on this side, or of memory for it.
-fn is_ours(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|number| ours.iter().any(|errno| errno.raw_os_error() == number))
 }
 
 fn unsent_because(unsent: Unsent, error: &dyn std::error::Error) -> Failed {

@@ -7,12 +7,18 @@ impl Reconciler {
         let Some(again) = self.schedule.done(&target) else { return };
         let (key, backend) = target;
         let Some(entry) = self.sites.get(&key) else { return };
-        // A cold application that works off a queue may be late with a probe while it answers its readers.
+        // A cold application that works off a queue may be late with a probe while it answers its readers. The margin is
+        // that of the coarse clock: the answer came after the probe had begun, for certain.
+        let since = took.saturating_sub(2 * crate::clock::ROUND);
         let well =
-            seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, took);
+            seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, since);
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let was_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
+        let asked = !matches!(seen, Seen::NotAsked(_));
         entry.last_probes.insert(backend.clone(), LastProbe { seen, took, at: Instant::now() });
+        if !asked {
+            return self.plan_next(key, backend, false);
+        }
         self.step(key, Input::Probed { backend: backend.clone(), well });
         let Some(entry) = self.sites.get(&key) else { return };
         let is_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
