@@ -266,26 +266,10 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= FLAT_BYTES_MAX {
-            FLAT.with_borrow_mut(|flat| {
-                flat.clear();
-                bufs.iter().for_each(|buf| flat.extend_from_slice(buf));
-                Pin::new(&mut *self.0.io()).poll_write(cx, flat)
-            })
-        } else {
-            Pin::new(&mut *self.0.io()).poll_write_vectored(cx, bufs)
-        };
+        let written = Pin::new(&mut *self.0.io()).poll_write_vectored(cx, bufs);
         self.0.note_written(&written);
         written
     }
-}
-
-/// Copying this much into one buffer costs less than a system call that takes several.
-const FLAT_BYTES_MAX: usize = 4096;
-
-thread_local! {
-    /// Where a head and a small body become one write.
-    static FLAT: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(FLAT_BYTES_MAX));
 }
 
 /// What a connection's driver can be asked to do; hyper's connections can.
