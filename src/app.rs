@@ -28,6 +28,8 @@ use crate::workers::{Order, Workers};
 /// # Errors
 /// What keeps ghostpin from starting. Once it runs, nothing does.
 pub fn run(path: &Path, adopt: bool) -> Result<()> {
+    // Paths in the file are relative to its folder, which must be the same one at every reload.
+    let path = &std::path::absolute(path)?;
     let config = Config::load(path)?;
     logging::start(&config.log)?;
     let seed = seed();
@@ -140,10 +142,9 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// From this file, to the reconciler at the other end.
+    /// From this file, named from the root, to the reconciler at the other end.
     pub fn new(path: &Path, controller: Controller) -> Self {
-        // A way that does not change with the folder that somebody works in, to be told to others.
-        Self { path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()), controller }
+        Self { path: path.to_owned(), controller }
     }
 
     /// The file.

@@ -89,8 +89,11 @@ impl Desk {
 
     fn start(&self) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
-        command.args(["run", "--config"]).arg(self.config()).stdout(Stdio::null()).stderr(Stdio::null());
-        let running = Running(command.spawn().unwrap());
+        self.run(command.args(["run", "--config"]).arg(self.config()))
+    }
+
+    fn run(&self, command: &mut Command) -> Running {
+        let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let began = Instant::now();
         loop {
             let site = self.say(&["site", "blog", "--json"]);
@@ -194,6 +197,16 @@ fn check_needs_no_running_ghostpin_and_says_so() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("is right: 1 site, 1 host, 2 backends"), "{said:?}");
     assert!(said.out.contains("no running ghostpin was found at"), "{said:?}");
+}
+
+#[test]
+fn a_file_named_from_its_own_folder_is_the_same_file() {
+    let desk = Desk::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+    command.args(["run", "--config", "ghostpin.toml"]).current_dir(desk.folder.path());
+    let _running = desk.run(&mut command);
+    let said = desk.say(&["check"]);
+    assert!(said.out.ends_with("A reload: nothing changes\n"), "{}", said.out);
 }
 
 #[test]

@@ -389,6 +389,10 @@ impl Reconciler {
     }
 
     fn perform(&mut self, key: SiteKey, effects: Vec<Effect>) {
+        let opened = effects.iter().find_map(|effect| match effect {
+            Effect::Open(pin) => Some(pin.backend.clone()),
+            _ => None,
+        });
         for effect in effects {
             self.perform_one(key, effect);
         }
@@ -405,6 +409,10 @@ impl Reconciler {
         let pinned = entry.core.pin().map(|pin| &pin.backend);
         self.names.hurry(key, held || pinned.is_some_and(|backend| entry.core.is_urgent(backend)));
         self.expedite(key);
+        if let Some(backend) = opened {
+            // As a candidate it was probed at another pace.
+            self.plan_next(key, backend, false);
+        }
         self.forget_if_gone(key);
     }
 

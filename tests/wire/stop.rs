@@ -129,3 +129,12 @@ fn a_state_folder_that_lost_its_store_is_an_error_with_a_way_out() {
     assert_eq!(proxy.get("/").text(), "A GET 0");
     assert!(proxy.epoch() > 2, "an epoch is never used twice: {}", proxy.epoch());
 }
+
+#[test]
+fn a_first_backend_that_is_dead_is_left_long_before_the_next_regular_probe() {
+    let (a, b) = (Backend::absent("A"), Backend::named("B"));
+    let mut config = Config::of(&[&a, &b]);
+    config.health = "path = '/probe'\nproof_path = '/probe'\ninterval = '1m'".into();
+    let proxy = Proxy::start_unready(&config);
+    until("B has the pin", || proxy.site("a")["backend"].as_str() == Some(b.address.as_str()));
+}
