@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::config::diff::Plan;
-use crate::core::handoff::{Refused, Wish};
+use crate::core::handoff::Refused;
 use crate::core::{Pin, SiteName};
 use crate::observe::journal;
 use view::{SiteSummary, SiteView, Status};
@@ -59,9 +59,9 @@ pub enum Ask {
 pub enum Wanted {
     /// Move the pin to the candidate with this text.
     Handoff(String),
-    /// See [`Wish::Hold`].
+    /// See [`Wish::Hold`](crate::core::handoff::Wish::Hold).
     Hold,
-    /// See [`Wish::Release`].
+    /// See [`Wish::Release`](crate::core::handoff::Wish::Release).
     Release,
 }
 
@@ -145,15 +145,5 @@ impl Controller {
     /// Makes it visible that an update was refused.
     pub fn refused_update(&self, why: String) {
         let _ = self.0.send(reconciler::Message::Ask(Ask::RefusedUpdate(why)));
-    }
-}
-
-impl From<Wanted> for Option<Wish> {
-    fn from(wanted: Wanted) -> Self {
-        match wanted {
-            Wanted::Handoff(to) => to.parse().ok().map(|to| Wish::Handoff { to }),
-            Wanted::Hold => Some(Wish::Hold),
-            Wanted::Release => Some(Wish::Release),
-        }
     }
 }

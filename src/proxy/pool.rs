@@ -81,16 +81,6 @@ impl Pool {
             !stack.idle.is_empty()
         });
     }
-
-    /// Idle connections.
-    pub fn len(&self) -> usize {
-        self.lines.borrow().values().map(|stack| stack.idle.len()).sum()
-    }
-
-    /// There is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 impl Idle {
