@@ -15,6 +15,7 @@ pub mod control;
 pub mod core;
 pub mod demo;
 pub mod gate;
+pub mod http1;
 pub mod net;
 pub mod observe;
 pub mod proxy;

@@ -1,0 +1,215 @@
+//! Header fields as they came: one piece of text and where each field lies in it. Nothing is copied twice, and the
+//! names that a proxy must know are recognised once, while reading.
+
+/// Names that mean something to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "they are the names of fields")]
+pub enum Known {
+    Other,
+    Accept,
+    Connection,
+    ContentLength,
+    Cookie,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    KeepAlive,
+    ProxyConnection,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedProto,
+    XRequestId,
+}
+
+impl Known {
+    /// Which one a name is, in any case.
+    pub fn of(name: &[u8]) -> Self {
+        // Lengths first: nearly every name that is none of them is told by its length or its first letter.
+        let candidates: &[(Self, &str)] = match name.len() {
+            2 => &[(Self::Te, "te")],
+            4 => &[(Self::Host, "host"), (Self::Date, "date")],
+            6 => &[(Self::Accept, "accept"), (Self::Cookie, "cookie"), (Self::Expect, "expect")],
+            7 => &[(Self::Upgrade, "upgrade")],
+            9 => &[(Self::Forwarded, "forwarded")],
+            10 => &[(Self::Connection, "connection"), (Self::KeepAlive, "keep-alive")],
+            12 => &[(Self::XRequestId, "x-request-id")],
+            14 => &[(Self::ContentLength, "content-length")],
+            15 => &[(Self::XForwardedFor, "x-forwarded-for")],
+            16 => &[(Self::XForwardedHost, "x-forwarded-host"), (Self::ProxyConnection, "proxy-connection")],
+            17 => {
+                &[(Self::TransferEncoding, "transfer-encoding"), (Self::XForwardedProto, "x-forwarded-proto")]
+            }
+            _ => &[],
+        };
+        let found = candidates.iter().find(|(_, text)| name.eq_ignore_ascii_case(text.as_bytes()));
+        found.map_or(Self::Other, |(known, _)| *known)
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u8
+    }
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Which one it is, if it is one of those.
+    pub known: Known,
+    /// Its name, as sent.
+    pub name: &'a [u8],
+    /// Its value, without white space around it.
+    pub value: &'a [u8],
+}
+
+/// A part of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    at: u32,
+    length: u32,
+}
+
+impl Span {
+    /// Where `part`, a slice of it, lies in `whole`.
+    pub(super) fn of(part: &[u8], whole: &[u8]) -> Self {
+        let at = part.as_ptr() as usize - whole.as_ptr() as usize;
+        debug_assert!(at + part.len() <= whole.len());
+        Self { at: at as u32, length: part.len() as u32 }
+    }
+
+    fn next(text: &mut Vec<u8>, part: &[u8]) -> Self {
+        let at = text.len() as u32;
+        text.extend_from_slice(part);
+        Self { at, length: part.len() as u32 }
+    }
+
+    fn in_text(self, text: &[u8]) -> &[u8] {
+        &text[self.at as usize..][..self.length as usize]
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    known: Known,
+    name: Span,
+    value: Span,
+}
+
+/// The fields of a message.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    places: Vec<Place>,
+    /// One bit for each [`Known`] name that is there.
+    seen: u32,
+    /// One bit for each that is there more than once.
+    repeated: u32,
+}
+
+impl Fields {
+    /// Fields that lie in `head`, of which a copy is made.
+    pub(super) fn parsed(head: &[u8], headers: &[httparse::Header<'_>]) -> Self {
+        let mut fields = Self { places: Vec::with_capacity(headers.len()), ..Self::of_text(head) };
+        for header in headers {
+            let name = header.name.as_bytes();
+            fields.place(Known::of(name), Span::of(name, head), Span::of(header.value, head));
+        }
+        fields
+    }
+
+    /// No fields, but a text for other parts of the head.
+    pub(super) fn of_text(text: &[u8]) -> Self {
+        Self { text: text.to_vec(), ..Self::default() }
+    }
+
+    fn place(&mut self, known: Known, name: Span, value: Span) {
+        self.repeated |= self.seen & known.bit();
+        self.seen |= known.bit();
+        self.places.push(Place { known, name, value });
+    }
+
+    /// Adds a field. The caller knows that name and value are fit to be sent.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        let known = Known::of(name.as_bytes());
+        let name = Span::next(&mut self.text, name.as_bytes());
+        let value = Span::next(&mut self.text, value);
+        self.place(known, name, value);
+    }
+
+    /// Adds a text that is no field.
+    pub(super) fn keep(&mut self, part: &[u8]) -> Span {
+        Span::next(&mut self.text, part)
+    }
+
+    pub(super) fn text(&self, span: Span) -> &[u8] {
+        span.in_text(&self.text)
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.places.iter().map(|place| Field {
+            known: place.known,
+            name: self.text(place.name),
+            value: self.text(place.value),
+        })
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, known: Known) -> bool {
+        self.seen & known.bit() != 0
+    }
+
+    /// Whether there is more than one of this name.
+    pub fn has_several(&self, known: Known) -> bool {
+        self.repeated & known.bit() != 0
+    }
+
+    /// The first value of this name.
+    pub fn get(&self, known: Known) -> Option<&[u8]> {
+        self.all(known).next()
+    }
+
+    /// All values of this name.
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let places = if self.has(known) { &self.places[..] } else { &[] };
+        places.iter().filter(move |place| place.known == known).map(|place| self.text(place.value))
+    }
+
+    /// The members of the comma-separated lists in all values of this name. What is no text is left out.
+    pub fn members(&self, known: Known) -> impl Iterator<Item = &str> {
+        self.all(known).flat_map(members)
+    }
+
+    /// Whether the lists of this name have this member, in any case.
+    pub fn lists(&self, known: Known, member: &str) -> bool {
+        self.members(known).any(|listed| listed.eq_ignore_ascii_case(member))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+/// The members of a comma-separated list.
+pub fn members(value: &[u8]) -> impl Iterator<Item = &str> {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    text.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+}
+
+/// Writes one field as it goes over the wire.
+pub fn write(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
