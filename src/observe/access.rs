@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::core::{Pin, SiteName};
 
@@ -20,7 +20,7 @@ pub struct Record {
     /// For what: the path. Queries stay out of the log, for they carry keys and sign-in tokens.
     pub path: Box<str>,
     /// The request's id.
-    pub request_id: HeaderValue,
+    pub request_id: Box<str>,
     /// The site, if the host belongs to one.
     pub site: Option<SiteName>,
     /// Who answered.
@@ -60,7 +60,7 @@ impl Record {
             backend = self.pin.as_ref().map(|pin| pin.backend.as_str()),
             refusal = self.refusal,
             broken_off = self.broken_off,
-            request_id = self.request_id.to_str().unwrap_or_default(),
+            request_id = %self.request_id,
             "access"
         );
     }

@@ -7,14 +7,13 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::headers::BadRequest;
+use super::{Answer, Body};
 use crate::config::Pages;
 use crate::core::retry;
+use crate::http1::{BadRequest, Known, RequestHead, ResponseHead};
 
 /// Why a request is not answered by a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +173,7 @@ impl Refusal {
             )),
             Self::BadRequest(reason) => closing(Words {
                 message: reason.message(),
-                ..words(StatusCode::BAD_REQUEST, "bad_request", "The request can't be accepted", "")
+                ..words(reason.status(), "bad_request", "The request can't be accepted", "")
             }),
             Self::Stopping => closing(again(
                 1,
@@ -192,29 +191,21 @@ impl Refusal {
     }
 
     /// The whole answer, for who asked.
-    pub fn answer(self, asker: Asker, pages: &Pages, request_id: &str) -> Response<Bytes> {
+    pub fn answer(self, asker: Asker, pages: &Pages, request_id: &str) -> Answer {
         let words = self.words();
         let (body, content_type) = match asker.html {
             true => (page(&words, asker, template(self, pages), request_id), "text/html; charset=utf-8"),
             false => (problem(&words, request_id), "application/problem+json"),
         };
-        let length = body.len();
-        let mut answer = Response::new(if asker.head { Bytes::new() } else { Bytes::from(body) });
-        *answer.status_mut() = words.status;
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if asker.head {
-            headers.insert(http::header::CONTENT_LENGTH, length.into());
-        }
+        let mut head = ResponseHead::new(words.status);
+        head.fields.push("content-type", content_type.as_bytes());
+        head.fields.push("cache-control", b"no-store");
+        head.fields.push("content-length", body.len().to_string().as_bytes());
         if let Some(seconds) = words.retry_after_s {
-            headers.insert(RETRY_AFTER, seconds.into());
+            head.fields.push("retry-after", seconds.to_string().as_bytes());
         }
-        // HTTP/2 has other means, and no such field.
-        if words.close && asker.http1 {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
+        let body = if asker.head { Body::Whole(Vec::new()) } else { Body::Whole(body.into_bytes()) };
+        Answer { head, body, close: words.close }
     }
 }
 
@@ -241,19 +232,21 @@ pub struct Asker {
     html: bool,
     head: bool,
     safe: bool,
-    http1: bool,
 }
 
 impl Asker {
     /// Who sends such a request.
-    pub fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
-        let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    pub fn of(head: &RequestHead) -> Self {
         Self {
-            html: accepted.any(|value| value.split(',').any(is_html)),
-            head: *method == Method::HEAD,
-            safe: retry::is_safe(method),
-            http1: version < Version::HTTP_2,
+            html: head.fields.members(Known::Accept).any(is_html),
+            head: head.method == Method::HEAD,
+            safe: retry::is_safe(&head.method),
         }
+    }
+
+    /// Who sends something that is no request.
+    pub fn unknown() -> Self {
+        Self { html: false, head: false, safe: false }
     }
 }
 

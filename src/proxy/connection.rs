@@ -1,61 +1,73 @@
-//! One client connection: its bytes, its deadlines, and the switch that ends it.
+//! One client connection: its socket, its deadlines, and the switch that ends it.
 //!
-//! Deadlines cost nothing on the way of a request: reading and writing leave coarse time stamps here, and the
-//! worker's rounds ([`super::rounds`]) look at them a few times a second.
+//! Deadlines cost nothing on the way of a request: whoever reads and writes leaves coarse time stamps here, and the
+//! worker's rounds look at them a few times a second.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWrite;
 
 use super::flight::Tracked;
 use super::headers::Peer;
+use super::inbound::Inbound;
 use super::worker::Counted;
 use crate::clock::{Clock, Tick};
 use crate::config::Limits;
+use crate::net::Socket;
+
+/// Bytes of further requests that are taken in while one is being served. What is more waits with the client.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long what a client goes on sending is thrown away after its last answer, so that it can read that answer.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+/// What a client that asked for it is told before it sends its body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// See the module's text.
 pub struct Connection {
     peer: Peer,
-    socket: Arc<Socket>,
+    /// The socket.
+    pub socket: RefCell<Socket>,
+    /// What has come in over it.
+    pub inbound: RefCell<Inbound>,
+    phase: Cell<Phase>,
+    /// When the phase began.
+    since: Cell<Tick>,
+    /// Since when the client does not take what is written to it.
+    blocked_since: Cell<Option<Tick>>,
+    /// What is left to be written of a 100 that the client waits for.
+    owed_continue: Cell<&'static [u8]>,
     /// Requests being served.
     active: Cell<u32>,
-    /// It speaks HTTP/2: what is read between requests is not the beginning of a request head.
-    is_h2: Cell<bool>,
-    /// No request has come yet.
-    is_new: Cell<bool>,
     /// Answers that were handed over whole, but may not have been written yet: their leases end with the next flush.
     unflushed: RefCell<Vec<Tracked>>,
+    /// All that was handed over has left this process.
+    is_flushed: Cell<bool>,
     ending: Cell<Ending>,
     /// Its driver is gone: nothing is going to be flushed any more.
     gone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
-    /// Until nothing refers to the connection any more: after an upgrade, that is the tunnel.
+    clock: Clock,
+    /// Until nothing refers to the connection any more.
     _counted: Counted,
 }
 
-/// The socket, and what reading and writing it leave behind. hyper wants it to be fit for another thread, since an
-/// upgrade might take it there; it never goes, so that its lock is always free.
-struct Socket {
-    io: Mutex<TokioIo<TcpStream>>,
-    clock: Clock,
-    /// Something was read since the last request.
-    has_read: AtomicBool,
-    /// Since when the client owes a request head: when it began one, or when the last answer was done.
-    waiting_since: AtomicU32,
-    /// Since when the client does not take what is written to it; 0 if it does.
-    blocked_since: AtomicU32,
-    /// All that hyper was given has left this process.
-    flushed: AtomicBool,
+/// What a client is expected to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// To begin, or to go on with, the head of a request; the very first one is due at once.
+    Head,
+    /// To wait for answers. Those have deadlines of their own.
+    Served,
+    /// To send another request, or to leave.
+    Idle,
+    /// To read its last answer, and to leave.
+    Lingering,
 }
 
 /// Whether a connection goes on.
@@ -69,36 +81,33 @@ enum Ending {
 }
 
 impl Connection {
-    /// A connection just accepted, and its bytes.
-    pub fn new(stream: TcpStream, peer: Peer, clock: Clock, counted: Counted) -> (Rc<Self>, ClientIo) {
-        let socket = Arc::new(Socket {
-            io: Mutex::new(TokioIo::new(stream)),
-            has_read: AtomicBool::new(false),
-            waiting_since: AtomicU32::new(clock.now().0),
-            blocked_since: AtomicU32::new(0),
-            flushed: AtomicBool::new(true),
-            clock,
-        });
-        let io = ClientIo(socket.clone());
-        let connection = Self {
+    /// A connection just accepted.
+    pub fn new(socket: Socket, peer: Peer, clock: Clock, counted: Counted) -> Rc<Self> {
+        Rc::new(Self {
             peer,
-            socket,
+            socket: RefCell::new(socket),
+            inbound: RefCell::default(),
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(clock.now()),
+            blocked_since: Cell::default(),
+            owed_continue: Cell::default(),
             active: Cell::new(0),
-            is_h2: Cell::new(false),
-            is_new: Cell::new(true),
             unflushed: RefCell::default(),
+            is_flushed: Cell::new(true),
             ending: Cell::new(Ending::GoesOn),
             gone: Cell::new(false),
             waker: RefCell::default(),
+            clock,
             _counted: counted,
-        };
-        (Rc::new(connection), io)
+        })
     }
 
     /// The client, as it is named to backends.
     pub fn sender(&self) -> &Peer {
         &self.peer
     }
+
+    // How it ends.
 
     /// Ends the connection at once, whatever is under way.
     pub fn kill(&self) {
@@ -119,20 +128,158 @@ impl Connection {
         }
     }
 
+    /// No further request is to be taken.
+    pub fn is_ending(&self) -> bool {
+        self.ending.get() != Ending::GoesOn
+    }
+
+    /// Drives `work` until it is done or the connection is killed, which drops it. `work` is polled when the connection
+    /// is told to end.
+    pub async fn until_killed(&self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if self.ending.get() == Ending::Killed || work.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Another handle on the socket, to watch it while nobody reads from it.
+    pub fn watch(&self) -> io::Result<OwnedFd> {
+        self.socket.borrow().as_fd().try_clone_to_owned()
+    }
+
+    /// Drives `work` as long as the client is there; `None` if it has left. Looks only while nothing of a request's body
+    /// is to be read: whoever reads that sees the end himself.
+    pub async fn unless_left<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => self.poll_left(cx).map(|()| None),
+        })
+        .await
+    }
+
+    fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Ok(mut inbound), Ok(mut socket)) = (self.inbound.try_borrow_mut(), self.socket.try_borrow_mut())
+        else {
+            return Poll::Pending;
+        };
+        while inbound.body_has_ended() && inbound.data().len() < AHEAD_BYTES_MAX {
+            match ready!(inbound.poll_fill(cx, &mut *socket, AHEAD_BYTES_MAX)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    // What a client waits for before it sends a body.
+
+    /// The client waits for a 100 before it sends the body of its request, or does not.
+    pub fn owe_continue(&self, owed: bool) {
+        self.owed_continue.set(if owed { CONTINUE } else { &[] });
+    }
+
+    /// The body is wanted: the client is told to go on, if it waits for that.
+    pub fn poll_continue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.owed_continue.get().is_empty() {
+            let left = self.owed_continue.get();
+            let written = ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, left))?;
+            self.owed_continue.set(&left[written..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// An answer begins: no 100 comes any more. What is left of one that was begun comes first.
+    pub fn take_continue(&self) -> &'static [u8] {
+        let left = self.owed_continue.take();
+        if left.len() == CONTINUE.len() { &[] } else { left }
+    }
+
+    // When it is too late.
+
+    /// What the client is expected to do next.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// From now on, the client is expected to do this.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.clock.now());
+    }
+
     /// A request begins to be served, and is until the guard is dropped: when the last byte of its answer was handed
     /// over, or when nobody wants one any more.
-    pub fn request_began(self: &Rc<Self>, is_h2: bool) -> Active {
+    pub fn request_began(self: &Rc<Self>) -> Active {
         self.active.set(self.active.get() + 1);
-        self.is_h2.set(is_h2);
-        self.is_new.set(false);
+        self.enter(Phase::Served);
         Active(self.clone())
     }
 
-    /// Keeps a lease until what was written so far has left this process.
+    /// Notes whether the client takes what is written to it.
+    pub fn note_written<T>(&self, written: Poll<T>) -> Poll<T> {
+        if written.is_ready() {
+            self.blocked_since.set(None);
+        } else if self.blocked_since.get().is_none() {
+            self.blocked_since.set(Some(self.clock.now()));
+        }
+        written
+    }
+
+    /// Ends the connection if a deadline has passed. Returns which one, for the count of refusals.
+    pub fn look(&self, now: Tick, limits: &Limits) -> Option<&'static str> {
+        let is_blocked =
+            self.blocked_since.get().is_some_and(|since| now.is_past(since, limits.write_timeout));
+        let (timeout, why) = match self.phase.get() {
+            _ if is_blocked => (limits.write_timeout, "slow_reader"),
+            Phase::Served => return None,
+            Phase::Head => (limits.head_timeout, "slow_head"),
+            Phase::Idle => (limits.keep_alive_timeout, "idle"),
+            Phase::Lingering => (LINGER, "lingering"),
+        };
+        if !is_blocked && !now.is_past(self.since.get(), timeout) {
+            return None;
+        }
+        if why == "idle" && self.ending.get() == Ending::GoesOn {
+            // A request may just be coming in, and HTTP/2 has a word for the end. It has its time to be said.
+            self.end_gracefully();
+            self.since.set(now);
+            return None;
+        }
+        self.kill();
+        Some(why)
+    }
+
+    // Leases of answers that are on their way out.
+
+    /// Keeps a lease until what was handed over so far has left this process; for protocols that write by themselves.
     pub fn release_when_flushed(&self, tracked: Tracked) {
         if !self.gone.get() {
-            self.socket.flushed.store(false, Ordering::Relaxed);
+            self.is_flushed.set(false);
             self.unflushed.borrow_mut().push(tracked);
+        }
+    }
+
+    /// All that was handed over has left this process, as far as one knows in the middle of writing.
+    pub fn note_flushed(&self) {
+        self.is_flushed.set(true);
+    }
+
+    /// Gives back the leases of what has left this process.
+    pub fn release_if_flushed(&self) {
+        // HTTP/2 flushes in the middle of what it has to write as well: then the next write is waiting.
+        let is_through = self.is_flushed.get() && self.blocked_since.get().is_none();
+        if is_through && !self.unflushed.borrow().is_empty() {
+            let delivered = std::mem::take(&mut *self.unflushed.borrow_mut());
+            drop(delivered);
         }
     }
 
@@ -142,52 +289,6 @@ impl Connection {
         let undelivered = std::mem::take(&mut *self.unflushed.borrow_mut());
         drop(undelivered);
     }
-
-    fn release_if_flushed(&self) {
-        // HTTP/2 flushes in the middle of what it has to write as well: then the next write is waiting.
-        let is_through = self.socket.flushed.load(Ordering::Relaxed)
-            && self.socket.blocked_since.load(Ordering::Relaxed) == 0;
-        if is_through && !self.unflushed.borrow().is_empty() {
-            let delivered = std::mem::take(&mut *self.unflushed.borrow_mut());
-            drop(delivered);
-        }
-    }
-
-    /// Another handle on the socket, to watch it while hyper doesn't.
-    pub fn watch(&self) -> io::Result<OwnedFd> {
-        self.socket.io().inner().as_fd().try_clone_to_owned()
-    }
-
-    /// Ends the connection if a deadline has passed. Returns which one, for the count of refusals.
-    pub fn look(&self, now: Tick, limits: &Limits) -> Option<&'static str> {
-        let blocked_since = Tick(self.socket.blocked_since.load(Ordering::Relaxed));
-        let why = if blocked_since.0 != 0 && now.is_past(blocked_since, limits.write_timeout) {
-            "slow_reader"
-        } else if self.active.get() > 0 {
-            return None;
-        } else {
-            let owes_head =
-                self.is_new.get() || self.socket.has_read.load(Ordering::Relaxed) && !self.is_h2.get();
-            let since = Tick(self.socket.waiting_since.load(Ordering::Relaxed));
-            let (timeout, why) = if owes_head {
-                (limits.head_timeout, "slow_head")
-            } else {
-                (limits.keep_alive_timeout, "idle")
-            };
-            if !now.is_past(since, timeout) {
-                return None;
-            }
-            if why == "idle" && self.ending.get() == Ending::GoesOn {
-                // A request may just be coming in, and HTTP/2 has a word for the end. It has its time to be said.
-                self.end_gracefully();
-                self.socket.waiting_since.store(now.0, Ordering::Relaxed);
-                return None;
-            }
-            why
-        };
-        self.kill();
-        Some(why)
-    }
 }
 
 /// A request that is being served. Meanwhile its connection is not idle.
@@ -195,10 +296,11 @@ pub struct Active(Rc<Connection>);
 
 impl Drop for Active {
     fn drop(&mut self) {
-        let Connection { active, socket, .. } = &*self.0;
-        active.set(active.get() - 1);
-        socket.has_read.store(false, Ordering::Relaxed);
-        socket.waiting_since.store(socket.clock.now().0, Ordering::Relaxed);
+        let connection = &*self.0;
+        connection.active.set(connection.active.get() - 1);
+        if connection.active.get() == 0 {
+            connection.enter(Phase::Idle);
+        }
     }
 }
 
@@ -206,105 +308,4 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
     }
-}
-
-impl Socket {
-    fn io(&self) -> MutexGuard<'_, TokioIo<TcpStream>> {
-        self.io.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn note_written<T>(&self, written: &Poll<T>) {
-        let since = if written.is_ready() { 0 } else { self.clock.now().0 };
-        let known = self.blocked_since.load(Ordering::Relaxed);
-        if (known == 0) != (since == 0) {
-            self.blocked_since.store(since, Ordering::Relaxed);
-        }
-    }
-}
-
-/// The bytes of a connection, as hyper reads and writes them.
-pub struct ClientIo(Arc<Socket>);
-
-impl Read for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let socket = &self.0;
-        let read = Pin::new(&mut *socket.io()).poll_read(cx, buf);
-        if read.is_ready() && !socket.has_read.load(Ordering::Relaxed) {
-            socket.has_read.store(true, Ordering::Relaxed);
-            socket.waiting_since.store(socket.clock.now().0, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl Write for ClientIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.0.io()).poll_write(cx, buf);
-        self.0.note_written(&written);
-        written
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes only when its own buffer is empty: all that was handed over has left this process.
-        let flushed = Pin::new(&mut *self.0.io()).poll_flush(cx);
-        if flushed.is_ready() {
-            self.0.flushed.store(true, Ordering::Relaxed);
-        }
-        flushed
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.io()).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.0.io()).poll_write_vectored(cx, bufs);
-        self.0.note_written(&written);
-        written
-    }
-}
-
-/// What a connection's driver can be asked to do; hyper's connections can.
-pub trait Graceful {
-    /// No further request.
-    fn graceful_shutdown(self: Pin<&mut Self>);
-}
-
-/// Drives a connection until it ends by itself or is ended.
-pub async fn drive<C>(connection: &Connection, driver: C)
-where
-    C: Future + Graceful,
-{
-    let mut driver = pin!(driver);
-    let mut told = false;
-    std::future::poll_fn(|cx| {
-        match connection.ending.get() {
-            Ending::GoesOn => {}
-            Ending::Graceful if told => {}
-            Ending::Graceful => {
-                told = true;
-                driver.as_mut().graceful_shutdown();
-            }
-            Ending::Killed => return Poll::Ready(()),
-        }
-        // How a client's connection ended says nothing that its requests have not said already.
-        if driver.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        connection.release_if_flushed();
-        let mut waker = connection.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    })
-    .await;
 }

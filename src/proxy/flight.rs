@@ -54,13 +54,12 @@ pub struct Flight {
     overdue: Cell<bool>,
     /// Some of the request's body was read: it can't be sent from its beginning any more.
     touched: Cell<bool>,
-    uploading: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     clock: Clock,
 }
 
 impl Flight {
-    /// The request's body begins to be read.
+    /// Some of the request's body was taken from the client.
     pub fn touch(&self) {
         self.touched.set(true);
     }
@@ -68,16 +67,6 @@ impl Flight {
     /// Some of the request's body was read.
     pub fn touched(&self) -> bool {
         self.touched.get()
-    }
-
-    /// The request's body begins to be handed over, or is through.
-    pub fn uploading(&self, is_uploading: bool) {
-        self.uploading.set(is_uploading);
-    }
-
-    /// Some of the request's body may still be handed over.
-    pub fn is_uploading(&self) -> bool {
-        self.uploading.get()
     }
 
     /// What it waits for.
@@ -190,7 +179,6 @@ impl Flights {
             ended: Cell::new(lease.as_ref().is_some_and(Lease::is_cut).then_some(Ended::Cut)),
             overdue: Cell::new(false),
             touched: Cell::new(false),
-            uploading: Cell::new(false),
             waker: RefCell::default(),
             clock: self.clock.clone(),
         });

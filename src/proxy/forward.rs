@@ -1,27 +1,33 @@
 //! One attempt: one request, to one backend, under one lease.
 
+use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, request};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
+use http::StatusCode;
 
-use super::body::{Relayed, RequestBody, ResponseBody, Upload, WayBack};
-use super::connection::Connection;
+use super::answer::Refusal;
 use super::flight::{Ended, Flight, Stage, Tracked};
-use super::headers;
+use super::headers::{self, Additions};
+use super::inbound::BodyError;
+use super::link::{Handed, Link};
+use super::outbox::Stopped;
 use super::pool::Line;
-use super::tunnel;
+use super::relay::{Relay, WayBack};
+use super::upload::{ClientBody, Upload};
 use super::worker::Worker;
-use crate::config::Upstream;
+use super::{Answer, Body};
+use crate::config::Site;
 use crate::core::retry::{Lost, Outcome, Unsent};
-use crate::core::{Address, Backend, Epoch};
+use crate::core::{Backend, Epoch};
+use crate::http1::response::HEAD_BYTES_MAX;
+use crate::http1::{BadAnswer, BadRequest, RequestHead, ResponseHead};
 use crate::observe::metrics::Count;
+
+/// Room for the head of a request, in bytes: enough for most.
+const HEAD_BYTES_USUAL: usize = 1024;
 
 /// Where an attempt goes.
 pub struct Target<'a> {
@@ -31,18 +37,16 @@ pub struct Target<'a> {
     pub line: Line,
     /// The epoch of those connections.
     pub epoch: Epoch,
-    /// Deadlines.
-    pub upstream: &'a Upstream,
+    /// Deadlines, and the fields that are the site's own.
+    pub site: &'a Site,
 }
 
 /// A request as it goes to the backend, ready to be sent more than once.
 pub struct Outgoing {
     /// Method, path and fields.
-    pub head: request::Parts,
+    pub head: RequestHead,
     /// Its body, until it is handed over.
-    pub body: Option<Incoming>,
-    /// The client's side of an upgrade, if it asks for one.
-    pub upgrade: Option<OnUpgrade>,
+    pub body: Option<ClientBody>,
     /// The method promises to change nothing.
     pub safe: bool,
     /// A kept connection has ended under it: the next ones may be about to as well.
@@ -67,82 +71,44 @@ pub enum Fault {
     Backend,
     /// It was cut by a handoff.
     Handoff,
-    /// The client has not sent the rest of its request.
-    Client,
+    /// The client has not sent the rest of its request in time.
+    SlowClient,
+    /// What the client sent as the body of its request is none.
+    BadClient,
     /// This process has run out of something: file descriptors, most likely.
     Ours,
 }
 
+impl Fault {
+    /// What the client is told if it was its own doing.
+    pub fn is_told_as(self) -> Option<Refusal> {
+        match self {
+            Self::SlowClient => Some(Refusal::BodyTimeout),
+            Self::BadClient => Some(Refusal::BadRequest(BadRequest::Body)),
+            Self::Backend | Self::Handoff | Self::Ours => None,
+        }
+    }
+}
+
 impl Outgoing {
-    /// No byte of the body was read, so that it can be sent from its beginning.
+    /// No byte of the body was taken, so that it can be sent from its beginning.
     pub fn is_whole(&self, had_body: bool) -> bool {
         self.body.is_some() || !had_body
-    }
-
-    fn request(&mut self, flight: &Rc<Flight>) -> Request<RequestBody> {
-        let body = match self.body.take() {
-            Some(incoming) => RequestBody::Upload(Upload::new(incoming, flight.clone())),
-            None => RequestBody::Empty,
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.headers_mut() = self.head.headers.clone();
-        request
-    }
-}
-
-/// A connection to a backend.
-pub struct Link {
-    /// hyper's end of it.
-    pub sender: SendRequest<RequestBody>,
-    sever: oneshot::Sender<Tracked>,
-}
-
-/// A request that was handed to a backend, or is about to be, and the lease that it was handed over under. Dropping it
-/// severs the connection first, and gives the lease back when that is done.
-pub struct Handed {
-    tracked: Option<Tracked>,
-    link: Option<Link>,
-}
-
-impl Handed {
-    fn new(tracked: Tracked) -> Self {
-        Self { tracked: Some(tracked), link: None }
-    }
-
-    /// The flight, and what it flies under.
-    pub fn tracked(&mut self) -> &mut Tracked {
-        self.tracked.as_mut().expect("only taking it apart takes it away")
-    }
-
-    /// All is well: the lease and the connection, each to go its own way.
-    pub fn take_apart(mut self) -> (Tracked, Option<Link>) {
-        (self.tracked.take().expect("only taking it apart takes it away"), self.link.take())
-    }
-}
-
-impl Drop for Handed {
-    fn drop(&mut self) {
-        if let (Some(tracked), Some(link)) = (self.tracked.take(), self.link.take()) {
-            // If the connection has ended by itself, the lease ends here.
-            let _ = link.sever.send(tracked);
-        }
     }
 }
 
 /// Sends the request to the target and returns the head of its answer, with the body on its way.
 pub async fn attempt(
     worker: &Rc<Worker>,
-    connection: &Rc<Connection>,
     target: Target<'_>,
+    additions: Additions<'_>,
     outgoing: &mut Outgoing,
     tracked: Tracked,
-) -> Result<Response<ResponseBody>, Failed> {
-    let mut handed = Handed::new(tracked);
-    let sent = send(worker, &mut handed, &target, outgoing).await;
-    let well = sent.as_ref().is_ok_and(|response| response.status() != StatusCode::SERVICE_UNAVAILABLE);
-    let lease = &mut handed.tracked().lease;
+) -> Result<Answer, Failed> {
+    let mut handed = Handed { link: None, tracked };
+    let sent = send(worker, &mut handed, &target, &additions, outgoing).await;
+    let well = sent.as_ref().is_ok_and(|(head, _)| head.status != StatusCode::SERVICE_UNAVAILABLE);
+    let lease = &mut handed.tracked.lease;
     if let Some(lease) = lease {
         lease.answered(well);
         // The last place where an answer of an epoch that is over can be stopped.
@@ -150,94 +116,147 @@ pub async fn attempt(
             return Err(lost_by_end(Ended::Cut, false));
         }
     }
-    let mut response = sent?;
+    let (head, upload) = sent?;
     if let Some(lease) = lease
-        && !response.status().is_server_error()
+        && !head.status.is_server_error()
     {
         lease.gate().note_well(worker.now().0);
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = outgoing.upgrade.take() else {
-            let why = "it switches protocols without having been asked to".to_owned();
-            let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
-            return Err(Failed { outcome, fault: Fault::Backend, why });
-        };
-        let backend = hyper::upgrade::on(&mut response);
-        let (tracked, _) = handed.take_apart();
-        tokio::task::spawn_local(tunnel::relay(client, backend, tracked));
-        let (mut head, _) = response.into_parts();
-        headers::from_backend(&mut head);
-        return Ok(Response::from_parts(head, ResponseBody::Whole(None)));
+    let Some(link) = &mut handed.link else { unreachable!("an answer came over a link") };
+    let broken = |why| {
+        let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
+        Failed { outcome, fault: Fault::Backend, why }
+    };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if headers::asked_upgrade(&outgoing.head).is_none() {
+            return Err(broken("it switches protocols without having been asked to".to_owned()));
+        }
+        return Ok(Answer { head, body: Body::Tunnel(Box::new(handed)), close: false });
     }
-    let (mut head, incoming) = response.into_parts();
-    let mut keep_alive = target.upstream.keep_alive;
-    if let Some(said) = headers::from_backend(&mut head) {
+    let length = head.length(&outgoing.head.method).map_err(|error| broken(chain(&error)))?;
+    link.inbound.begin_body(length);
+    let way_back = head.keeps_alive().then(|| {
+        let configured = target.site.upstream.keep_alive;
         // Less a second, for what may be under way when it closes.
-        keep_alive = keep_alive.min(said.saturating_sub(Duration::from_secs(1)));
-    }
-    let way_back = WayBack { line: target.line, epoch: target.epoch, keep_alive };
-    let relayed = Relayed::new(incoming, handed, way_back, connection.clone(), worker.clone());
-    Ok(Response::from_parts(head, ResponseBody::Relayed(Box::new(relayed))))
+        let said = head.idle_timeout().map(|said| said.saturating_sub(Duration::from_secs(1)));
+        let keep_alive = said.map_or(configured, |said| said.min(configured));
+        WayBack { line: target.line, epoch: target.epoch, keep_alive }
+    });
+    let relay = Relay::new(handed, upload, way_back, worker.clone());
+    Ok(Answer { head, body: Body::Relayed(Box::new(relay), length), close: false })
 }
+
+/// How an exchange came to no answer.
+enum Broken {
+    /// Nothing of the request was written.
+    NotSent(io::Error),
+    /// The client broke off.
+    Client(BodyError),
+    /// The backend closed the connection.
+    Closed,
+    /// The connection broke.
+    Io(io::Error),
+    /// What came is no answer.
+    NoAnswer(BadAnswer),
+}
+
+/// The head of the answer, and what is still to be sent of the request.
+type Sent = (ResponseHead, Option<Upload>);
 
 async fn send(
     worker: &Worker,
     handed: &mut Handed,
     target: &Target<'_>,
+    additions: &Additions<'_>,
     outgoing: &mut Outgoing,
-) -> Result<Response<Incoming>, Failed> {
-    let flight = &handed.tracked().flight.clone();
+) -> Result<Sent, Failed> {
+    let Handed { link, tracked } = handed;
+    let flight = &*tracked.flight;
     // An idle connection may just be closing. What can't be sent twice goes on a fresh one.
-    let may_reuse =
-        outgoing.safe && outgoing.body.is_none() && outgoing.upgrade.is_none() && !outgoing.wants_fresh;
+    let may_reuse = outgoing.safe
+        && outgoing.body.is_none()
+        && headers::asked_upgrade(&outgoing.head).is_none()
+        && !outgoing.wants_fresh;
     loop {
         let pooled = may_reuse.then(|| worker.pool.take(&target.line, target.epoch, worker.now())).flatten();
         let reused_connection = pooled.is_some();
-        let link = match pooled {
-            Some(mut link) => {
-                // hyper wants to have seen the end of the last answer before it takes a new request.
-                if !link.sender.is_ready() && !matches!(flight.guard(link.sender.ready()).await, Ok(Ok(()))) {
-                    continue;
-                }
-                link
-            }
+        let link = link.insert(match pooled {
+            Some(link) => link,
             None => connect(worker, flight, target.backend).await?,
-        };
+        });
         outgoing.wants_fresh = reused_connection;
         flight.enter(Stage::AwaitingHead);
-        let request = outgoing.request(flight);
-        let sender = &mut handed.link.insert(link).sender;
-        let mut error = match flight.guard(sender.try_send_request(request)).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => error,
+        let mut head = Vec::with_capacity(HEAD_BYTES_USUAL);
+        headers::write_request(&mut head, &outgoing.head, additions);
+        let mut upload = Upload::new(head, outgoing.head.length, outgoing.body.take());
+        let mut is_sent = false;
+        let exchange = poll_fn(|cx| exchange(cx, flight, link, &mut upload, &mut is_sent));
+        let broken = match flight.guard(exchange).await {
+            Ok(Ok(head)) => return Ok((head, (!is_sent).then_some(upload))),
+            Ok(Err(broken)) => broken,
+            Err(Ended::Cut) if !upload.has_begun() => {
+                outgoing.body = upload.into_body(flight);
+                return Err(unsent_by_cut());
+            }
             Err(ended) => return Err(lost_by_end(ended, reused_connection)),
         };
-        match error.take_message() {
-            // hyper gives back what it has not begun to write.
-            Some(unsent) => {
-                outgoing.body = unsent.into_body().into_untouched();
-                if !reused_connection {
-                    return Err(unsent_because(Unsent::NotDispatched, &error.into_error()));
-                }
-            }
-            None => return Err(lost(&error.into_error(), reused_connection)),
+        outgoing.body = upload.into_body(flight);
+        match broken {
+            Broken::NotSent(_) if reused_connection => {}
+            Broken::NotSent(error) => return Err(unsent_because(Unsent::NotDispatched, &error)),
+            broken => return Err(lost(&broken, reused_connection)),
         }
     }
 }
 
-async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Result<Link, Failed> {
-    flight.enter(Stage::Connecting);
-    let connecting = async {
-        match backend.address() {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                handshake(TokioIo::new(stream)).await
+/// Writes the request and waits for the head of its answer, which may come before all was written.
+fn exchange(
+    cx: &mut Context<'_>,
+    flight: &Flight,
+    link: &mut Link,
+    upload: &mut Upload,
+    is_sent: &mut bool,
+) -> Poll<Result<ResponseHead, Broken>> {
+    if !*is_sent {
+        match upload.poll(cx, flight, &mut link.socket) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => {
+                *is_sent = true;
+                flight.enter(Stage::AwaitingHead);
             }
-            Address::Unix(path) => handshake(TokioIo::new(UnixStream::connect(path).await?)).await,
+            Poll::Ready(Err(Stopped::Source(error))) => return Poll::Ready(Err(Broken::Client(error))),
+            Poll::Ready(Err(Stopped::Sink(error))) if !upload.has_begun() => {
+                return Poll::Ready(Err(Broken::NotSent(error)));
+            }
+            // It may have answered before it closed: reading tells.
+            Poll::Ready(Err(Stopped::Sink(_))) => {}
         }
-    };
-    match flight.guard(connecting).await {
+    }
+    loop {
+        match link.inbound.head(ResponseHead::parse) {
+            Some(Ok(head)) if is_interim(head.status) => continue,
+            Some(head) => return Poll::Ready(head.map_err(Broken::NoAnswer)),
+            None if link.inbound.data().len() >= HEAD_BYTES_MAX => {
+                return Poll::Ready(Err(Broken::NoAnswer(BadAnswer::TooLarge)));
+            }
+            None => {}
+        }
+        match ready!(link.inbound.poll_fill(cx, &mut link.socket, HEAD_BYTES_MAX)) {
+            Ok(0) => return Poll::Ready(Err(Broken::Closed)),
+            Ok(_) => {}
+            Err(error) => return Poll::Ready(Err(Broken::Io(error))),
+        }
+    }
+}
+
+/// The real answer follows such a one.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+async fn connect(worker: &Worker, flight: &Flight, backend: &Backend) -> Result<Link, Failed> {
+    flight.enter(Stage::Connecting);
+    match flight.guard(Link::to(backend)).await {
         Ok(Ok(link)) => {
             worker.metrics.count(Count::BackendConnects);
             Ok(link)
@@ -246,11 +265,7 @@ async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Res
             let fault = if crate::net::is_shortage_here(&error) { Fault::Ours } else { Fault::Backend };
             Err(Failed { fault, ..unsent_because(kind_of(&error), &error) })
         }
-        Err(Ended::Cut) => Err(Failed {
-            outcome: Outcome::NothingSent(Unsent::NotDispatched),
-            fault: Fault::Handoff,
-            why: "a handoff began before the connection was made".to_owned(),
-        }),
+        Err(Ended::Cut) => Err(unsent_by_cut()),
         Err(Ended::TimedOut(_)) => Err(Failed {
             outcome: Outcome::NothingSent(Unsent::ConnectTimeout),
             fault: Fault::Backend,
@@ -259,30 +274,8 @@ async fn connect(worker: &Worker, flight: &Rc<Flight>, backend: &Backend) -> Res
     }
 }
 
-async fn handshake<I>(io: I) -> std::io::Result<Link>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(std::io::Error::other)?;
-    let (sever, severed) = oneshot::channel();
-    let mut driver = Box::pin(driver.with_upgrades());
-    tokio::task::spawn_local(async move {
-        tokio::select! {
-            biased;
-            // By itself hyper would write what is in its buffer first, to a backend that may be frozen.
-            Ok(tracked) = severed => {
-                drop(driver);
-                drop::<Tracked>(tracked);
-            }
-            // What goes wrong on the connection is told to the request on it; between requests it's of no interest.
-            _ = &mut driver => {}
-        }
-    });
-    Ok(Link { sender, sever })
-}
-
-fn kind_of(error: &std::io::Error) -> Unsent {
-    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, TimedOut};
+fn kind_of(error: &io::Error) -> Unsent {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, TimedOut};
     match error.kind() {
         // A Unix socket whose file is gone is as closed as one that nobody listens on. A reset while connecting is a
         // listener that was closed with the connection in its backlog.
@@ -296,21 +289,32 @@ fn unsent_because(unsent: Unsent, error: &dyn std::error::Error) -> Failed {
     Failed { outcome: Outcome::NothingSent(unsent), fault: Fault::Backend, why: chain(error) }
 }
 
-fn lost(error: &hyper::Error, reused_connection: bool) -> Failed {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    let reset = source.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset);
-    let lost = if reset { Lost::Reset } else { Lost::Closed };
-    let outcome = Outcome::NoAnswer { lost, reused_connection };
-    // hyper's word for a body that could not be read.
-    let fault = if error.is_user() { Fault::Client } else { Fault::Backend };
-    Failed { outcome, fault, why: chain(error) }
+fn unsent_by_cut() -> Failed {
+    Failed {
+        outcome: Outcome::NothingSent(Unsent::NotDispatched),
+        fault: Fault::Handoff,
+        why: "a handoff began before it was sent".to_owned(),
+    }
+}
+
+fn lost(broken: &Broken, reused_connection: bool) -> Failed {
+    let (lost, fault, why) = match broken {
+        Broken::Client(error) => (Lost::Closed, Fault::BadClient, chain(error)),
+        Broken::Closed => (Lost::Closed, Fault::Backend, "it closed the connection".to_owned()),
+        Broken::NotSent(error) | Broken::Io(error) => {
+            let reset = error.kind() == io::ErrorKind::ConnectionReset;
+            (if reset { Lost::Reset } else { Lost::Closed }, Fault::Backend, chain(error))
+        }
+        Broken::NoAnswer(error) => (Lost::Closed, Fault::Backend, chain(error)),
+    };
+    Failed { outcome: Outcome::NoAnswer { lost, reused_connection }, fault, why }
 }
 
 fn lost_by_end(ended: Ended, reused_connection: bool) -> Failed {
     let (lost, fault, why) = match ended {
         Ended::Cut => (Lost::Cut, Fault::Handoff, "it was cut by a handoff"),
         Ended::TimedOut(Stage::Uploading) => {
-            (Lost::TimedOut, Fault::Client, "the request's body stood still")
+            (Lost::TimedOut, Fault::SlowClient, "the request's body stood still")
         }
         Ended::TimedOut(_) => (Lost::TimedOut, Fault::Backend, "the answer did not begin in time"),
     };

@@ -1,342 +1,198 @@
 //! The header fields of a request on its way to a backend, and of an answer on its way back.
 //!
 //! What belongs to one connection stays on it; who asks, and for which host, is said by ghostpin and not by
-//! whoever sends the request, unless it comes from a trusted proxy. A head that two parties could read in two ways
-//! is refused. The fields are looked at once, and only what was seen is removed: most requests have nothing to go.
+//! whoever sends the request, unless it comes from a trusted proxy. Fields that are of no concern to a proxy pass as
+//! they were sent, in their order and spelling.
 
-use std::time::Duration;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri, Version, request, response};
+use crate::http1::fields::write;
+use crate::http1::{Field, Fields, Known, Length, RequestHead, ResponseHead};
 
 mod peer;
 mod request_id;
 
 pub use self::peer::Peer;
-pub use self::request_id::RequestIds;
+pub use self::request_id::{RequestId, RequestIds};
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Why a request is refused before it gets anywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRequest {
-    /// It does not say for which host it is.
-    NoHost,
-    /// More than one `Host` field.
-    TwoHosts,
-    /// Its host is none.
-    NotAHost,
-    /// `Host` says one thing, the request line (or `:authority`) another.
-    ContradictingHosts,
-    /// A target that only another kind of server could serve: `CONNECT`, or no path.
-    NotATarget,
-    /// Both `Content-Length` and `Transfer-Encoding`.
-    LengthAndCoding,
-    /// A length that is no number, or more than one.
-    NotALength,
-    /// A transfer coding other than `chunked`, or in a version that has none.
-    UnknownCoding,
+/// What ghostpin adds to a request.
+#[derive(Clone, Copy)]
+pub struct Additions<'a> {
+    /// Who asks.
+    pub peer: &'a Peer,
+    /// The site's own fields; they replace what was sent.
+    pub fixed: &'a [(HeaderName, HeaderValue)],
+    /// The request's id.
+    pub request_id: &'a str,
 }
 
-impl BadRequest {
-    /// What to tell the client.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::NoHost => "The request names no host.",
-            Self::TwoHosts => "The request has more than one Host field.",
-            Self::NotAHost => "The host of the request is not a host name.",
-            Self::ContradictingHosts => "The request names two different hosts.",
-            Self::NotATarget => "The target of the request is not a path.",
-            Self::LengthAndCoding => "The request gives both a length and a transfer coding.",
-            Self::NotALength => "The length of the request is not one number.",
-            Self::UnknownCoding => "The transfer coding of the request is not chunked.",
+/// Writes the head of a request as a backend gets it: HTTP/1.1, for a path, with ghostpin's own word on who asks.
+pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>) {
+    let Additions { peer, fixed, request_id } = *additions;
+    let fields = &head.fields;
+    for part in [head.method.as_str(), " ", head.path_and_query(), " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    let is_fixed =
+        |name: &[u8]| fixed.iter().any(|(fixed, _)| name.eq_ignore_ascii_case(fixed.as_str().as_bytes()));
+    let mut put = |name: &[u8], value: &[u8]| {
+        if !is_fixed(name) {
+            write(out, name, value);
         }
-    }
-}
-
-/// What [`check`] saw in a head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen(u16);
-
-impl Seen {
-    const CONNECTION: u16 = 1;
-    const KEEP_ALIVE: u16 = 1 << 1;
-    const PROXY_CONNECTION: u16 = 1 << 2;
-    const TE: u16 = 1 << 3;
-    const TRANSFER_ENCODING: u16 = 1 << 4;
-    const UPGRADE: u16 = 1 << 5;
-    const EXPECT: u16 = 1 << 6;
-    const FORWARDED: u16 = 1 << 7;
-    const HOST: u16 = 1 << 8;
-    const CONTENT_LENGTH: u16 = 1 << 9;
-    const BODY: u16 = 1 << 10;
-    const COOKIE: u16 = 1 << 11;
-    const COOKIES: u16 = 1 << 12;
-
-    fn has(self, what: u16) -> bool {
-        self.0 & what != 0
-    }
-}
-
-/// Looks at a request's head, once, and refuses what could be read in two ways.
-///
-/// # Errors
-/// The reason for a 400.
-pub fn check(parts: &request::Parts) -> Result<Seen, BadRequest> {
-    let mut seen = 0;
-    for (name, value) in &parts.headers {
-        let field = match name.as_str() {
-            "connection" => Seen::CONNECTION,
-            "keep-alive" => Seen::KEEP_ALIVE,
-            "proxy-connection" => Seen::PROXY_CONNECTION,
-            "te" => Seen::TE,
-            "upgrade" => Seen::UPGRADE,
-            "expect" => Seen::EXPECT,
-            "forwarded" => Seen::FORWARDED,
-            "cookie" if seen & Seen::COOKIE != 0 => Seen::COOKIES,
-            "cookie" => Seen::COOKIE,
-            "host" if seen & Seen::HOST != 0 => return Err(BadRequest::TwoHosts),
-            "host" => Seen::HOST,
-            "content-length" => {
-                let digits = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-                if seen & Seen::CONTENT_LENGTH != 0 || !digits {
-                    return Err(BadRequest::NotALength);
-                }
-                let body = if value == "0" { 0 } else { Seen::BODY };
-                Seen::CONTENT_LENGTH | body
-            }
-            "transfer-encoding" => {
-                let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
-                if seen & Seen::TRANSFER_ENCODING != 0 || !chunked || parts.version != Version::HTTP_11 {
-                    return Err(BadRequest::UnknownCoding);
-                }
-                Seen::TRANSFER_ENCODING | Seen::BODY
-            }
-            _ => 0,
-        };
-        seen |= field;
-    }
-    let seen = Seen(seen);
-    if seen.has(Seen::CONTENT_LENGTH) && seen.has(Seen::TRANSFER_ENCODING) {
-        return Err(BadRequest::LengthAndCoding);
-    }
-    check_target(parts)?;
-    check_host(parts, seen)?;
-    Ok(seen)
-}
-
-/// The host that a checked request is for, as it was sent: with its port, in its case.
-pub fn host(parts: &request::Parts) -> &str {
-    match parts.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
-    }
-}
-
-/// Makes a checked head ready for a backend: an HTTP/1.1 request for a path, with ghostpin's own word on who asks.
-///
-/// `fixed` are the site's own fields; they replace what was sent. Returns the protocol if the request asks for an
-/// upgrade that a backend may grant. An upgrade to cleartext HTTP/2 is not one: it would lead past everything
-/// that is decided here. Nor is one with a body.
-pub fn to_backend(
-    parts: &mut request::Parts,
-    seen: Seen,
-    peer: &Peer,
-    fixed: &[(HeaderName, HeaderValue)],
-    request_id: HeaderValue,
-) -> Option<HeaderValue> {
-    let headers = &mut parts.headers;
-    let host = match parts.uri.authority() {
-        // The request line rules (RFC 9112, 3.2.2); HTTP/2 has nothing else.
-        Some(authority) => {
-            let host = HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII");
-            headers.insert(HOST, host.clone());
-            host
-        }
-        None => headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
     };
-    if parts.uri.authority().is_some() {
-        let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
-        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    put(b"host", head.host().as_bytes());
+    let named = Named::by(fields);
+    for field in fields.iter() {
+        let passes = match field.known {
+            Known::Other | Known::Accept | Known::Date | Known::ContentLength => true,
+            // HTTP/2 may send a cookie a field; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
+            Known::Cookie => !fields.has_several(Known::Cookie),
+            Known::Forwarded | Known::XForwardedHost | Known::XForwardedProto => peer.is_trusted(),
+            // Written anew, or not at all. A client that waits for a 100 is told to go on when its body is first
+            // read, whatever the backend thinks.
+            Known::Host | Known::Expect | Known::XRequestId | Known::XForwardedFor => false,
+            _ => !is_of_connection(field.known),
+        };
+        if passes && !named.has(&field) {
+            put(field.name, field.value);
+        }
     }
-
-    let upgrade = asked_upgrade(headers, seen, parts.version);
-    let trailers = seen.has(Seen::TE) && lists(headers, &TE, "trailers");
-    strip(headers, seen);
-    if seen.has(Seen::EXPECT) {
-        // The client is told to go on when its body is first read, whatever the backend thinks.
-        headers.remove(EXPECT);
+    if fields.has_several(Known::Cookie) {
+        let all: Vec<&[u8]> = fields.all(Known::Cookie).collect();
+        put(b"cookie", &all.join(&b"; "[..]));
     }
-    if let Some(protocol) = &upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol.clone());
-    } else if trailers {
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if seen.has(Seen::COOKIES) {
-        join_cookies(headers);
-    }
-    parts.version = Version::HTTP_11;
-
-    peer.say_who_asks(headers, seen.has(Seen::FORWARDED), host);
-    headers.insert(&X_REQUEST_ID, request_id);
+    peer.say_who_asks(head, &mut put);
+    put(b"x-request-id", request_id.as_bytes());
     for (name, value) in fixed {
-        headers.insert(name, value.clone());
+        write(out, name.as_str().as_bytes(), value.as_bytes());
     }
-    upgrade
+    if let Some(protocol) = asked_upgrade(head) {
+        write(out, b"connection", b"upgrade");
+        write(out, b"upgrade", protocol.as_bytes());
+    } else if fields.lists(Known::Te, "trailers") {
+        write(out, b"connection", b"te");
+        write(out, b"te", b"trailers");
+    }
+    match head.length {
+        Length::Chunked => write(out, b"transfer-encoding", b"chunked"),
+        // Methods that usually have a body say so if they have none (RFC 9110, 8.6).
+        Length::Nothing if has_body_usually(&head.method) && !fields.has(Known::ContentLength) => {
+            write(out, b"content-length", b"0");
+        }
+        _ => {}
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
-/// Gives a head that was made ready for one site the fields of another.
-pub fn change_site(
-    parts: &mut request::Parts,
-    before: &[(HeaderName, HeaderValue)],
-    after: &[(HeaderName, HeaderValue)],
-) {
-    for (name, _) in before {
-        parts.headers.remove(name);
-    }
-    for (name, value) in after {
-        parts.headers.insert(name, value.clone());
-    }
-}
-
-/// Makes the head of a backend's answer ready for any client.
-///
-/// Returns how long the backend says that it keeps an idle connection. A 101 keeps the fields of its upgrade.
-pub fn from_backend(parts: &mut response::Parts) -> Option<Duration> {
-    let headers = &mut parts.headers;
-    let mut seen = 0;
-    for name in headers.keys() {
-        seen |= match name.as_str() {
-            "connection" => Seen::CONNECTION,
-            "keep-alive" => Seen::KEEP_ALIVE,
-            "proxy-connection" => Seen::PROXY_CONNECTION,
-            "te" => Seen::TE,
-            "transfer-encoding" => Seen::TRANSFER_ENCODING,
-            "upgrade" => Seen::UPGRADE,
-            _ => 0,
-        };
-    }
-    // An HTTP/1.0 backend is no reason to treat the client as one.
-    parts.version = Version::HTTP_11;
-    if seen == 0 {
+/// The protocol, if this is a request for an upgrade that a backend may grant. An upgrade to cleartext HTTP/2 is not
+/// one: it would lead past everything that is decided here. Nor is one with a body.
+pub fn asked_upgrade(head: &RequestHead) -> Option<&str> {
+    let fields = &head.fields;
+    if !fields.has(Known::Upgrade) || head.version != Version::HTTP_11 || head.length != Length::Nothing {
         return None;
     }
-    let seen = Seen(seen);
-    let keep_alive = seen.has(Seen::KEEP_ALIVE).then(|| idle_timeout(headers)).flatten();
-    let upgraded = match parts.status {
-        StatusCode::SWITCHING_PROTOCOLS => headers.get(UPGRADE).cloned(),
-        _ => None,
-    };
-    if seen.has(Seen::TRANSFER_ENCODING) {
-        // The coding rules (RFC 9112, 6.3); the length is that of something else.
-        headers.remove(CONTENT_LENGTH);
-    }
-    strip(headers, seen);
-    if let Some(protocol) = upgraded {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol);
-    }
-    keep_alive
-}
-
-fn check_target(parts: &request::Parts) -> Result<(), BadRequest> {
-    let uri = &parts.uri;
-    let path = uri.path();
-    let fits = path.starts_with('/')
-        || (path == "*" && parts.method == Method::OPTIONS)
-        || (path.is_empty() && uri.scheme().is_some());
-    // An authority without a scheme is the form of CONNECT.
-    if !fits || parts.method == Method::CONNECT || (uri.authority().is_some() && uri.scheme().is_none()) {
-        return Err(BadRequest::NotATarget);
-    }
-    Ok(())
-}
-
-fn check_host(parts: &request::Parts, seen: Seen) -> Result<(), BadRequest> {
-    let field = match parts.headers.get(HOST) {
-        Some(field) => field.as_bytes(),
-        None if parts.version == Version::HTTP_11 || parts.uri.authority().is_none() => {
-            return Err(BadRequest::NoHost);
-        }
-        None => &[],
-    };
-    let host = match parts.uri.authority() {
-        Some(authority) => {
-            let authority = authority.as_str().as_bytes();
-            if seen.has(Seen::HOST) && !authority.eq_ignore_ascii_case(field) {
-                return Err(BadRequest::ContradictingHosts);
-            }
-            authority
-        }
-        None => field,
-    };
-    // Enough to keep it one word in every place where a backend may print it; the route table knows the rest.
-    let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
-    if host.is_empty() || !host.iter().all(word) {
-        return Err(BadRequest::NotAHost);
-    }
-    Ok(())
-}
-
-/// The protocol, if this is a request for an upgrade.
-fn asked_upgrade(headers: &HeaderMap, seen: Seen, version: Version) -> Option<HeaderValue> {
-    let asked = seen.has(Seen::UPGRADE) && seen.has(Seen::CONNECTION) && !seen.has(Seen::BODY);
-    if !asked || version != Version::HTTP_11 || !lists(headers, &CONNECTION, "upgrade") {
-        return None;
-    }
-    let mut protocols = headers.get_all(UPGRADE).iter();
+    let mut protocols = fields.members(Known::Upgrade);
     let protocol = protocols.next()?;
-    let one = protocols.next().is_none() && !protocol.as_bytes().contains(&b',');
-    let h2c = protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2");
-    (one && !h2c).then(|| protocol.clone())
+    let h2c = protocol.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("h2"));
+    let is_one = protocols.next().is_none() && !h2c && fields.lists(Known::Connection, "upgrade");
+    is_one.then_some(protocol)
 }
 
-/// Removes the fields that belong to one connection (RFC 9110, 7.6.1), of those that were seen.
-fn strip(headers: &mut HeaderMap, seen: Seen) {
-    if seen.has(Seen::CONNECTION) {
-        remove_named(headers);
+/// How an answer goes to a client of HTTP/1.x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The client speaks HTTP/1.0, which has no chunks, and closes unless it was told otherwise.
+    pub old: bool,
+    /// No further request on this connection.
+    pub close: bool,
+}
+
+/// Writes the head of an answer to a client of HTTP/1.x. `length` is that of its body, `date` the time now.
+pub fn write_answer(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    length: Length,
+    delivery: Delivery,
+    date: impl FnOnce() -> HeaderValue,
+) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.reason());
+    out.extend_from_slice(b"\r\n");
+    for field in passed_back(head) {
+        write(out, field.name, field.value);
     }
-    let fields = [
-        (Seen::KEEP_ALIVE, &KEEP_ALIVE),
-        (Seen::PROXY_CONNECTION, &PROXY_CONNECTION),
-        (Seen::TE, &TE),
-        (Seen::TRANSFER_ENCODING, &TRANSFER_ENCODING),
-        (Seen::UPGRADE, &UPGRADE),
-    ];
-    for (field, name) in fields {
-        if seen.has(field) {
-            headers.remove(name);
+    if !head.fields.has(Known::Date) {
+        write(out, b"date", date().as_bytes());
+    }
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        write(out, b"connection", b"upgrade");
+        write(out, b"upgrade", head.fields.get(Known::Upgrade).unwrap_or_default());
+    } else if delivery.close {
+        write(out, b"connection", b"close");
+    } else if delivery.old {
+        write(out, b"connection", b"keep-alive");
+    }
+    if matches!(length, Length::Chunked | Length::UntilClose) && !delivery.old {
+        write(out, b"transfer-encoding", b"chunked");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The fields of an answer that concern the client.
+pub fn passed_back(head: &ResponseHead) -> impl Iterator<Item = Field<'_>> {
+    let named = Named::by(&head.fields);
+    // With a coding, the length is that of something else (RFC 9112, 6.3); some answers have none (RFC 9110, 8.6).
+    let no_length = head.fields.has(Known::TransferEncoding)
+        || head.status.is_informational()
+        || head.status == StatusCode::NO_CONTENT;
+    let mut lengths = 0;
+    head.fields.iter().filter(move |field| {
+        if field.known == Known::ContentLength {
+            lengths += 1;
+            return !no_length && lengths == 1;
         }
-    }
+        !is_of_connection(field.known) && !named.has(field)
+    })
 }
 
-/// Removes `Connection` and the fields that it names.
-fn remove_named(headers: &mut HeaderMap) {
-    let Entry::Occupied(entry) = headers.entry(CONNECTION) else { return };
-    // Nearly every `Connection` names nothing, and an empty `Vec` costs nothing.
-    let names_any = entry.iter().flat_map(tokens).any(|name| !concerns_everybody(name));
-    let values: Vec<HeaderValue> = if names_any { entry.iter().cloned().collect() } else { Vec::new() };
-    entry.remove();
-    for name in values.iter().flat_map(tokens).filter(|name| !concerns_everybody(name)) {
-        headers.remove(name);
+/// Fields that belong to one connection (RFC 9110, 7.6.1).
+fn is_of_connection(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
+}
+
+/// The fields that `Connection` makes a matter of one connection.
+struct Named<'a>(Vec<&'a str>);
+
+impl<'a> Named<'a> {
+    fn by(fields: &'a Fields) -> Self {
+        // Nearly every `Connection` names nothing, and an empty `Vec` costs nothing.
+        Self(fields.members(Known::Connection).filter(|name| !concerns_everybody(name)).collect())
+    }
+
+    fn has(&self, field: &Field<'_>) -> bool {
+        self.0.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 
 /// Fields that no `Connection` can make a matter of one connection: without them a request would be framed, routed
-/// or attributed in another way than it was checked. And the two words that nearly every `Connection` is: one is
-/// no field, and the other goes anyway.
+/// or attributed in another way than it was checked. And the words that nearly every `Connection` is: they are no
+/// fields, or go anyway.
 fn concerns_everybody(name: &str) -> bool {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "keep-alive",
         "close",
+        "upgrade",
         "host",
         "content-length",
         "cookie",
@@ -349,30 +205,8 @@ fn concerns_everybody(name: &str) -> bool {
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    let text = value.to_str().unwrap_or_default();
-    text.split(',').map(str::trim).filter(|token| !token.is_empty())
-}
-
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().flat_map(tokens).any(|listed| listed.eq_ignore_ascii_case(token))
-}
-
-/// HTTP/2 may send a cookie a field; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    let joined = HeaderValue::from_bytes(&all.join(&b"; "[..])).expect("made of field values");
-    headers.insert(COOKIE, joined);
-}
-
-/// `timeout` of a `Keep-Alive` field, in whole seconds.
-fn idle_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let parameters = headers.get_all(&KEEP_ALIVE).iter().flat_map(tokens);
-    let mut values = parameters.filter_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("timeout").then(|| value.trim().parse().ok()).flatten()
-    });
-    values.next().map(Duration::from_secs)
+fn has_body_usually(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 #[cfg(test)]

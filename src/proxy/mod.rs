@@ -4,14 +4,21 @@
 //! gate. It never remembers a backend: who answers is what the lease says, each time anew.
 
 pub mod answer;
-pub mod body;
+pub mod buffer;
 pub mod connection;
 pub mod flight;
 pub mod forward;
 pub mod headers;
+pub mod http1;
+pub mod http2;
+pub mod inbound;
+pub mod link;
 pub mod listener;
+pub mod outbox;
 pub mod pool;
+pub mod relay;
 pub mod tunnel;
+pub mod upload;
 pub mod wait;
 pub mod worker;
 
@@ -19,26 +26,48 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::UPGRADE;
-use http::{Request, Response, StatusCode, request};
-use hyper::body::{Body, Incoming};
+use http::StatusCode;
 
 use answer::{Asker, Refusal};
-use body::ResponseBody;
 use connection::Connection;
 use forward::{Failed, Fault, Outgoing, Target};
+use headers::{Additions, RequestId};
+use link::Handed;
+use relay::Relay;
+use upload::ClientBody;
 use wait::Waited;
 use worker::Worker;
 
-use crate::core::retry::{self, Answer, Attempt, Outcome, Unsent, Verdict};
-use crate::core::{Epoch, Pin};
+use crate::core::retry::{self, Attempt, Outcome, Unsent, Verdict};
+use crate::core::{Backend, Epoch, Pin};
 use crate::gate::Lease;
+use crate::http1::{BadRequest, Length, RequestHead, ResponseHead};
 use crate::observe::access::Record;
 use crate::observe::metrics::Count;
 use crate::published::PublishedSite;
 
 /// What the access log says of a request that nobody waits for any more. No client ever sees it.
 const LEFT: u16 = 499;
+
+/// An answer, whoever gives it.
+pub struct Answer {
+    /// Status and fields.
+    pub head: ResponseHead,
+    /// What follows.
+    pub body: Body,
+    /// The connection should not be used any more.
+    pub close: bool,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// One that ghostpin made; the head has its length.
+    Whole(Vec<u8>),
+    /// What the backend sends.
+    Relayed(Box<Relay>, Length),
+    /// None: the connection belongs to another protocol now, spoken by the backend at the other end of this.
+    Tunnel(Box<Handed>),
+}
 
 /// A request on its way, and what is to be known of it afterwards.
 struct Journey {
@@ -51,7 +80,7 @@ struct Journey {
     handed: u32,
     pin: Option<Arc<Pin>>,
     site: Option<Arc<PublishedSite>>,
-    request_id: http::HeaderValue,
+    request_id: RequestId,
     /// What the access log says of the request, if there is one.
     line: Option<Line>,
 }
@@ -64,68 +93,40 @@ struct Line {
 
 /// Serves one request.
 pub async fn serve(
-    worker: Rc<Worker>,
-    connection: Rc<Connection>,
-    mut request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let active = connection.request_began(request.version() == http::Version::HTTP_2);
-    let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
-    let (mut head, body) = request.into_parts();
-    let asker = Asker::of(&head.method, head.version, &head.headers);
-    let request_id = worker.request_ids.borrow_mut().of(&head.headers, connection.sender());
-    let mut journey = Journey::new(&worker, &connection, &head, request_id.clone());
-    let answer = match prepare(&worker, &mut journey, &mut head, request_id) {
-        Ok((site, may_upgrade)) => {
-            let mut outgoing = Outgoing {
-                upgrade: upgrade.filter(|_| may_upgrade),
-                safe: retry::is_safe(&head.method),
-                wants_fresh: false,
-                body: (!body.is_end_stream()).then_some(body),
-                head,
-            };
-            journey.go_where_the_host_is(site, &mut outgoing).await
-        }
-        Err(refusal) => Err(refusal),
-    };
-    let mut response = journey.end(answer, asker);
-    if let ResponseBody::Relayed(relayed) = response.body_mut() {
-        relayed.active_to_its_end(active);
-    }
-    response
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    head: RequestHead,
+    body: Option<ClientBody>,
+) -> Answer {
+    let asker = Asker::of(&head);
+    let mut journey = Journey::new(worker, connection, &head);
+    let safe = retry::is_safe(&head.method);
+    let mut outgoing = Outgoing { safe, wants_fresh: false, body, head };
+    let answer = journey.go_where_the_host_is(&mut outgoing).await;
+    journey.end(answer, asker)
 }
 
-/// Checks the head, finds its site, and makes it fit for a backend. Says whether it asks for an upgrade.
-fn prepare(
-    worker: &Worker,
-    journey: &mut Journey,
-    head: &mut request::Parts,
-    request_id: http::HeaderValue,
-) -> Result<(Arc<PublishedSite>, bool), Refusal> {
-    let seen = headers::check(head)?;
-    let site = worker.published(|published| published.routes.lookup(headers::host(head)).cloned());
-    let site = site.ok_or(Refusal::UnknownHost)?;
-    journey.site = Some(site.clone());
-    let upgrade =
-        headers::to_backend(head, seen, journey.connection.sender(), &site.config.headers, request_id);
-    Ok((site, upgrade.is_some()))
+/// Answers a request that was refused before it could be read.
+pub fn refuse(worker: &Worker, reason: BadRequest) -> Answer {
+    let refusal = Refusal::BadRequest(reason);
+    let id = worker.request_ids.borrow_mut().own();
+    let answer =
+        worker.published(|published| refusal.answer(Asker::unknown(), &published.pages, id.as_str()));
+    worker.metrics.answered(answer.head.status, std::time::Duration::ZERO, Some(refusal.words().label));
+    answer
 }
 
-type Answered = Result<Response<ResponseBody>, Refusal>;
+type Answered = Result<Answer, Refusal>;
 
 impl Journey {
-    fn new(
-        worker: &Rc<Worker>,
-        connection: &Rc<Connection>,
-        head: &request::Parts,
-        request_id: http::HeaderValue,
-    ) -> Self {
+    fn new(worker: &Rc<Worker>, connection: &Rc<Connection>, head: &RequestHead) -> Self {
         let line = worker.published(|published| published.access_log).then(|| Line {
             method: head.method.clone(),
-            host: headers::host(head).into(),
-            path: head.uri.path().into(),
+            host: head.host().into(),
+            path: head.path().into(),
         });
         Self {
-            request_id,
+            request_id: worker.request_ids.borrow_mut().of(&head.fields, connection.sender()),
             line,
             connection: connection.clone(),
             worker: worker.clone(),
@@ -139,31 +140,33 @@ impl Journey {
     }
 
     /// The way of a request whose site may be removed while it waits, and whose host may belong to another one then.
-    async fn go_where_the_host_is(
-        &mut self,
-        mut site: Arc<PublishedSite>,
-        outgoing: &mut Outgoing,
-    ) -> Answered {
+    async fn go_where_the_host_is(&mut self, outgoing: &mut Outgoing) -> Answered {
+        let mut before: Option<Arc<PublishedSite>> = None;
         loop {
+            let site =
+                self.worker.published(|published| published.routes.lookup(outgoing.head.host()).cloned());
+            let site = match (site, &before) {
+                (Some(site), Some(before)) if Arc::ptr_eq(&site.gate, &before.gate) => None,
+                (site, _) => site,
+            };
+            let Some(site) = site else {
+                return Err(if before.is_some() { Refusal::SiteRemoved } else { Refusal::UnknownHost });
+            };
+            self.site = Some(site.clone());
             let answer = self.go(&site, outgoing).await;
             if !matches!(answer, Err(Refusal::SiteRemoved)) {
                 return answer;
             }
-            let host = headers::host(&outgoing.head);
-            let next = self.worker.published(|published| published.routes.lookup(host).cloned());
-            let Some(next) = next.filter(|next| !Arc::ptr_eq(&next.gate, &site.gate)) else { return answer };
-            headers::change_site(&mut outgoing.head, &site.config.headers, &next.config.headers);
             self.waited.elsewhere();
-            self.site = Some(next.clone());
-            site = next;
+            before = Some(site);
         }
     }
 
     /// The way of a request that belongs to a site.
     async fn go(&mut self, site: &Arc<PublishedSite>, outgoing: &mut Outgoing) -> Answered {
-        let path = outgoing.head.uri.path();
+        let path = outgoing.head.path();
         if let Some(route) = site.config.routes.iter().find(|route| route.matches(path)) {
-            return self.go_aside(site, route.upstream.clone(), outgoing).await;
+            return self.go_aside(site, &route.upstream, outgoing).await;
         }
         let had_body = outgoing.body.is_some();
         loop {
@@ -181,19 +184,19 @@ impl Journey {
                 backend: &pin.backend,
                 line: pool::Line::Pinned(gate.site()),
                 epoch: pin.epoch,
-                upstream: &site.config.upstream,
+                site: &site.config,
             };
             let failed = match self.attempt(target, outgoing, Some(lease)).await {
-                Ok(response) => return Ok(response),
+                Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            if failed.fault == Fault::Client {
-                return Err(Refusal::BodyTimeout);
+            if let Some(refusal) = failed.fault.is_told_as() {
+                return Err(refusal);
             }
             // Who goes back waits for a verdict on the backend, lest it come here again at once.
             match (failed.fault, failed.outcome) {
                 (Fault::Handoff, _) => self.worker.metrics.count(Count::Cut),
-                (Fault::Client | Fault::Ours, _) => {}
+                (Fault::SlowClient | Fault::BadClient | Fault::Ours, _) => {}
                 (Fault::Backend, Outcome::NothingSent(Unsent::ConnectTimeout)) => gate.doubt(pin.epoch),
                 (Fault::Backend, Outcome::NothingSent(_)) => gate.suspect(pin.epoch),
                 (Fault::Backend, Outcome::NoAnswer { .. }) => gate.doubt(pin.epoch),
@@ -208,23 +211,23 @@ impl Journey {
     async fn go_aside(
         &mut self,
         site: &PublishedSite,
-        upstream: crate::core::Backend,
+        upstream: &Backend,
         outgoing: &mut Outgoing,
     ) -> Answered {
         let had_body = outgoing.body.is_some();
         loop {
             let target = Target {
-                backend: &upstream,
+                backend: upstream,
                 line: pool::Line::Route(upstream.clone()),
                 epoch: Epoch(0),
-                upstream: &site.config.upstream,
+                site: &site.config,
             };
             let failed = match self.attempt(target, outgoing, None).await {
-                Ok(response) => return Ok(response),
+                Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            if failed.fault == Fault::Client {
-                return Err(Refusal::BodyTimeout);
+            if let Some(refusal) = failed.fault.is_told_as() {
+                return Err(refusal);
             }
             // Nobody holds requests for it, so that there is nothing to wait for.
             let is_certain = matches!(failed.outcome, Outcome::NothingSent(_));
@@ -241,10 +244,15 @@ impl Journey {
         target: Target<'_>,
         outgoing: &mut Outgoing,
         lease: Option<Lease>,
-    ) -> Result<Response<ResponseBody>, Failed> {
+    ) -> Result<Answer, Failed> {
         self.attempts += 1;
-        let tracked = self.worker.flights.begin(&self.connection, lease, *target.upstream);
-        let answer = forward::attempt(&self.worker, &self.connection, target, outgoing, tracked).await;
+        let tracked = self.worker.flights.begin(&self.connection, lease, target.site.upstream);
+        let additions = Additions {
+            peer: self.connection.sender(),
+            fixed: &target.site.headers,
+            request_id: self.request_id.as_str(),
+        };
+        let answer = forward::attempt(&self.worker, target, additions, outgoing, tracked).await;
         if let Err(failed) = &answer {
             self.handed += u32::from(matches!(failed.outcome, Outcome::NoAnswer { .. }));
             tracing::debug!(attempt = self.attempts, why = failed.why, "an attempt has failed");
@@ -266,7 +274,7 @@ impl Journey {
                 self.worker.metrics.count(Count::Retries);
                 None
             }
-            Verdict::Answer(Answer::OutcomeUnknown) if self.comes_again(outgoing) => {
+            Verdict::Answer(retry::Answer::OutcomeUnknown) if self.comes_again(outgoing) => {
                 Some(Refusal::OutcomeUnknownWillRepeat)
             }
             Verdict::Answer(answer) => Some(answer.into()),
@@ -275,32 +283,32 @@ impl Journey {
 
     /// The application's own timer sends such a request again after a 503, and never again after a 502.
     fn comes_again(&self, outgoing: &Outgoing) -> bool {
-        let path = outgoing.head.uri.path();
+        let path = outgoing.head.path();
         self.site.as_ref().is_some_and(|site| site.config.hold.is_never_held(path))
     }
 
     /// Counts, logs, and hands over.
-    fn end(mut self, answered: Answered, asker: Asker) -> Response<ResponseBody> {
+    fn end(mut self, answered: Answered, asker: Asker) -> Answer {
         let held = self.waited.total();
         if !held.is_zero() {
             self.worker.metrics.held(held);
         }
-        let (mut response, refusal) = match answered {
-            Ok(response) => (response, None),
+        let (mut answer, refusal) = match answered {
+            Ok(answer) => (answer, None),
             Err(refusal) => {
-                let id = self.request_id.to_str().unwrap_or_default();
+                let id = self.request_id.as_str();
                 let answer = self.worker.published(|published| refusal.answer(asker, &published.pages, id));
-                (answer.map(ResponseBody::whole), Some(refusal.words().label))
+                (answer, Some(refusal.words().label))
             }
         };
-        self.worker.metrics.answered(response.status(), self.began.elapsed(), refusal);
-        if let Some(record) = self.record(response.status(), refusal) {
-            match response.body_mut() {
-                ResponseBody::Relayed(relayed) => relayed.record_at_end(record),
-                ResponseBody::Whole(_) => record.write(),
+        self.worker.metrics.answered(answer.head.status, self.began.elapsed(), refusal);
+        if let Some(record) = self.record(answer.head.status, refusal) {
+            match &mut answer.body {
+                Body::Relayed(relay, _) => relay.record_at_end(record),
+                Body::Whole(_) | Body::Tunnel(_) => record.write(),
             }
         }
-        response
+        answer
     }
 
     /// The line about the request, once.
@@ -311,7 +319,7 @@ impl Journey {
             method: line.method,
             host: line.host,
             path: line.path,
-            request_id: self.request_id.clone(),
+            request_id: self.request_id.as_str().into(),
             site: self.site.as_ref().map(|site| site.name.clone()),
             pin: self.pin.take(),
             status,

@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::forward::Link;
+use super::link::Link;
+use super::relay::WayBack;
 use crate::clock::Tick;
 use crate::core::{Backend, Epoch};
 use crate::gate::SiteKey;
@@ -49,7 +50,7 @@ impl Pool {
     pub fn take(&self, line: &Line, epoch: Epoch, now: Tick) -> Option<Link> {
         let mut lines = self.lines.borrow_mut();
         let stack = lines.get_mut(line).filter(|stack| stack.epoch == epoch)?;
-        while let Some(idle) = stack.idle.pop() {
+        while let Some(mut idle) = stack.idle.pop() {
             if idle.is_good(now) {
                 return Some(idle.link);
             }
@@ -58,7 +59,8 @@ impl Pool {
     }
 
     /// Keeps a connection for later.
-    pub fn put(&self, line: Line, epoch: Epoch, now: Tick, link: Link, keep_alive: Duration) {
+    pub fn put(&self, way_back: WayBack, now: Tick, link: Link) {
+        let WayBack { line, epoch, keep_alive } = way_back;
         let mut lines = self.lines.borrow_mut();
         let stack = lines.entry(line).or_default();
         if stack.epoch < epoch {
@@ -77,14 +79,14 @@ impl Pool {
     /// Drops what is no longer good.
     pub fn sweep(&self, now: Tick) {
         self.lines.borrow_mut().retain(|_, stack| {
-            stack.idle.retain(|idle| idle.is_good(now));
+            stack.idle.retain_mut(|idle| idle.is_good(now));
             !stack.idle.is_empty()
         });
     }
 }
 
 impl Idle {
-    fn is_good(&self, now: Tick) -> bool {
-        !self.link.sender.is_closed() && !now.is_past(self.since, self.keep_alive)
+    fn is_good(&mut self, now: Tick) -> bool {
+        !now.is_past(self.since, self.keep_alive) && self.link.is_idle()
     }
 }

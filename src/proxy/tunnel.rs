@@ -2,47 +2,64 @@
 //!
 //! A client may close its half and go on listening. A backend that closes its half has gone, and that is the end.
 
-use std::rc::Rc;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWrite;
 
-use super::flight::{Flight, Stage, Tracked};
+use super::connection::Connection;
+use super::flight::{Flight, Stage};
+use super::inbound::Inbound;
+use super::link::Handed;
+use crate::net::Socket;
 
-const BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes that wait for one side.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Relays between the two sides until the backend is done, one breaks, nothing moves for too long, or the epoch is cut.
-pub async fn relay(client: OnUpgrade, backend: OnUpgrade, tracked: Tracked) {
-    let flight = tracked.flight.clone();
+/// The lease is given back when that is over.
+pub async fn relay(connection: &Connection, handed: Box<Handed>) {
+    let Handed { link: Some(mut link), tracked } = *handed else { return };
+    let flight = &*tracked.flight;
     flight.enter(Stage::Tunnel);
-    let both = async {
-        let (client, backend) = tokio::try_join!(client, backend).ok()?;
-        let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
-        let (from_backend, to_backend) = tokio::io::split(TokioIo::new(backend));
-        tokio::select! {
-            ended = copy(from_backend, to_client, &flight) => ended.ok(),
-            Err(_) = copy(from_client, to_backend, &flight) => None,
+    let mut client_closed = false;
+    let both = poll_fn(|cx| {
+        let inbound = &mut *connection.inbound.borrow_mut();
+        let socket = &mut *connection.socket.borrow_mut();
+        if poll_copy(cx, flight, &mut link.inbound, &mut link.socket, socket)?.is_ready() {
+            return Poll::Ready(Ok::<(), io::Error>(()));
         }
-    };
-    // Being ended drops both sides, and only then is the lease given back.
+        if !client_closed && poll_copy(cx, flight, inbound, socket, &mut link.socket)?.is_ready() {
+            client_closed = true;
+            // A socket's half is closed at once.
+            let _ = Pin::new(&mut link.socket).poll_shutdown(cx)?;
+        }
+        Poll::Pending
+    });
+    // How it ended is of no interest to anybody: either side has seen it.
     let _ = flight.guard(both).await;
+    drop(link);
     drop(tracked);
 }
 
-async fn copy<R, W>(mut from: ReadHalf<R>, mut to: WriteHalf<W>, flight: &Rc<Flight>) -> std::io::Result<()>
-where
-    R: AsyncRead,
-    W: AsyncWrite,
-{
-    let mut buffer = vec![0; BUFFER_BYTES];
+/// Copies one way until `from` has closed and all was written.
+fn poll_copy(
+    cx: &mut Context<'_>,
+    flight: &Flight,
+    inbound: &mut Inbound,
+    from: &mut Socket,
+    to: &mut Socket,
+) -> Poll<io::Result<()>> {
     loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return to.shutdown().await;
+        while !inbound.data().is_empty() {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, inbound.data()))?;
+            inbound.skip(written);
+            flight.enter(Stage::Tunnel);
         }
-        flight.enter(Stage::Tunnel);
-        to.write_all(&buffer[..read]).await?;
-        to.flush().await?;
+        if ready!(inbound.poll_fill(cx, from, AHEAD_BYTES_MAX))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
     }
 }

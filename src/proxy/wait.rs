@@ -47,7 +47,7 @@ impl Waited {
         outgoing: &Outgoing,
     ) -> Result<Lease, Refusal> {
         let hold = &site.config.hold;
-        let path = outgoing.head.uri.path();
+        let path = outgoing.head.path();
         // An application's own timer gives up after a late answer, and comes again after a quick refusal.
         if hold.is_never_held(path) {
             return site.gate.enter_past_the_queue().ok_or(Refusal::GateShut);
@@ -62,7 +62,7 @@ impl Waited {
         let began = *self.began.insert(Instant::now());
         let deadline = *self.since.get_or_insert(began) + hold.timeout;
         let left = async {
-            // Without a body to read, hyper watches the socket itself.
+            // Without a body to read, the socket is watched all the while.
             match &outgoing.body {
                 Some(_) => client_left(connection).await,
                 None => std::future::pending().await,
@@ -75,9 +75,9 @@ impl Waited {
             // Nobody is left to open the gate.
             () = worker.stopped() => Err(Refusal::Stopping),
             () = left => {
+                // Nobody is there to read an answer: this goes with the connection.
                 connection.kill();
-                // Nobody is there to read this.
-                Err(Refusal::HeldTooLong)
+                std::future::pending().await
             }
         };
         self.total = self.total();
@@ -88,8 +88,8 @@ impl Waited {
 
 /// Returns when the client has closed its connection.
 ///
-/// The body of a held request is not read, and neither does hyper look for the end of what it doesn't read. So the
-/// socket is watched on a handle of its own, for nothing but its end.
+/// The body of a held request is not read, and so nobody would come to its end. The socket is watched on a handle of
+/// its own, for nothing but that.
 async fn client_left(connection: &Connection) {
     // Without another file descriptor the request just waits: for its lease, or its deadline.
     let Ok(socket) = connection.watch().and_then(|socket| TcpStream::from_std(socket.into())) else {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use http::HeaderValue;
 use slab::Slab;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -21,6 +22,7 @@ use super::listener;
 use super::pool::Pool;
 use crate::clock::{Clock, ROUND, Tick};
 use crate::config::Limits;
+use crate::net::Socket;
 use crate::observe::metrics::{Count, WorkerMetrics};
 use crate::published::Reader;
 use crate::workers::Order;
@@ -69,6 +71,8 @@ pub struct Worker {
     /// Makes ids for requests that have none.
     pub request_ids: RefCell<RequestIds>,
     clock: Clock,
+    /// The time of day, and when it was written down.
+    date: RefCell<(Tick, HeaderValue)>,
     reader: RefCell<Reader>,
     connections: RefCell<Slab<Rc<Connection>>>,
     connections_in_all: Arc<AtomicUsize>,
@@ -107,6 +111,7 @@ impl Worker {
             metrics,
             request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
             clock: common.clock,
+            date: RefCell::new((Tick(0), HeaderValue::from_static(""))),
             reader: RefCell::new(common.reader),
             connections: RefCell::default(),
             connections_in_all: common.connections,
@@ -192,6 +197,17 @@ impl Worker {
         look(self.reader.borrow_mut().load())
     }
 
+    /// The time of day, as it is written in answers.
+    pub fn date(&self) -> HeaderValue {
+        let (written_at, text) = &mut *self.date.borrow_mut();
+        let now = self.now();
+        if *written_at != now {
+            let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+            (*written_at, *text) = (now, HeaderValue::try_from(date).expect("a date is visible ASCII"));
+        }
+        text.clone()
+    }
+
     /// Returns when the process is about to end.
     pub async fn stopped(&self) {
         // The other end is the worker itself.
@@ -206,12 +222,12 @@ impl Worker {
         }
         self.metrics.count(Count::ConnectionsAccepted);
         let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
-        let (connection, io) = Connection::new(stream, peer, self.clock.clone(), counted);
+        let connection = Connection::new(Socket::Tcp(stream), peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
         if *self.stopping.borrow() {
             connection.end_gracefully();
         }
-        listener::serve(self.clone(), connection, io).await;
+        listener::serve(&self, &connection).await;
     }
 
     fn keep(self: Rc<Self>, connection: Rc<Connection>) -> Open {

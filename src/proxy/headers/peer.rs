@@ -1,23 +1,19 @@
 //! Who asks: what ghostpin says of a client's address, and what it believes of what others say.
 
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{Entry, FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::tokens;
+use crate::http1::{Known, RequestHead};
 
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// The other end of a client's connection. Made once a connection: every request of it uses the same texts.
+/// The other end of a client's connection. Made once a connection: every request of it uses the same text.
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: IpAddr,
-    text: HeaderValue,
-    scheme: HeaderValue,
+    text: Box<str>,
+    scheme: &'static str,
     /// The trusted proxies, if the peer is one of them.
     believed: Option<Arc<[IpNet]>>,
 }
@@ -28,8 +24,8 @@ impl Peer {
         let address = address.to_canonical();
         Self {
             address,
-            text: HeaderValue::try_from(address.to_string()).expect("an address is visible ASCII"),
-            scheme: HeaderValue::from_static(if tls { "https" } else { "http" }),
+            text: address.to_string().into(),
+            scheme: if tls { "https" } else { "http" },
             believed: is_in(trusted, address).then(|| trusted.clone()),
         }
     }
@@ -44,54 +40,53 @@ impl Peer {
         self.believed.is_some()
     }
 
-    /// Sets the fields that say who asks, by which way, for which host.
-    pub(super) fn say_who_asks(&self, headers: &mut HeaderMap, has_forwarded: bool, host: HeaderValue) {
-        let Some(trusted) = &self.believed else {
-            headers.insert(&X_FORWARDED_FOR, self.text.clone());
-            headers.insert(&X_FORWARDED_PROTO, self.scheme.clone());
-            headers.insert(&X_FORWARDED_HOST, host);
-            if has_forwarded {
-                headers.remove(FORWARDED);
+    /// Puts the fields that say who asks, by which way, for which host. What a trusted peer says of the way and the
+    /// host was passed on already.
+    pub(super) fn say_who_asks(&self, head: &RequestHead, put: &mut impl FnMut(&[u8], &[u8])) {
+        let fields = &head.fields;
+        let host = head.host().as_bytes();
+        match &self.believed {
+            None => put(b"x-forwarded-for", self.text.as_bytes()),
+            Some(trusted) => {
+                if fields.has(Known::Forwarded) {
+                    put(b"forwarded", self.forwarded_element(head.host()).as_bytes());
+                }
+                let entries: Vec<&str> = fields.members(Known::XForwardedFor).collect();
+                put(b"x-forwarded-for", self.chain(&entries, trusted).as_bytes());
             }
-            return;
+        }
+        for (known, name, value) in [
+            (Known::XForwardedProto, "x-forwarded-proto", self.scheme.as_bytes()),
+            (Known::XForwardedHost, "x-forwarded-host", host),
+        ] {
+            if !self.is_trusted() || !fields.has(known) {
+                put(name.as_bytes(), value);
+            }
+        }
+    }
+
+    /// The chain of a trusted peer, and the peer.
+    ///
+    /// It begins with the last address that is no trusted proxy: that is the client, as a trusted proxy saw it. What
+    /// is left of it the client may have written itself, and there are applications that believe the leftmost entry.
+    fn chain(&self, entries: &[&str], trusted: &[IpNet]) -> String {
+        let is_proxy = |entry: &&str| address_of(entry).is_some_and(|address| is_in(trusted, address));
+        let client = entries.iter().rposition(|entry| !is_proxy(entry)).unwrap_or(0);
+        let mut chain = String::new();
+        for entry in &entries[client..] {
+            let _ = write!(chain, "{entry}, ");
+        }
+        chain + &self.text
+    }
+
+    /// What ghostpin adds to `Forwarded` (RFC 7239). The host was checked: it has no character to escape.
+    fn forwarded_element(&self, host: &str) -> String {
+        let node = match self.address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
         };
-        if has_forwarded {
-            headers.append(FORWARDED, forwarded_element(self, &host));
-        }
-        let chain = forwarded_for(headers, self, trusted);
-        headers.insert(&X_FORWARDED_FOR, chain);
-        for (name, value) in [(&X_FORWARDED_PROTO, self.scheme.clone()), (&X_FORWARDED_HOST, host)] {
-            if let Entry::Vacant(entry) = headers.entry(name) {
-                entry.insert(value);
-            }
-        }
+        format!("for={node};host=\"{host}\";proto={}", self.scheme)
     }
-}
-
-/// The chain of a trusted peer, and the peer.
-///
-/// It begins with the last address that is no trusted proxy: that is the client, as a trusted proxy saw it. What is
-/// left of it the client may have written itself, and there are applications that believe the leftmost entry.
-fn forwarded_for(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> HeaderValue {
-    let entries: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().flat_map(tokens).collect();
-    let is_proxy = |entry: &&str| address_of(entry).is_some_and(|address| is_in(trusted, address));
-    let client = entries.iter().rposition(|entry| !is_proxy(entry)).unwrap_or(0);
-    if entries.is_empty() {
-        return peer.text.clone();
-    }
-    let chain = format!("{}, {}", entries[client..].join(", "), peer.address);
-    HeaderValue::try_from(chain).expect("made of visible ASCII")
-}
-
-/// What ghostpin adds to `Forwarded` (RFC 7239). The host was checked: it has no character to escape.
-fn forwarded_element(peer: &Peer, host: &HeaderValue) -> HeaderValue {
-    let node = match peer.address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let (host, scheme) = (host.to_str().unwrap_or_default(), peer.scheme.to_str().unwrap_or_default());
-    HeaderValue::try_from(format!("for={node};host=\"{host}\";proto={scheme}"))
-        .expect("made of visible ASCII")
 }
 
 /// The address in an entry of `X-Forwarded-For`, which some proxies write with a port.

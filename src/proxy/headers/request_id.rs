@@ -1,11 +1,29 @@
 //! A name for each request, by which its lines in several logs can be found.
 
-use http::{HeaderMap, HeaderValue};
-
-use super::{Peer, X_REQUEST_ID};
+use super::Peer;
+use crate::http1::{Fields, Known};
 
 /// Longest id that is taken over from a trusted proxy, in bytes.
 const GIVEN_BYTES_MAX: usize = 128;
+
+/// The name of a request: visible ASCII.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestId {
+    /// By this process.
+    Own([u8; 32]),
+    /// By a trusted proxy.
+    Given(Box<str>),
+}
+
+impl RequestId {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Own(digits) => std::str::from_utf8(digits).unwrap_or_default(),
+            Self::Given(text) => text,
+        }
+    }
+}
 
 /// Names requests: 16 hexadecimal digits of chance and 16 of a count. One for each thread, so nothing is shared.
 #[derive(Debug)]
@@ -22,18 +40,19 @@ impl RequestIds {
     }
 
     /// The id of a request: the one a trusted proxy gave it, if that is fit to be logged, or the next of our own.
-    pub fn of(&mut self, headers: &HeaderMap, peer: &Peer) -> HeaderValue {
+    pub fn of(&mut self, fields: &Fields, peer: &Peer) -> RequestId {
         if peer.is_trusted()
-            && let Some(given) = headers.get(&X_REQUEST_ID)
+            && let Some(given) = fields.get(Known::XRequestId)
             && (1..=GIVEN_BYTES_MAX).contains(&given.len())
-            && given.as_bytes().iter().all(u8::is_ascii_graphic)
+            && given.iter().all(u8::is_ascii_graphic)
         {
-            return given.clone();
+            return RequestId::Given(String::from_utf8_lossy(given).into());
         }
-        self.next()
+        self.own()
     }
 
-    fn next(&mut self) -> HeaderValue {
+    /// The next of our own.
+    pub fn own(&mut self) -> RequestId {
         // Counts in the text itself: nearly always it is one digit that changes.
         for digit in self.text[16..].iter_mut().rev() {
             *digit = match *digit {
@@ -45,7 +64,7 @@ impl RequestIds {
                 break;
             }
         }
-        HeaderValue::from_bytes(&self.text).expect("hexadecimal digits")
+        RequestId::Own(self.text)
     }
 }
 
@@ -59,10 +78,10 @@ mod tests {
     #[test]
     fn no_two_requests_have_one_id() {
         let mut ids = RequestIds::new(0xfedc_ba98_7654_3210);
-        let ids: Vec<HeaderValue> = (0..100_000).map(|_| ids.next()).collect();
-        assert_eq!(ids[0], "fedcba98765432100000000000000001");
-        assert_eq!(ids[99_999], format!("fedcba9876543210{:016x}", 100_000));
-        let texts: BTreeSet<&[u8]> = ids.iter().map(HeaderValue::as_bytes).collect();
+        let ids: Vec<RequestId> = (0..100_000).map(|_| ids.own()).collect();
+        assert_eq!(ids[0].as_str(), "fedcba98765432100000000000000001");
+        assert_eq!(ids[99_999].as_str(), format!("fedcba9876543210{:016x}", 100_000));
+        let texts: BTreeSet<&RequestId> = ids.iter().collect();
         assert_eq!(texts.len(), ids.len());
     }
 
@@ -73,9 +92,9 @@ mod tests {
             ["10.1.2.3", "192.0.2.1"].map(|address| Peer::new(address.parse().unwrap(), false, &trusted));
         let mut ids = RequestIds::new(1);
         let mut of = |given: &str, peer| {
-            let mut headers = HeaderMap::new();
-            headers.insert(&X_REQUEST_ID, HeaderValue::from_bytes(given.as_bytes()).unwrap());
-            ids.of(&headers, peer)
+            let mut fields = Fields::default();
+            fields.push("X-Request-ID", given.as_bytes());
+            ids.of(&fields, peer).as_str().to_owned()
         };
         let longest = "x".repeat(GIVEN_BYTES_MAX);
         assert_eq!(of("abc-1", &proxy), "abc-1");
@@ -84,6 +103,6 @@ mod tests {
         for unfit in ["", "a b", "a\tb", "ä", &format!("{longest}x")] {
             assert_eq!(of(unfit, &proxy).len(), 32, "{unfit}");
         }
-        assert_eq!(ids.of(&HeaderMap::new(), &proxy).len(), 32);
+        assert_eq!(ids.of(&Fields::default(), &proxy).as_str().len(), 32);
     }
 }

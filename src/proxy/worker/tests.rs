@@ -32,12 +32,12 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let (stream, from) = listener.accept().await.unwrap();
     let counted = Counted::new(&worker.connections_in_all);
     let peer = Peer::new(from.ip(), false, &[].into());
-    let (connection, _io) = Connection::new(stream, peer, worker.clock.clone(), counted);
+    let connection = Connection::new(Socket::Tcp(stream), peer, worker.clock.clone(), counted);
 
     let (serving, lease, upstream) = (worker.clone(), gate.enter(), config.sites[0].upstream);
     let request = async move {
         let _open = serving.clone().keep(connection.clone());
-        let _active = connection.request_began(false);
+        let _active = connection.request_began();
         // An answer that waits to be flushed, and another that is still being relayed.
         let first = serving.flights.begin(&connection, lease, upstream);
         connection.release_when_flushed(first);

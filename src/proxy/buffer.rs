@@ -1,0 +1,169 @@
+//! Memory for what was read and not yet passed on. An idle connection has none.
+//!
+//! Each thread keeps a few buffers for the next who needs one, so that a request allocates none.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Bytes of a buffer: more than nearly every head, and most pages.
+const USUAL: usize = 16 * 1024;
+/// Bytes of a buffer through which a large body runs: what the kernel has by then is taken in one step.
+const LARGE: usize = 64 * 1024;
+/// Buffers of the usual size that a thread keeps.
+const SPARE_MAX: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes read, from the first that was not taken yet.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// Empty if nothing is in it: it is fetched when something is about to be.
+    room: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// What is in it.
+    pub fn data(&self) -> &[u8] {
+        &self.room[self.start..self.end]
+    }
+
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// So many bytes of it were taken.
+    pub fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        debug_assert!(self.start <= self.end);
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads once, and returns how many bytes came: 0 at the end. It never holds more than `max` bytes or a little more;
+    /// who calls it when it does has a limit of his own to enforce.
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room(max);
+        let mut space = ReadBuf::new(&mut self.room[self.end..]);
+        let read = Pin::new(from).poll_read(cx, &mut space);
+        let filled = space.filled().len();
+        let is_full = space.remaining() == 0;
+        self.end += filled;
+        if self.is_empty() {
+            self.give_back();
+        } else if is_full && self.room.len() < LARGE && max >= LARGE {
+            self.grow(LARGE);
+        }
+        read.map_ok(|()| filled)
+    }
+
+    fn make_room(&mut self, max: usize) {
+        if self.room.is_empty() {
+            self.room = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; USUAL].into());
+        } else if self.end == self.room.len() {
+            if self.start > 0 {
+                self.room.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                self.grow((self.room.len() * 2).min(max.max(self.room.len() + USUAL)));
+            }
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        let mut room: Box<[u8]> = vec![0; bytes].into();
+        let data = self.end - self.start;
+        room[..data].copy_from_slice(self.data());
+        self.give_back();
+        (self.room, self.end) = (room, data);
+    }
+
+    /// Gives the memory to the next who needs some.
+    fn give_back(&mut self) {
+        let room = std::mem::take(&mut self.room);
+        (self.start, self.end) = (0, 0);
+        if room.len() == USUAL {
+            // A thread that ends keeps nothing.
+            let _ = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < SPARE_MAX {
+                    spare.push(room);
+                }
+            });
+        }
+    }
+
+    /// Its memory goes to the next who needs some, if nothing is in it.
+    pub fn rest(&mut self) {
+        if self.is_empty() {
+            self.give_back();
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(buffer: &mut Buffer, mut from: &[u8], max: usize) -> usize {
+        match buffer.poll_fill(&mut Context::from_waker(std::task::Waker::noop()), &mut from, max) {
+            Poll::Ready(read) => read.unwrap(),
+            Poll::Pending => panic!("a slice is always ready"),
+        }
+    }
+
+    #[test]
+    fn what_is_read_comes_out_in_order_whatever_was_taken_before() {
+        let mut buffer = Buffer::default();
+        let sent: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
+        let (mut sent_at, mut taken) = (0, Vec::new());
+        while taken.len() < sent.len() {
+            sent_at += fill(&mut buffer, &sent[sent_at..(sent_at + 10_007).min(sent.len())], LARGE);
+            let take = (buffer.data().len() / 2).max(1).min(buffer.data().len());
+            taken.extend_from_slice(&buffer.data()[..take]);
+            buffer.consume(take);
+        }
+        assert_eq!(taken, sent);
+    }
+
+    #[test]
+    fn an_empty_buffer_has_no_memory() {
+        let mut buffer = Buffer::default();
+        assert_eq!(fill(&mut buffer, b"", USUAL), 0);
+        assert!(buffer.room.is_empty());
+        assert_eq!(fill(&mut buffer, b"abc", USUAL), 3);
+        buffer.consume(3);
+        buffer.rest();
+        assert!(buffer.room.is_empty());
+    }
+
+    #[test]
+    fn it_grows_no_further_than_it_is_let() {
+        let mut buffer = Buffer::default();
+        let sent = vec![1; 10 * LARGE];
+        while buffer.data().len() < 2 * LARGE {
+            assert!(fill(&mut buffer, &sent, 2 * LARGE) > 0);
+        }
+        assert!(buffer.room.len() <= 2 * LARGE + USUAL, "{}", buffer.room.len());
+    }
+}

@@ -1,0 +1,250 @@
+//! One client connection of HTTP/2: hyper speaks the protocol, and each of its streams is a request like any other.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::ReadBufCursor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use tokio::io::AsyncWrite;
+
+use super::connection::{Active, Connection};
+use super::inbound::BodyError;
+use super::outbox::Source;
+use super::relay::Relay;
+use super::upload::ClientBody;
+use super::worker::Worker;
+use super::{Answer, Body, headers};
+use crate::http1::{Fields, Length, RequestHead};
+
+/// What a client of HTTP/2 says first.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Streams of one connection at a time.
+const STREAMS_MAX: u32 = 128;
+/// Bytes of one stream that the client may send ahead. Held uploads wait with the client, not here.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Bytes of one connection that the client may send ahead.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of answers of one stream that wait here for the client.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of an answer that are handed to hyper at a time.
+const PIECE_MAX: usize = 16 * 1024;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
+    let limits = worker.limits();
+    let mut http = http2::Builder::new(LocalExecutor);
+    http.max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX));
+    let service = service_fn(|request| {
+        let (worker, connection) = (worker.clone(), connection.clone());
+        async move { Ok::<_, Infallible>(serve_request(&worker, &connection, request).await) }
+    });
+    // From now on its silence is that of an idle connection.
+    drop(connection.request_began());
+    let mut driver = pin!(http.serve_connection(Io(connection.clone()), service));
+    let mut told = false;
+    poll_fn(|cx| {
+        if connection.is_ending() && !told {
+            told = true;
+            driver.as_mut().graceful_shutdown();
+        }
+        // How a client's connection ended says nothing that its requests have not said already.
+        let ended = driver.as_mut().poll(cx).map(drop);
+        connection.release_if_flushed();
+        ended
+    })
+    .await;
+}
+
+async fn serve_request(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<StreamBody> {
+    let active = connection.request_began();
+    let (parts, incoming) = request.into_parts();
+    let has_body = !incoming.is_end_stream();
+    let answer = match RequestHead::from_http2(&parts, has_body) {
+        Ok(head) => {
+            let body =
+                has_body.then(|| ClientBody::Http2 { incoming, current: Bytes::new(), trailers: None });
+            super::serve(worker, connection, head, body).await
+        }
+        Err(reason) => super::refuse(worker, reason),
+    };
+    let Answer { head, body, .. } = answer;
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = head.status;
+    for field in headers::passed_back(&head) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value))
+        {
+            parts.headers.append(name, value);
+        }
+    }
+    let body = match body {
+        Body::Whole(bytes) => StreamBody::Whole(Bytes::from(bytes), active),
+        Body::Relayed(mut relay, length) => {
+            relay.released_by_flush(connection.clone(), active);
+            StreamBody::Relayed(relay, length)
+        }
+        // Nobody can have asked for it: there is no `Upgrade` in HTTP/2.
+        Body::Tunnel(_) => StreamBody::Whole(Bytes::new(), active),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// The trailers of a request, for HTTP/1.1.
+pub(super) fn trailers(map: &HeaderMap) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in map {
+        fields.push(name.as_str(), value.as_bytes());
+    }
+    fields
+}
+
+/// The body of an answer, as hyper asks for it.
+enum StreamBody {
+    /// One that ghostpin made. The request is being served until it was handed over.
+    Whole(Bytes, #[expect(dead_code, reason = "dropping it is what it is for")] Active),
+    /// What the backend sends.
+    Relayed(Box<Relay>, Length),
+}
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (relay, length) = match self.get_mut() {
+            Self::Whole(bytes, _) if bytes.is_empty() => return Poll::Ready(None),
+            Self::Whole(bytes, _) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Relayed(relay, length) => (relay, length),
+        };
+        relay.poll_upload(cx);
+        let there = ready!(relay.poll_data(cx))?;
+        if there == 0 {
+            relay.through();
+            let trailers = relay.trailers().map(|fields| Ok(Frame::trailers(map_of(&fields))));
+            return Poll::Ready(trailers);
+        }
+        let data = relay.with_data(|data| Bytes::copy_from_slice(&data[..there.min(PIECE_MAX)]));
+        relay.consume(data.len());
+        if let Length::Exactly(left) = length {
+            *left -= data.len() as u64;
+            if *left == 0 {
+                relay.through();
+                *length = Length::Nothing;
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes, _) => bytes.is_empty(),
+            Self::Relayed(_, length) => *length == Length::Nothing,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Relayed(_, Length::Exactly(left)) => SizeHint::with_exact(*left),
+            Self::Relayed(_, Length::Nothing) => SizeHint::with_exact(0),
+            Self::Relayed(..) => SizeHint::default(),
+        }
+    }
+}
+
+fn map_of(fields: &Fields) -> HeaderMap {
+    let pairs = fields.iter().filter_map(|field| {
+        Some((HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?))
+    });
+    pairs.collect()
+}
+
+/// The bytes of a connection, as hyper reads and writes them.
+struct Io(Rc<Connection>);
+
+impl hyper::rt::Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut space: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let connection = &*self.0;
+        let inbound = &mut *connection.inbound.borrow_mut();
+        if inbound.data().is_empty() {
+            ready!(inbound.poll_fill(cx, &mut *connection.socket.borrow_mut(), CONNECTION_WINDOW as usize))?;
+        }
+        let bytes = inbound.data().len().min(space.remaining());
+        space.put_slice(&inbound.data()[..bytes]);
+        inbound.skip(bytes);
+        inbound.rest();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let socket = &mut *self.0.socket.borrow_mut();
+        self.0.note_written(Pin::new(socket).poll_write(cx, data))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = &mut *self.0.socket.borrow_mut();
+        self.0.note_written(Pin::new(socket).poll_write_vectored(cx, data))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut *self.0.socket.borrow_mut()).poll_flush(cx);
+        if flushed.is_ready() {
+            self.0.note_flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.socket.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+/// Spawns hyper's tasks on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(async move {
+            task.await;
+        });
+    }
+}

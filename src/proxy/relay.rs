@@ -1,0 +1,168 @@
+//! An answer's body on its way from the backend to the client, and all that ends with it.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::connection::{Active, Connection};
+use super::flight::{Flight, Stage};
+use super::inbound::BodyError;
+use super::link::{Handed, Link};
+use super::outbox::Source;
+use super::pool::Line;
+use super::upload::Upload;
+use super::worker::Worker;
+use crate::core::Epoch;
+use crate::http1::Fields;
+use crate::observe::access::Record;
+
+/// The way back of a connection into the pool, once its answer is through.
+pub struct WayBack {
+    /// Where it belongs.
+    pub line: Line,
+    /// The epoch that it was made under.
+    pub epoch: Epoch,
+    /// How long the backend keeps it.
+    pub keep_alive: Duration,
+}
+
+/// A body that is being relayed: read only as fast as the client takes it, and never kept.
+pub struct Relay {
+    /// The link first, and then the lease, whatever happens.
+    handed: Option<Handed>,
+    /// What is still to be sent of the request: some answers come before that.
+    upload: Option<Upload>,
+    /// `None` if the connection is not to be used again.
+    way_back: Option<WayBack>,
+    record: Option<Record>,
+    worker: Rc<Worker>,
+    /// Protocols that write by themselves say when they have.
+    flushes: Option<(Rc<Connection>, Active)>,
+    is_through: bool,
+}
+
+impl Relay {
+    /// Begins to relay.
+    pub fn new(
+        handed: Handed,
+        upload: Option<Upload>,
+        way_back: Option<WayBack>,
+        worker: Rc<Worker>,
+    ) -> Self {
+        handed.tracked.flight.enter(Stage::Delivering);
+        let handed = Some(handed);
+        Self { handed, upload, way_back, record: None, worker, flushes: None, is_through: false }
+    }
+
+    /// This line is written when the body is through, or is not going to be.
+    pub fn record_at_end(&mut self, record: Record) {
+        self.record = Some(record);
+    }
+
+    /// The lease is kept until the connection has been flushed, and the request is being served until the body was
+    /// handed over.
+    pub fn released_by_flush(&mut self, connection: Rc<Connection>, active: Active) {
+        self.flushes = Some((connection, active));
+    }
+
+    /// The client has been given all of it.
+    pub fn through(&mut self) {
+        self.is_through = true;
+    }
+
+    /// Goes on with sending the request, if its answer has come before its end.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        let Some(mut upload) = self.upload.take() else { return };
+        let (link, flight) = self.parts();
+        match upload.poll(cx, flight, &mut link.socket) {
+            Poll::Pending => self.upload = Some(upload),
+            Poll::Ready(Ok(())) => {}
+            // The backend may want no more of it, and has its answer heard all the same.
+            Poll::Ready(Err(_)) => self.way_back = None,
+        }
+    }
+
+    /// The flight was ended, and nothing more is to be given to the client.
+    pub fn is_ended(&self) -> bool {
+        self.handed.as_ref().is_none_or(|handed| handed.tracked.flight.ended().is_some())
+    }
+
+    fn parts(&mut self) -> (&mut Link, &Flight) {
+        let handed = self.handed.as_mut().expect("only dropping takes it");
+        let link = handed.link.as_mut().expect("an answer came over a link");
+        (link, &handed.tracked.flight)
+    }
+
+    fn link(&self) -> &Link {
+        let link = self.handed.as_ref().and_then(|handed| handed.link.as_ref());
+        link.expect("only dropping takes it, and an answer came over a link")
+    }
+}
+
+impl Source for Relay {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, BodyError>> {
+        let (link, flight) = self.parts();
+        if let Some(why) = flight.ended() {
+            return Poll::Ready(Err(BodyError::Ended(why)));
+        }
+        let body = link.inbound.poll_body(cx, &mut link.socket);
+        match &body {
+            Poll::Pending => {
+                if flight.stage() == Stage::Delivering {
+                    flight.enter(Stage::AwaitingBody);
+                }
+                flight.wake_when_ended(cx.waker());
+            }
+            Poll::Ready(_) => {
+                if flight.stage() == Stage::AwaitingBody {
+                    flight.enter(Stage::Delivering);
+                }
+            }
+        }
+        body
+    }
+
+    fn with_data<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(self.link().inbound.data())
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        if let Some(record) = &mut self.record {
+            record.bytes += bytes as u64;
+        }
+        let (link, flight) = self.parts();
+        flight.enter(Stage::Delivering);
+        link.inbound.consume_body(bytes);
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        self.parts().0.inbound.take_trailers()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let is_through = self.is_through && !self.is_ended();
+        if let Some(mut record) = self.record.take() {
+            record.broken_off = !is_through;
+            record.write();
+        }
+        let Some(Handed { link, tracked }) = self.handed.take() else { return };
+        // Half an answer can't be followed by another one, nor an answer that came before its request was through.
+        if !is_through || self.upload.is_some() {
+            drop(link);
+            return drop(tracked);
+        }
+        if let (Some(way_back), Some(mut link)) = (self.way_back.take(), link)
+            && link.inbound.body_has_ended()
+            && link.inbound.data().is_empty()
+        {
+            link.inbound.rest();
+            self.worker.pool.put(way_back, self.worker.now(), link);
+        }
+        match self.flushes.take() {
+            Some((connection, _active)) => connection.release_when_flushed(tracked),
+            None => drop(tracked),
+        }
+    }
+}
