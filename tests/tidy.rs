@@ -30,9 +30,9 @@ const BANNED_WORDS: &[(&str, &str)] = &[
     ("XXX", "fix it, or write down in plain words what is not done"),
 ];
 
-/// What `core` may use of the standard library where it may not use all: it has no clock, no lock, no network, no
-/// files and no tasks, but it has durations, addresses and shared values.
-const CORE_STD: &[(&str, &[&str])] = &[
+/// What pure rooms may use of the standard library where they may not use all: they have no clock, no lock, no network,
+/// no files and no tasks, but they have durations, addresses and shared values.
+const PURE_STD: &[(&str, &[&str])] = &[
     ("time", &["Duration"]),
     ("sync", &["Arc", "Weak"]),
     (
@@ -47,7 +47,9 @@ const CORE_STD: &[(&str, &[&str])] = &[
     ("thread", &[]),
 ];
 
-const CORE_CRATES: &[&str] = &["http", "thiserror", "foldhash"];
+/// Rooms that take inputs and return answers, and the crates that each of them may use.
+const PURE: &[(&str, &[&str])] =
+    &[("core", &["http", "thiserror", "foldhash"]), ("http1", &["http", "httparse", "memchr", "thiserror"])];
 
 /// Rooms that never name each other; they meet in `gate` and `published`.
 const APART: &[(&str, &str)] = &[("proxy", "control"), ("control", "proxy")];
@@ -58,35 +60,38 @@ fn broken(file: &Path, line: usize, rule: &str, advice: &str) -> String {
 }
 
 #[test]
-fn the_core_uses_nothing_that_could_act() {
+fn pure_rooms_use_nothing_that_could_act() {
     let dependencies = dependencies();
-    let found = each_path("core", |named| {
-        let path = named.path.iter().map(String::as_str).collect::<Vec<_>>();
-        let core_rule = "the core decides and never acts";
-        match path.as_slice() {
-            ["std", module, rest @ ..] => {
-                let (_, allowed) = CORE_STD.iter().find(|(name, _)| name == module)?;
-                let item = rest.first().copied().unwrap_or("*");
-                (!allowed.contains(&item)).then(|| {
+    for (pure, crates) in PURE {
+        let found = each_path(pure, |named| {
+            let path = named.path.iter().map(String::as_str).collect::<Vec<_>>();
+            let rule = "pure rooms decide and never act";
+            match path.as_slice() {
+                ["std", module, rest @ ..] => {
+                    let (_, allowed) = PURE_STD.iter().find(|(name, _)| name == module)?;
+                    let item = rest.first().copied().unwrap_or("*");
+                    (!allowed.contains(&item)).then(|| {
+                        let advice = format!(
+                            "`std::{module}::{item}` is out of its reach; take an input, return an effect"
+                        );
+                        (rule, advice)
+                    })
+                }
+                ["crate", room, ..] if room != pure => {
                     let advice = format!(
-                        "`std::{module}::{item}` is out of its reach; take an input, return an effect"
+                        "`crate::{room}` is out of its reach; {room} may know {pure}, not the reverse"
                     );
-                    (core_rule, advice)
-                })
+                    Some((rule, advice))
+                }
+                [first, ..] if dependencies.contains(*first) && !crates.contains(first) => {
+                    let advice = format!("`{first}` is out of its reach; it may use {}", crates.join(", "));
+                    Some((rule, advice))
+                }
+                _ => None,
             }
-            ["crate", room, ..] if *room != "core" => {
-                let advice =
-                    format!("`crate::{room}` is out of its reach; {room} may know the core, not the reverse");
-                Some((core_rule, advice))
-            }
-            [first, ..] if dependencies.contains(*first) && !CORE_CRATES.contains(first) => {
-                let advice = format!("`{first}` is out of its reach; it may use {}", CORE_CRATES.join(", "));
-                Some((core_rule, advice))
-            }
-            _ => None,
-        }
-    });
-    assert_none(found);
+        });
+        assert_none(found);
+    }
 }
 
 #[test]
@@ -138,6 +143,30 @@ fn every_file_says_what_it_is_for() {
         }
     }
     assert_none(found);
+}
+
+#[test]
+fn no_file_is_left_out_of_the_program() {
+    let files = rust_files();
+    let is_declared = |file: &PathBuf| {
+        let stem = file.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        let folder = file.parent().expect("it is in src");
+        let (name, folder) = match stem.as_str() {
+            "main" | "lib" => return true,
+            "mod" => (folder.file_name().expect("a room").to_string_lossy().into_owned(), folder.parent()),
+            _ => (stem, Some(folder)),
+        };
+        let folder = folder.expect("it is in src");
+        let parents = [folder.join("mod.rs"), folder.join("lib.rs"), folder.with_extension("rs")];
+        let declaration = format!("mod {name};");
+        parents
+            .iter()
+            .filter(|parent| files.contains(parent))
+            .any(|parent| read(parent).contains(&declaration))
+    };
+    let left_out = files.iter().filter(|file| !is_declared(file));
+    let advice = "no `mod` names it: delete it, or declare it";
+    assert_none(left_out.map(|file| broken(file, 1, "a file that is not compiled", advice)).collect());
 }
 
 #[test]

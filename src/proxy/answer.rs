@@ -45,8 +45,6 @@ pub enum Refusal {
     BadRequest(BadRequest),
     /// This process is about to end.
     Stopping,
-    /// As many connections are open as may be.
-    TooManyConnections,
 }
 
 /// What there is to say about one refusal.
@@ -66,7 +64,7 @@ pub struct Words {
 
 impl Refusal {
     /// All there is, for lists of labels. A bad request stands here for each of its reasons.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownHost,
         Self::SiteRemoved,
         Self::HeldTooLong,
@@ -80,7 +78,6 @@ impl Refusal {
         Self::BodyTimeout,
         Self::BadRequest(BadRequest::NoHost),
         Self::Stopping,
-        Self::TooManyConnections,
     ];
 
     /// The one list.
@@ -100,7 +97,6 @@ impl Refusal {
         };
         let closing = |words| Words { close: true, ..words };
         const MOMENT: &str = "One moment, please";
-        const BUSY: &str = "The site is very busy";
         const BROKEN: &str = "The site did not answer properly";
         match self {
             Self::UnknownHost => words(
@@ -180,12 +176,6 @@ impl Refusal {
                 "stopping",
                 MOMENT,
                 "The server is being restarted. Your request was not carried out.",
-            )),
-            Self::TooManyConnections => closing(again(
-                5,
-                "too_many_connections",
-                BUSY,
-                "Too many connections are open. Your request was not carried out.",
             )),
         }
     }
@@ -273,8 +263,7 @@ fn template(refusal: Refusal, pages: &Pages) -> Option<&str> {
         | Refusal::TooManyHeld
         | Refusal::GateShut
         | Refusal::NoBackend
-        | Refusal::Stopping
-        | Refusal::TooManyConnections => pages.unavailable.as_deref(),
+        | Refusal::Stopping => pages.unavailable.as_deref(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::config::Site;
 use crate::core::retry::{Lost, Outcome, Unsent};
 use crate::core::{Backend, Epoch};
 use crate::http1::response::HEAD_BYTES_MAX;
-use crate::http1::{BadAnswer, BadRequest, RequestHead, ResponseHead};
+use crate::http1::{BadAnswer, BadBody, BadRequest, RequestHead, ResponseHead};
 use crate::observe::metrics::Count;
 
 /// Room for the head of a request, in bytes: enough for most.
@@ -75,6 +75,8 @@ pub enum Fault {
     SlowClient,
     /// What the client sent as the body of its request is none.
     BadClient,
+    /// The client left before the body of its request had come.
+    GoneClient,
     /// This process has run out of something: file descriptors, most likely.
     Ours,
 }
@@ -85,7 +87,7 @@ impl Fault {
         match self {
             Self::SlowClient => Some(Refusal::BodyTimeout),
             Self::BadClient => Some(Refusal::BadRequest(BadRequest::Body)),
-            Self::Backend | Self::Handoff | Self::Ours => None,
+            Self::Backend | Self::Handoff | Self::Ours | Self::GoneClient => None,
         }
     }
 }
@@ -299,7 +301,10 @@ fn unsent_by_cut() -> Failed {
 
 fn lost(broken: &Broken, reused_connection: bool) -> Failed {
     let (lost, fault, why) = match broken {
-        Broken::Client(error) => (Lost::Closed, Fault::BadClient, chain(error)),
+        Broken::Client(error) => {
+            let gone = matches!(error, BodyError::Io(_) | BodyError::Bad(BadBody::BrokeOff));
+            (Lost::Closed, if gone { Fault::GoneClient } else { Fault::BadClient }, chain(error))
+        }
         Broken::Closed => (Lost::Closed, Fault::Backend, "it closed the connection".to_owned()),
         Broken::NotSent(error) | Broken::Io(error) => {
             let reset = error.kind() == io::ErrorKind::ConnectionReset;

@@ -196,7 +196,7 @@ impl Journey {
             // Who goes back waits for a verdict on the backend, lest it come here again at once.
             match (failed.fault, failed.outcome) {
                 (Fault::Handoff, _) => self.worker.metrics.count(Count::Cut),
-                (Fault::SlowClient | Fault::BadClient | Fault::Ours, _) => {}
+                (Fault::SlowClient | Fault::BadClient | Fault::GoneClient | Fault::Ours, _) => {}
                 (Fault::Backend, Outcome::NothingSent(Unsent::ConnectTimeout)) => gate.doubt(pin.epoch),
                 (Fault::Backend, Outcome::NothingSent(_)) => gate.suspect(pin.epoch),
                 (Fault::Backend, Outcome::NoAnswer { .. }) => gate.doubt(pin.epoch),
@@ -254,6 +254,11 @@ impl Journey {
         };
         let answer = forward::attempt(&self.worker, target, additions, outgoing, tracked).await;
         if let Err(failed) = &answer {
+            if failed.fault == Fault::GoneClient {
+                // Nobody is there to read an answer: this request goes with the connection.
+                self.connection.kill();
+                return std::future::pending().await;
+            }
             self.handed += u32::from(matches!(failed.outcome, Outcome::NoAnswer { .. }));
             tracing::debug!(attempt = self.attempts, why = failed.why, "an attempt has failed");
         }

@@ -10,6 +10,7 @@ mod fields;
 mod harness;
 mod held;
 mod http2;
+mod manners;
 mod once;
 mod reload;
 mod stop;

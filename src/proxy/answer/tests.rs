@@ -70,7 +70,6 @@ fn whatever_was_not_carried_out_for_want_of_a_backend_may_come_again() {
         (Refusal::BodyTimeout, 408),
         (Refusal::BadRequest(BadRequest::TwoHosts), 400),
         (Refusal::Stopping, 503),
-        (Refusal::TooManyConnections, 503),
     ] {
         assert_eq!(refusal.words().status, status, "{refusal:?}");
     }
