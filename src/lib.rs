@@ -1,7 +1,7 @@
 //! ghostpin: a front door for applications that may run only one instance at a time.
 //!
 //! The way of a request: [`proxy::listener`] accepts, [`published`] names the site, [`gate`] gives a lease or holds,
-//! [`proxy::forward`] sends, and [`core::retry`] decides what becomes of an attempt that had no answer.
+//! [`proxy::forward`] sends what [`http1`] has read, and [`core::retry`] decides what becomes of an attempt that had no answer.
 //!
 //! The way of a handoff: a wish, a probe or a refused connection reaches the [`control::reconciler`];
 //! [`core::handoff`] says what is to be done; the gate is shut, fenced and opened, and the pin is stored in between.

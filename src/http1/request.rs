@@ -233,7 +233,8 @@ impl RequestHead {
         if is_a_host(self.host_bytes()) { Ok(()) } else { Err(BadRequest::NotAHost) }
     }
 
-    fn host_bytes(&self) -> &[u8] {
+    /// The host, for those who only write it down.
+    pub fn host_bytes(&self) -> &[u8] {
         match self.authority {
             // The request line rules (RFC 9112, 3.2.2); HTTP/2 need have nothing else.
             Some(span) => self.fields.text(span),
@@ -247,14 +248,15 @@ impl RequestHead {
     }
 
     /// What is asked for: a path, and a query if there is one. `*` for OPTIONS of all the server.
-    pub fn path_and_query(&self) -> &str {
-        std::str::from_utf8(self.fields.text(self.path_and_query)).unwrap_or_default()
+    pub fn path_and_query(&self) -> &[u8] {
+        self.fields.text(self.path_and_query)
     }
 
     /// The path alone.
     pub fn path(&self) -> &str {
         let target = self.path_and_query();
-        target.split_once('?').map_or(target, |(path, _)| path)
+        let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+        std::str::from_utf8(&target[..end]).unwrap_or_default()
     }
 
     /// Whether the client wants to send another request on the connection (RFC 9112, 9.3).

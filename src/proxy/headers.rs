@@ -31,8 +31,8 @@ pub struct Additions<'a> {
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>) {
     let Additions { peer, fixed, request_id } = *additions;
     let fields = &head.fields;
-    for part in [head.method.as_str(), " ", head.path_and_query(), " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
+    for part in [head.method.as_str().as_bytes(), b" ", head.path_and_query(), b" HTTP/1.1\r\n"] {
+        out.extend_from_slice(part);
     }
     let is_fixed =
         |name: &[u8]| fixed.iter().any(|(fixed, _)| name.eq_ignore_ascii_case(fixed.as_str().as_bytes()));
@@ -41,7 +41,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
             write(out, name, value);
         }
     };
-    put(b"host", head.host().as_bytes());
+    put(b"host", head.host_bytes());
     let named = Named::by(fields);
     for field in fields.iter() {
         let passes = match field.known {

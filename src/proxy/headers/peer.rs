@@ -44,7 +44,7 @@ impl Peer {
     /// host was passed on already.
     pub(super) fn say_who_asks(&self, head: &RequestHead, put: &mut impl FnMut(&[u8], &[u8])) {
         let fields = &head.fields;
-        let host = head.host().as_bytes();
+        let host = head.host_bytes();
         match &self.believed {
             None => put(b"x-forwarded-for", self.text.as_bytes()),
             Some(trusted) => {
