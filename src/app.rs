@@ -82,7 +82,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let handles = local.block_on(&runtime, async {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
-        let common = worker::Common { clock, reader: reader.clone(), connections: Arc::default(), seed };
+        let common = worker::Common { clock, reader: reader.clone(), census: Arc::default(), seed };
         let mut handles = Vec::new();
         for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
             let handle = worker::spawn(number, listeners, orders, common.clone());

@@ -108,7 +108,7 @@ impl Edge {
         if alive {
             tokio::task::spawn_local(reconciler.run(received, reported));
         }
-        let labels = Refusal::ALL.iter().map(|refusal| refusal.words().label).collect();
+        let labels = Refusal::all().map(|refusal| refusal.words().label).collect();
         let context = Context {
             reload: Reload::new(&path, controller),
             listening: [].into(),

@@ -56,9 +56,12 @@ pub const DEFAULT_TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// `limits.max_connections`: a connection on either side makes two open files each, and systemd lets a service raise its
 /// limit to 524,288.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 65_536;
+/// `limits.max_connections_per_client`: whole companies and mobile networks come from one address; a flood from one comes
+/// no further than a thirtieth of all.
+pub const DEFAULT_MAX_CONNECTIONS_PER_CLIENT: u32 = 2_000;
 /// `limits.max_head`: twice what Node itself takes.
 pub const DEFAULT_MAX_HEAD_BYTES: u64 = 32 << 10;
-/// `limits.max_headers`: far more than browsers send, and what hyper parses without an allocation of its own.
+/// `limits.max_headers`: far more than browsers send, and what is parsed without an allocation.
 pub const DEFAULT_MAX_HEADERS: u32 = 100;
 /// `limits.head_timeout`: slowloris gets ten seconds, a phone in a tunnel as well.
 pub const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);

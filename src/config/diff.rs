@@ -200,6 +200,7 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         &new.limits,
         [
             max_connections = "limits.max_connections",
+            max_connections_per_client = "limits.max_connections_per_client",
             max_head_bytes = "limits.max_head",
             max_headers = "limits.max_headers",
             head_timeout = "limits.head_timeout",

@@ -120,6 +120,8 @@ pub struct HoldTotal {
 pub struct Limits {
     /// Client connections in total.
     pub max_connections: usize,
+    /// Client connections from one address (IPv6: one /64), unless it is a trusted proxy.
+    pub max_connections_per_client: usize,
     /// Largest request head, in bytes.
     pub max_head_bytes: usize,
     /// Most header fields in a request.

@@ -278,6 +278,7 @@ fn token(raw: &RawAdmin, report: &mut Report<'_, '_>) -> Option<Secret> {
 fn limits(raw: &RawLimits) -> Limits {
     Limits {
         max_connections: count(raw.max_connections, DEFAULT_MAX_CONNECTIONS),
+        max_connections_per_client: count(raw.max_connections_per_client, DEFAULT_MAX_CONNECTIONS_PER_CLIENT),
         max_head_bytes: raw.max_head.map_or(DEFAULT_MAX_HEAD_BYTES, |key| key.0.0) as usize,
         max_headers: count(raw.max_headers, DEFAULT_MAX_HEADERS),
         head_timeout: raw.head_timeout.map_or(DEFAULT_HEAD_TIMEOUT, |key| key.0.0),

@@ -147,8 +147,9 @@ pub(super) struct RawUpstream {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLimits {
     pub(super) max_connections: Option<Text<Count<1, 10_000_000>>>,
+    pub(super) max_connections_per_client: Option<Text<Count<1, 10_000_000>>>,
     pub(super) max_head: Option<Text<Size<{ 8 * KIB }, MIB>>>,
-    pub(super) max_headers: Option<Text<Count<16, 10_000>>>,
+    pub(super) max_headers: Option<Text<Count<16, 1_000>>>,
     pub(super) head_timeout: Option<Text<Period<10, { 10 * MINUTE }>>>,
     pub(super) body_timeout: Option<Text<Period<10, HOUR>>>,
     pub(super) write_timeout: Option<Text<Period<10, HOUR>>>,

@@ -8,9 +8,6 @@ use http::{Method, StatusCode, Version};
 use super::fields::{Fields, Known, Span};
 use super::length::{self, Length};
 
-/// Most fields of a head that are ever looked at, whatever the configuration says.
-pub const FIELDS_MAX: usize = 1024;
-
 /// Fields for which there is room without allocating: more than browsers send.
 const FIELDS_USUAL: usize = 100;
 
@@ -48,6 +45,44 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
+    /// All there are.
+    pub const ALL: [Self; 14] = [
+        Self::NotHttp,
+        Self::Version,
+        Self::BareLineFeed,
+        Self::TooLarge,
+        Self::TooManyFields,
+        Self::NoHost,
+        Self::TwoHosts,
+        Self::NotAHost,
+        Self::ContradictingHosts,
+        Self::NotATarget,
+        Self::LengthAndCoding,
+        Self::NotALength,
+        Self::UnknownCoding,
+        Self::Body,
+    ];
+
+    /// Its label in metrics, and its word in answers and in the access log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotHttp => "not_http",
+            Self::Version => "unknown_version",
+            Self::BareLineFeed => "bare_line_feed",
+            Self::TooLarge => "head_too_large",
+            Self::TooManyFields => "too_many_fields",
+            Self::NoHost => "no_host",
+            Self::TwoHosts => "two_hosts",
+            Self::NotAHost => "not_a_host",
+            Self::ContradictingHosts => "contradicting_hosts",
+            Self::NotATarget => "not_a_target",
+            Self::LengthAndCoding => "length_and_coding",
+            Self::NotALength => "not_a_length",
+            Self::UnknownCoding => "unknown_coding",
+            Self::Body => "bad_body",
+        }
+    }
+
     /// The status that says so.
     pub fn status(self) -> StatusCode {
         match self {
@@ -103,7 +138,6 @@ impl RequestHead {
         if memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r') {
             return Err(BadRequest::BareLineFeed);
         }
-        let fields_max = fields_max.min(FIELDS_MAX);
         if fields_max <= FIELDS_USUAL {
             Self::parse_into(head, &mut [const { MaybeUninit::uninit() }; FIELDS_USUAL][..fields_max])
         } else {

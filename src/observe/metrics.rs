@@ -17,6 +17,8 @@ pub enum Count {
     ConnectionsAccepted,
     /// Client connections refused, for there were too many.
     ConnectionsRefused,
+    /// Client connections refused, for their client had too many.
+    ConnectionsOfOneRefused,
     /// Client connections that ended.
     ConnectionsEnded,
     /// Client connections ended because the client was too slow with a request head.

@@ -63,8 +63,8 @@ pub struct Words {
 }
 
 impl Refusal {
-    /// All there is, for lists of labels. A bad request stands here for each of its reasons.
-    pub const ALL: [Self; 13] = [
+    /// All there are but bad requests.
+    const OTHERS: [Self; 12] = [
         Self::UnknownHost,
         Self::SiteRemoved,
         Self::HeldTooLong,
@@ -76,9 +76,13 @@ impl Refusal {
         Self::BackendBroken,
         Self::FirstByteTimeout,
         Self::BodyTimeout,
-        Self::BadRequest(BadRequest::NoHost),
         Self::Stopping,
     ];
+
+    /// All there are.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::OTHERS.into_iter().chain(BadRequest::ALL.map(Self::BadRequest))
+    }
 
     /// The one list.
     pub fn words(self) -> Words {
@@ -169,7 +173,7 @@ impl Refusal {
             )),
             Self::BadRequest(reason) => closing(Words {
                 message: reason.message(),
-                ..words(reason.status(), "bad_request", "The request can't be accepted", "")
+                ..words(reason.status(), reason.label(), "The request can't be accepted", "")
             }),
             Self::Stopping => closing(again(
                 1,

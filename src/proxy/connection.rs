@@ -13,10 +13,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::AsyncWrite;
 
+use super::census::Counted;
 use super::flight::Tracked;
 use super::headers::Peer;
 use super::inbound::Inbound;
-use super::worker::Counted;
 use crate::clock::{Clock, Tick};
 use crate::config::Limits;
 use crate::net::Socket;

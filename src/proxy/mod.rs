@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod buffer;
+pub mod census;
 pub mod connection;
 pub mod flight;
 pub mod forward;

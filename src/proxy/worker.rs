@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use http::HeaderValue;
@@ -15,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::answer::Refusal;
+use super::census::{Census, Crowded, Most};
 use super::connection::Connection;
 use super::flight::Flights;
 use super::headers::{Peer, RequestIds};
@@ -38,7 +38,7 @@ pub struct Common {
     /// Route table and settings.
     pub reader: Reader,
     /// Client connections of all workers.
-    pub connections: Arc<AtomicUsize>,
+    pub census: Arc<Census>,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
 }
@@ -75,7 +75,7 @@ pub struct Worker {
     date: RefCell<(Tick, HeaderValue)>,
     reader: RefCell<Reader>,
     connections: RefCell<Slab<Rc<Connection>>>,
-    connections_in_all: Arc<AtomicUsize>,
+    census: Arc<Census>,
     stopping: watch::Sender<bool>,
 }
 
@@ -86,8 +86,7 @@ pub fn spawn(
     received: mpsc::UnboundedReceiver<Order>,
     common: Common,
 ) -> std::io::Result<Handle> {
-    let metrics =
-        Arc::new(WorkerMetrics::new(Refusal::ALL.iter().map(|refusal| refusal.words().label).collect()));
+    let metrics = Arc::new(WorkerMetrics::new(Refusal::all().map(|refusal| refusal.words().label).collect()));
     let for_thread = metrics.clone();
     let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -114,7 +113,7 @@ impl Worker {
             date: RefCell::new((Tick(0), HeaderValue::from_static(""))),
             reader: RefCell::new(common.reader),
             connections: RefCell::default(),
-            connections_in_all: common.connections,
+            census: common.census,
             stopping: watch::Sender::new(false),
         }
     }
@@ -216,12 +215,17 @@ impl Worker {
 
     /// Serves one connection to its end.
     pub async fn serve_connection(self: Rc<Self>, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        let counted = Counted::new(&self.connections_in_all);
-        if counted.in_all > self.limits().max_connections {
-            return self.metrics.count(Count::ConnectionsRefused);
-        }
-        self.metrics.count(Count::ConnectionsAccepted);
+        let limits = self.limits();
         let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
+        let most = Most { all: limits.max_connections, of_client: limits.max_connections_per_client };
+        // Many clients come by way of a trusted proxy, and it has limits of its own.
+        let client = (!peer.is_trusted()).then(|| peer.address());
+        let counted = match self.census.count(client, most) {
+            Ok(counted) => counted,
+            Err(Crowded::All) => return self.metrics.count(Count::ConnectionsRefused),
+            Err(Crowded::Client) => return self.metrics.count(Count::ConnectionsOfOneRefused),
+        };
+        self.metrics.count(Count::ConnectionsAccepted);
         let connection = Connection::new(Socket::Tcp(stream), peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
         if *self.stopping.borrow() {
@@ -247,25 +251,6 @@ impl Drop for Open {
         let connection = self.worker.connections.borrow_mut().remove(self.slot);
         connection.give_up();
         self.worker.metrics.count(Count::ConnectionsEnded);
-    }
-}
-
-/// One of all client connections, upgraded ones included.
-pub struct Counted {
-    all: Arc<AtomicUsize>,
-    in_all: usize,
-}
-
-impl Counted {
-    /// One more.
-    pub fn new(all: &Arc<AtomicUsize>) -> Self {
-        Self { all: all.clone(), in_all: all.fetch_add(1, Ordering::Relaxed) + 1 }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Config, Proxy, until};
+use crate::harness::{Backend, Client, Config, Proxy, until};
 
 #[test]
 fn a_head_that_dribbles_in_is_given_up() {
@@ -197,4 +197,28 @@ fn an_upgraded_connection_counts_as_one() {
     let _ = above.try_send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
     let said = String::from_utf8(above.reader.rest()).unwrap();
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 503"), "{said}");
+}
+
+#[test]
+fn one_client_has_its_share_of_the_connections_and_a_trusted_proxy_more() {
+    let a = Backend::named("A");
+    let config = Config::of(&[&a]).limits("max_connections_per_client = 2");
+    let proxy = Proxy::start(&config);
+    let mut open: Vec<Client> = (0..2).map(|_| proxy.client()).collect();
+    for client in &mut open {
+        assert_eq!(client.get("a.test", "/").status, 200);
+    }
+    assert!(proxy.client().is_closed(), "its third connection is one too many");
+    assert_eq!(proxy.metric("ghostpin_connections_of_one_client_refused_total"), 1);
+    open.pop().unwrap().leave();
+    until("it may come again", || {
+        let mut client = proxy.client();
+        client.try_send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").is_ok()
+            && matches!(client.reader.head(), Ok(Some(head)) if head.line.contains(" 200 "))
+    });
+    let mut config = config;
+    config.server.push_str("\ntrusted_proxies = ['127.0.0.0/8']");
+    let proxy = Proxy::start(&config);
+    let mut open: Vec<Client> = (0..5).map(|_| proxy.client()).collect();
+    assert!(open.iter_mut().all(|client| client.get("a.test", "/").status == 200));
 }

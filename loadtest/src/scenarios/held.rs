@@ -14,11 +14,13 @@ use crate::report::{Report, millis};
 
 const LIMIT: usize = 1_000;
 
-/// None of the held may reach its deadline within the run.
+/// None of the held may reach its deadline within the run, and all readers come from one address.
 pub const TABLES: &str = r#"
 [hold]
 timeout = "120s"
 max_requests = 1000
+[limits]
+max_connections_per_client = 65536
 "#;
 
 /// Floods at a well site and at the held one take turns; medians are compared.

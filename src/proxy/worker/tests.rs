@@ -13,8 +13,8 @@ fn worker(config: &Config) -> Worker {
         pages: config.pages.clone(),
         access_log: false,
     });
-    let connections = Arc::new(AtomicUsize::new(0));
-    let common = Common { clock: Clock::start(), reader: publisher.reader(), connections, seed: 0 };
+    let common =
+        Common { clock: Clock::start(), reader: publisher.reader(), census: Arc::default(), seed: 0 };
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)
 }
 
@@ -30,7 +30,7 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, from) = listener.accept().await.unwrap();
-    let counted = Counted::new(&worker.connections_in_all);
+    let counted = worker.census.count(None, Most { all: 1, of_client: 1 }).unwrap();
     let peer = Peer::new(from.ip(), false, &[].into());
     let connection = Connection::new(Socket::Tcp(stream), peer, worker.clock.clone(), counted);
 
@@ -50,5 +50,5 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     assert!(ended.is_err_and(|error| error.is_panic()));
     assert_eq!(gate.in_flight(), 0);
     assert!(worker.is_idle());
-    assert_eq!(worker.connections_in_all.load(Ordering::Relaxed), 0);
+    assert_eq!(worker.census.all(), 0);
 }
