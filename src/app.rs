@@ -51,6 +51,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         routes: RouteTable::build(std::iter::empty())?,
         limits: config.limits,
         trusted_proxies: [].into(),
+        balancers: [].into(),
         pages: config.pages.clone(),
         access_log: config.log.access,
     });

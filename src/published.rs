@@ -30,6 +30,8 @@ pub struct Published {
     pub limits: config::Limits,
     /// Peers that are believed.
     pub trusted_proxies: Arc<[ipnet::IpNet]>,
+    /// Peers that say whose connection they pass on.
+    pub balancers: Arc<[ipnet::IpNet]>,
     /// Replaced pages.
     pub pages: config::Pages,
     /// Whether each request leaves a line.

@@ -83,6 +83,7 @@ impl Edge {
             routes: RouteTable::build(std::iter::empty()).unwrap(),
             limits: config.limits,
             trusted_proxies: [].into(),
+            balancers: [].into(),
             pages: config.pages.clone(),
             access_log: false,
         });

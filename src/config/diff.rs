@@ -219,6 +219,14 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         threads,
         shutdown_timeout
     );
+    differing!(
+        keys,
+        Listen,
+        &old.listen,
+        &new.listen,
+        [proxy_protocol_from = "listen.proxy_protocol.from"],
+        http
+    );
     differing!(keys, Log, &old.log, &new.log, [access = "log.access"], format, level);
     differing!(
         keys,
@@ -246,7 +254,7 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         trusted_proxies
     );
     differing!(keys, Log, &old.log, &new.log, [format = "log.format", level = "log.level"], access);
-    differing!(keys, Listen, &old.listen, &new.listen, [http = "listen.http"]);
+    differing!(keys, Listen, &old.listen, &new.listen, [http = "listen.http"], proxy_protocol_from);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
     keys
 }
@@ -255,7 +263,7 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
 pub fn in_force(old: &Config, new: Config) -> Config {
     Config {
         server: Server { trusted_proxies: new.server.trusted_proxies, ..old.server.clone() },
-        listen: old.listen.clone(),
+        listen: Listen { proxy_protocol_from: new.listen.proxy_protocol_from, ..old.listen.clone() },
         admin: old.admin.clone(),
         log: Log { access: new.log.access, ..old.log.clone() },
         ..new

@@ -71,6 +71,8 @@ pub struct Server {
 pub struct Listen {
     /// Cleartext HTTP/1.1 and HTTP/2 addresses.
     pub http: Vec<SocketAddr>,
+    /// Balancers whose connections begin with a PROXY header (version 1 or 2), on all listeners.
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
 }
 
 /// `[admin]`: where operators come in.

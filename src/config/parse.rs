@@ -55,7 +55,7 @@ impl Config {
         let root = Spanned::new(span, DeValue::Table(root));
         let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
         let report = &mut Report { source: &source, errors: &mut errors, whole };
-        let admin = admin(&top.admin, &Listen { http: Vec::new() }, report);
+        let admin = admin(&top.admin, &Listen { http: Vec::new(), proxy_protocol_from: Vec::new() }, report);
         errors.unless_any(admin)
     }
 
@@ -187,8 +187,11 @@ fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
 }
 
 fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
+    let balancers = raw.proxy_protocol.as_ref().and_then(|raw| raw.from.as_ref());
+    let proxy_protocol_from = balancers.into_iter().flatten().map(|key| key.0).collect();
     let Some(list) = &raw.http else {
-        return Listen { http: vec![DEFAULT_LISTEN.parse().expect("a constant address")] };
+        let http = vec![DEFAULT_LISTEN.parse().expect("a constant address")];
+        return Listen { http, proxy_protocol_from };
     };
     if list.get_ref().is_empty() {
         let message = r#"is empty; readers need a way in, such as http = ["0.0.0.0:80"]"#;
@@ -204,7 +207,7 @@ fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
         }
         http.push(address);
     }
-    Listen { http }
+    Listen { http, proxy_protocol_from }
 }
 
 fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin {

@@ -60,6 +60,14 @@ pub(super) struct RawServer {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawListen {
     pub(super) http: Option<Spanned<Vec<Spanned<Text<SocketAddr>>>>>,
+    pub(super) proxy_protocol: Option<RawProxyProtocol>,
+}
+
+/// `proxy_protocol` in `[listen]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawProxyProtocol {
+    pub(super) from: Option<Vec<Text<ipnet::IpNet>>>,
 }
 
 /// `[admin]`

@@ -43,7 +43,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Family {
 // The data plane.
 
 /// In the order of [`super::metrics::Count`].
-pub const COUNTS: [Family; 10] = [
+pub const COUNTS: [Family; 11] = [
     counter("ghostpin_connections_accepted_total", &[], "Client connections accepted."),
     counter(
         "ghostpin_connections_refused_total",
@@ -54,6 +54,11 @@ pub const COUNTS: [Family; 10] = [
         "ghostpin_connections_of_one_client_refused_total",
         &[],
         "Client connections refused, for their client had too many.",
+    ),
+    counter(
+        "ghostpin_proxy_headers_refused_total",
+        &[],
+        "Connections refused, for they should have begun with a PROXY header.",
     ),
     counter("ghostpin_connections_ended_total", &[], "Client connections that have ended."),
     counter("ghostpin_slow_heads_total", &[], "Client connections ended for being too slow with a head."),

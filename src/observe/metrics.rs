@@ -19,6 +19,8 @@ pub enum Count {
     ConnectionsRefused,
     /// Client connections refused, for their client had too many.
     ConnectionsOfOneRefused,
+    /// Connections that should have begun with a PROXY header and did not.
+    ProxyHeadersRefused,
     /// Client connections that ended.
     ConnectionsEnded,
     /// Client connections ended because the client was too slow with a request head.

@@ -25,15 +25,6 @@ pub enum Crowded {
     Client,
 }
 
-/// How many there may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Most {
-    /// In all.
-    pub all: usize,
-    /// From one client.
-    pub of_client: usize,
-}
-
 /// One connection, as long as anything refers to it: an upgraded one is counted as well.
 #[derive(Debug)]
 pub struct Counted {
@@ -42,32 +33,37 @@ pub struct Counted {
 }
 
 impl Census {
-    /// One more from this client; `None` for one that stands for many, such as a trusted proxy.
+    /// One more, of at most so many.
     ///
     /// # Errors
     /// There are too many.
-    pub fn count(self: &Arc<Self>, client: Option<IpAddr>, most: Most) -> Result<Counted, Crowded> {
-        let client = client.map(prefix);
+    pub fn count(self: &Arc<Self>, most: usize) -> Result<Counted, Crowded> {
         // From here on it counts, and stops counting when it is dropped.
         let in_all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut counted = Counted { census: self.clone(), client: None };
-        if in_all > most.all {
-            return Err(Crowded::All);
-        }
-        if let Some(client) = client {
-            let mut of_client = self.of_client.entry(client).or_insert(0);
-            if *of_client >= most.of_client {
-                return Err(Crowded::Client);
-            }
-            *of_client += 1;
-            counted.client = Some(client);
-        }
-        Ok(counted)
+        let counted = Counted { census: self.clone(), client: None };
+        if in_all > most { Err(Crowded::All) } else { Ok(counted) }
     }
 
     /// Connections now.
     pub fn all(&self) -> usize {
         self.all.load(Ordering::Relaxed)
+    }
+}
+
+impl Counted {
+    /// It is one of this client, of at most so many.
+    ///
+    /// # Errors
+    /// It has too many.
+    pub fn belongs_to(&mut self, client: IpAddr, most: usize) -> Result<(), Crowded> {
+        let client = prefix(client);
+        let mut of_client = self.census.of_client.entry(client).or_insert(0);
+        if *of_client >= most {
+            return Err(Crowded::Client);
+        }
+        *of_client += 1;
+        self.client = Some(client);
+        Ok(())
     }
 }
 
@@ -96,10 +92,10 @@ fn prefix(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const MOST: Most = Most { all: 5, of_client: 2 };
-
     fn count(census: &Arc<Census>, client: &str) -> Result<Counted, Crowded> {
-        census.count(Some(client.parse().unwrap()), MOST)
+        let mut counted = census.count(5)?;
+        counted.belongs_to(client.parse().unwrap(), 2)?;
+        Ok(counted)
     }
 
     #[test]
@@ -125,8 +121,8 @@ mod tests {
     #[test]
     fn who_stands_for_many_is_limited_only_by_the_total() {
         let census = Arc::new(Census::default());
-        let all: Vec<_> = (0..5).map(|_| census.count(None, MOST).unwrap()).collect();
-        assert_eq!(census.count(None, MOST).err(), Some(Crowded::All));
+        let all: Vec<_> = (0..5).map(|_| census.count(5).unwrap()).collect();
+        assert_eq!(census.count(5).err(), Some(Crowded::All));
         assert_eq!(census.all(), 5);
         drop(all);
         assert_eq!((census.all(), census.of_client.len()), (0, 0), "nothing is left behind");
@@ -136,8 +132,9 @@ mod tests {
     fn clients_that_have_left_are_forgotten() {
         let census = Arc::new(Census::default());
         for number in 0..1000_u32 {
-            drop(census.count(Some(IpAddr::V4(number.into())), MOST).unwrap());
-            let _refused = count(&census, "192.0.2.1").and_then(|_held| count(&census, "192.0.2.1"));
+            drop(count(&census, &format!("10.0.{}.{}", number / 256, number % 256)).unwrap());
+            let _both =
+                [count(&census, "192.0.2.1"), count(&census, "192.0.2.1"), count(&census, "192.0.2.1")];
         }
         assert_eq!((census.all(), census.of_client.len()), (0, 0));
     }

@@ -17,6 +17,7 @@ pub mod link;
 pub mod listener;
 pub mod outbox;
 pub mod pool;
+pub mod proxied;
 pub mod relay;
 pub mod tunnel;
 pub mod upload;

@@ -10,16 +10,18 @@ use std::thread;
 
 use http::HeaderValue;
 use slab::Slab;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::answer::Refusal;
-use super::census::{Census, Crowded, Most};
+use super::census::Census;
 use super::connection::Connection;
 use super::flight::Flights;
 use super::headers::{Peer, RequestIds};
 use super::listener;
 use super::pool::Pool;
+use super::proxied;
 use crate::clock::{Clock, ROUND, Tick};
 use crate::config::Limits;
 use crate::net::Socket;
@@ -214,17 +216,29 @@ impl Worker {
     }
 
     /// Serves one connection to its end.
-    pub async fn serve_connection(self: Rc<Self>, stream: tokio::net::TcpStream, peer: SocketAddr) {
+    pub async fn serve_connection(self: Rc<Self>, mut stream: TcpStream, from: SocketAddr) {
         let limits = self.limits();
-        let peer = self.published(|published| Peer::new(peer.ip(), false, &published.trusted_proxies));
-        let most = Most { all: limits.max_connections, of_client: limits.max_connections_per_client };
-        // Many clients come by way of a trusted proxy, and it has limits of its own.
-        let client = (!peer.is_trusted()).then(|| peer.address());
-        let counted = match self.census.count(client, most) {
-            Ok(counted) => counted,
-            Err(Crowded::All) => return self.metrics.count(Count::ConnectionsRefused),
-            Err(Crowded::Client) => return self.metrics.count(Count::ConnectionsOfOneRefused),
+        let Ok(mut counted) = self.census.count(limits.max_connections) else {
+            return self.metrics.count(Count::ConnectionsRefused);
         };
+        let mut client = from.ip();
+        if self.published(|published| proxied::is_expected(from, &published.balancers)) {
+            let header = tokio::time::timeout(limits.head_timeout, proxied::client(&mut stream)).await;
+            match header.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+                Ok(named) => client = named.unwrap_or(client),
+                Err(error) => {
+                    tracing::warn!(%from, %error, "no PROXY header came; [listen] proxy_protocol expects one");
+                    return self.metrics.count(Count::ProxyHeadersRefused);
+                }
+            }
+        }
+        let peer = self.published(|published| Peer::new(client, false, &published.trusted_proxies));
+        // Many clients come by way of a trusted proxy, and it has limits of its own.
+        if !peer.is_trusted()
+            && counted.belongs_to(peer.address(), limits.max_connections_per_client).is_err()
+        {
+            return self.metrics.count(Count::ConnectionsOfOneRefused);
+        }
         self.metrics.count(Count::ConnectionsAccepted);
         let connection = Connection::new(Socket::Tcp(stream), peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());

@@ -44,6 +44,32 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
+fn a_balancer_says_whose_connection_it_passes_on_and_nobody_else_does() {
+    let a = Backend::named("A");
+    let mut config = Config::of(&[&a]);
+    config.listen = "proxy_protocol = { from = ['127.0.0.1/32'] }".into();
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.send("PROXY TCP4 192.0.2.7 127.0.0.1 1000 80\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(client.get("a.test", "/").status, 200, "the header is that of a connection, not of a request");
+    for seen in a.requests() {
+        assert_eq!(seen.field("x-forwarded-for"), Some("192.0.2.7"));
+    }
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert!(client.is_closed(), "whose connection is it?");
+    assert_eq!(proxy.metric("ghostpin_proxy_headers_refused_total"), 1);
+
+    config.listen = "proxy_protocol = { from = ['10.0.0.0/8'] }".into();
+    proxy.reload(&config);
+    let mut client = proxy.client();
+    client.send("PROXY TCP4 192.0.2.7 127.0.0.1 1000 80\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert!(client.response().status >= 400, "anybody could say that");
+    assert_eq!(a.count(), 2);
+}
+
+#[test]
 fn what_belongs_to_one_connection_stays_on_it() {
     let a = Backend::with("A", |_, conn| {
         conn.answer_with(

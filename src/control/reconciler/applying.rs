@@ -171,6 +171,7 @@ impl Reconciler {
                 routes,
                 limits: self.config.limits,
                 trusted_proxies: self.config.server.trusted_proxies.as_slice().into(),
+                balancers: self.config.listen.proxy_protocol_from.as_slice().into(),
                 pages: self.config.pages.clone(),
                 access_log: self.config.log.access,
             }),

@@ -10,6 +10,7 @@ fn worker(config: &Config) -> Worker {
         routes: RouteTable::build(std::iter::empty()).unwrap(),
         limits: config.limits,
         trusted_proxies: [].into(),
+        balancers: [].into(),
         pages: config.pages.clone(),
         access_log: false,
     });
@@ -30,7 +31,7 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, from) = listener.accept().await.unwrap();
-    let counted = worker.census.count(None, Most { all: 1, of_client: 1 }).unwrap();
+    let counted = worker.census.count(1).unwrap();
     let peer = Peer::new(from.ip(), false, &[].into());
     let connection = Connection::new(Socket::Tcp(stream), peer, worker.clock.clone(), counted);
 

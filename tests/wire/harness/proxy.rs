@@ -17,6 +17,7 @@ use super::{Backend, Client, Response, until};
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) server: String,
+    pub(crate) listen: String,
     pub(crate) hold: String,
     pub(crate) health: String,
     pub(crate) handoff: String,
@@ -31,6 +32,7 @@ impl Config {
     pub(crate) fn new() -> Self {
         Self {
             server: "threads = 2".into(),
+            listen: String::new(),
             hold: "timeout = '15s'".into(),
             health: "path = '/probe'\nproof_path = '/probe'\ninterval = '100ms'\ntimeout = '400ms'\n\
                      held_interval = '10ms'\nfall = 2\nrise = 1"
@@ -92,9 +94,9 @@ impl Config {
 
     fn text(&self, folder: &Path) -> String {
         let folder = folder.display();
-        let Self { server, hold, health, handoff, upstream, limits, log, .. } = self;
+        let Self { server, listen, hold, health, handoff, upstream, limits, log, .. } = self;
         let mut text = format!(
-            "[server]\nstate = '{folder}/state'\n{server}\n[listen]\nhttp = ['127.0.0.1:0']\n[admin]\n\
+            "[server]\nstate = '{folder}/state'\n{server}\n[listen]\nhttp = ['127.0.0.1:0']\n{listen}\n[admin]\n\
              listen = '{folder}/admin'\n[hold]\n{hold}\n[health]\n{health}\n[handoff]\n{handoff}\n[upstream]\n\
              {upstream}\n[limits]\n{limits}\n[log]\n{log}\n"
         );
