@@ -214,7 +214,7 @@ pub fn write_chunk_size(out: &mut Vec<u8>, bytes: usize) {
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     for field in trailers.iter().flat_map(|trailers| trailers.iter()) {
-        super::fields::write(out, field.name, field.value);
+        field.write(out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -36,12 +36,9 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
     }
     let is_fixed =
         |name: &[u8]| fixed.iter().any(|(fixed, _)| name.eq_ignore_ascii_case(fixed.as_str().as_bytes()));
-    let mut put = |name: &[u8], value: &[u8]| {
-        if !is_fixed(name) {
-            write(out, name, value);
-        }
-    };
-    put(b"host", head.host_bytes());
+    if !is_fixed(b"host") {
+        write(out, b"host", head.host_bytes());
+    }
     let named = Named::by(fields);
     for field in fields.iter() {
         let passes = match field.known {
@@ -54,10 +51,15 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
             Known::Host | Known::Expect | Known::XRequestId | Known::XForwardedFor => false,
             _ => !is_of_connection(field.known),
         };
-        if passes && !named.has(&field) {
-            put(field.name, field.value);
+        if passes && !named.has(&field) && !is_fixed(field.name) {
+            field.write(out);
         }
     }
+    let mut put = |name: &[u8], value: &[u8]| {
+        if !is_fixed(name) {
+            write(out, name, value);
+        }
+    };
     if fields.has_several(Known::Cookie) {
         let all: Vec<&[u8]> = fields.all(Known::Cookie).collect();
         put(b"cookie", &all.join(&b"; "[..]));
@@ -122,7 +124,7 @@ pub fn write_answer(
     out.extend_from_slice(head.reason());
     out.extend_from_slice(b"\r\n");
     for field in passed_back(head) {
-        write(out, field.name, field.value);
+        field.write(out);
     }
     if !head.fields.has(Known::Date) {
         write(out, b"date", date().as_bytes());
