@@ -247,6 +247,21 @@ impl RequestHead {
         Ok(head)
     }
 
+    /// The same for an extended `CONNECT` (RFC 8441): a stream that is to be a WebSocket. To a backend it is what it would
+    /// have been over HTTP/1.1, a GET that asks for an upgrade; `key` is the nonce of that, in Base64.
+    ///
+    /// # Errors
+    /// The reason for refusing it.
+    pub fn from_http2_websocket(parts: &http::request::Parts, key: &str) -> Result<Self, BadRequest> {
+        let mut parts = parts.clone();
+        parts.method = Method::GET;
+        let mut head = Self::from_http2(&parts, false)?;
+        head.fields.push("connection", b"upgrade");
+        head.fields.push("upgrade", b"websocket");
+        head.fields.push("sec-websocket-key", key.as_bytes());
+        Ok(head)
+    }
+
     fn check(&self) -> Result<(), BadRequest> {
         if self.method == Method::CONNECT {
             return Err(BadRequest::NotATarget);

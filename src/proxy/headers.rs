@@ -91,7 +91,8 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
 /// one: it would lead past everything that is decided here. Nor is one with a body.
 pub fn asked_upgrade(head: &RequestHead) -> Option<&str> {
     let fields = &head.fields;
-    if !fields.has(Known::Upgrade) || head.version != Version::HTTP_11 || head.length != Length::Nothing {
+    // In HTTP/2 there is no such field, but in what an extended `CONNECT` was turned into.
+    if !fields.has(Known::Upgrade) || head.version == Version::HTTP_10 || head.length != Length::Nothing {
         return None;
     }
     let mut protocols = fields.members(Known::Upgrade);

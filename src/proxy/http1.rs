@@ -98,7 +98,7 @@ async fn serve_request(worker: &Rc<Worker>, connection: &Rc<Connection>, head: R
     };
     let delivered = connection.unless_left(request).await;
     if let Some(Delivered::Tunnel(handed)) = delivered {
-        tunnel::relay(connection, handed).await;
+        tunnel::relay(&connection.inbound, &connection.socket, handed).await;
         return false;
     }
     drop(active);

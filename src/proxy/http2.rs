@@ -1,5 +1,6 @@
 //! One client connection of HTTP/2: hyper speaks the protocol, and each of its streams is a request like any other.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -8,16 +9,21 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
 
 use super::connection::{Active, Connection};
 use super::inbound::BodyError;
+use super::link::Handed;
 use super::outbox::Source;
 use super::relay::Relay;
 use super::upload::ClientBody;
@@ -47,6 +53,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX));
     let service = service_fn(|request| {
         let (worker, connection) = (worker.clone(), connection.clone());
@@ -72,12 +79,18 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
 async fn serve_request(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<StreamBody> {
     let active = connection.request_began();
+    let websocket = is_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+    let is_websocket = websocket.is_some();
     let (parts, incoming) = request.into_parts();
-    let has_body = !incoming.is_end_stream();
-    let answer = match RequestHead::from_http2(&parts, has_body) {
+    let has_body = !is_websocket && !incoming.is_end_stream();
+    let head = match &websocket {
+        None => RequestHead::from_http2(&parts, has_body),
+        Some(_) => RequestHead::from_http2_websocket(&parts, &worker.nonce()),
+    };
+    let answer = match head {
         Ok(head) => {
             let body =
                 has_body.then(|| ClientBody::Http2 { incoming, current: Bytes::new(), trailers: None });
@@ -97,14 +110,41 @@ async fn serve_request(
     }
     let body = match body {
         Body::Whole(bytes) => StreamBody::Whole(Bytes::from(bytes), active),
+        Body::Relayed(..) if is_websocket && parts.status.is_success() => {
+            // A page and not a WebSocket. A success would be taken for one (RFC 8441, 5).
+            parts.status = StatusCode::NOT_IMPLEMENTED;
+            parts.headers.remove(CONTENT_LENGTH);
+            StreamBody::Whole(Bytes::new(), active)
+        }
         Body::Relayed(mut relay, length) => {
             relay.released_by_flush(connection.clone(), active);
             StreamBody::Relayed(relay, length)
         }
-        // Nobody can have asked for it: there is no `Upgrade` in HTTP/2.
-        Body::Tunnel(_) => StreamBody::Whole(Bytes::new(), active),
+        Body::Tunnel(handed) => {
+            // That it was granted is said by a success here, and the key was between the backend and this process.
+            parts.status = StatusCode::OK;
+            parts.headers.remove("sec-websocket-accept");
+            tokio::task::spawn_local(tunnel(websocket, handed, active));
+            return Response::from_parts(parts, StreamBody::Tunnelled);
+        }
     };
     Response::from_parts(parts, body)
+}
+
+/// Whether a request asks for its stream to become a WebSocket.
+fn is_websocket(request: &Request<Incoming>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    request.method() == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+/// Relays a stream that has become a WebSocket. It counts as a request being served until it ends.
+async fn tunnel(stream: Option<OnUpgrade>, handed: Box<Handed>, active: Active) {
+    let flight = handed.tracked.flight.clone();
+    let upgraded = async { stream?.await.ok() };
+    if let Ok(Some(stream)) = flight.guard(upgraded).await {
+        super::tunnel::relay(&RefCell::default(), &RefCell::new(TokioIo::new(stream)), handed).await;
+    }
+    drop(active);
 }
 
 /// The trailers of a request, for HTTP/1.1.
@@ -122,6 +162,8 @@ enum StreamBody {
     Whole(Bytes, #[expect(dead_code, reason = "dropping it is what it is for")] Active),
     /// What the backend sends.
     Relayed(Box<Relay>, Length),
+    /// None: the stream speaks another protocol now.
+    Tunnelled,
 }
 
 impl http_body::Body for StreamBody {
@@ -136,6 +178,7 @@ impl http_body::Body for StreamBody {
             Self::Whole(bytes, _) if bytes.is_empty() => return Poll::Ready(None),
             Self::Whole(bytes, _) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Relayed(relay, length) => (relay, length),
+            Self::Tunnelled => return Poll::Ready(None),
         };
         relay.poll_upload(cx);
         let there = ready!(relay.poll_data(cx))?;
@@ -160,6 +203,7 @@ impl http_body::Body for StreamBody {
         match self {
             Self::Whole(bytes, _) => bytes.is_empty(),
             Self::Relayed(_, length) => *length == Length::Nothing,
+            Self::Tunnelled => false,
         }
     }
 
@@ -168,7 +212,7 @@ impl http_body::Body for StreamBody {
             Self::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
             Self::Relayed(_, Length::Exactly(left)) => SizeHint::with_exact(*left),
             Self::Relayed(_, Length::Nothing) => SizeHint::with_exact(0),
-            Self::Relayed(..) => SizeHint::default(),
+            Self::Relayed(..) | Self::Tunnelled => SizeHint::default(),
         }
     }
 }

@@ -2,36 +2,37 @@
 //!
 //! A client may close its half and go on listening. A backend that closes its half has gone, and that is the end.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::Connection;
 use super::flight::{Flight, Stage};
 use super::inbound::Inbound;
 use super::link::Handed;
-use crate::net::Socket;
 
 /// Bytes that wait for one side.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Relays between the two sides until the backend is done, one breaks, nothing moves for too long, or the epoch is cut.
 /// The lease is given back when that is over.
-pub async fn relay(connection: &Connection, handed: Box<Handed>) {
+pub async fn relay<C>(inbound: &RefCell<Inbound>, client: &RefCell<C>, handed: Box<Handed>)
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
     let Handed { link: Some(mut link), tracked } = *handed else { return };
     let flight = &*tracked.flight;
     flight.enter(Stage::Tunnel);
     let mut client_closed = false;
     let both = poll_fn(|cx| {
-        let inbound = &mut *connection.inbound.borrow_mut();
-        let socket = &mut *connection.socket.borrow_mut();
-        if poll_copy(cx, flight, &mut link.inbound, &mut link.socket, socket)?.is_ready() {
+        let (inbound, client) = (&mut *inbound.borrow_mut(), &mut *client.borrow_mut());
+        if poll_copy(cx, flight, &mut link.inbound, &mut link.socket, client)?.is_ready() {
             return Poll::Ready(Ok::<(), io::Error>(()));
         }
-        if !client_closed && poll_copy(cx, flight, inbound, socket, &mut link.socket)?.is_ready() {
+        if !client_closed && poll_copy(cx, flight, inbound, client, &mut link.socket)?.is_ready() {
             client_closed = true;
             // A socket's half is closed at once.
             let _ = Pin::new(&mut link.socket).poll_shutdown(cx)?;
@@ -49,8 +50,8 @@ fn poll_copy(
     cx: &mut Context<'_>,
     flight: &Flight,
     inbound: &mut Inbound,
-    from: &mut Socket,
-    to: &mut Socket,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
 ) -> Poll<io::Result<()>> {
     loop {
         while !inbound.data().is_empty() {
@@ -58,6 +59,8 @@ fn poll_copy(
             inbound.skip(written);
             flight.enter(Stage::Tunnel);
         }
+        // Some streams keep back what they took until they are told.
+        let _ = Pin::new(&mut *to).poll_flush(cx)?;
         if ready!(inbound.poll_fill(cx, from, AHEAD_BYTES_MAX))? == 0 {
             return Poll::Ready(Ok(()));
         }

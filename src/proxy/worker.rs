@@ -209,6 +209,14 @@ impl Worker {
         text.clone()
     }
 
+    /// Another one each time: 16 bytes in Base64, as a WebSocket handshake wants them. It only tells a backend's answer
+    /// from one that was kept for somebody else (RFC 6455, 10.3).
+    pub fn nonce(&self) -> String {
+        let id = self.request_ids.borrow_mut().own();
+        // Hexadecimal digits are digits of Base64 too: 21 of them and an `A` are 128 bits.
+        format!("{}A==", &id.as_str()[11..])
+    }
+
     /// Returns when the process is about to end.
     pub async fn stopped(&self) {
         // The other end is the worker itself.

@@ -10,6 +10,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::harness::{Backend, Config, PATIENCE, Proxy, until};
 
@@ -198,4 +199,68 @@ fn a_stop_says_goaway_and_lets_streams_under_way_end() {
     });
     until("it has ended", || proxy.ended().is_some());
     assert!(proxy.ended().unwrap().success());
+}
+
+/// Asks for a stream that is a WebSocket (RFC 8441).
+fn websocket() -> Request<Body> {
+    let mut request = Request::connect("http://a.test/ws").body(Empty::new().boxed()).unwrap();
+    request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
+    request
+}
+
+async fn say(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) -> String {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut said = vec![0; text.len()];
+    stream.read_exact(&mut said).await.unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn a_stream_becomes_a_websocket_of_a_backend_of_http_1_1_until_its_epoch_ends() {
+    let (a, b) = (Backend::with("A", crate::tunnel::echo), Backend::with("B", crate::tunnel::echo));
+    let config = Config::of(&[&a, &b]).handoff("drain_timeout = '100ms'\nprove_timeout = '5s'");
+    let proxy = Proxy::start(&config);
+    run(async {
+        let (mut sender, _) = connect(&proxy).await;
+        let response = sender.send_request(websocket()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        assert_eq!(say(&mut stream, "hello").await, "HELLO");
+        let seen = a.only_request();
+        assert_eq!(
+            (seen.line.as_str(), seen.field("sec-websocket-version")),
+            ("GET /ws HTTP/1.1", Some("13"))
+        );
+        assert_eq!(seen.field("sec-websocket-key").map(str::len), Some(24));
+        assert_eq!(proxy.in_flight(), 1);
+
+        proxy.until_well(&b);
+        let (status, _) = proxy.handoff(&b);
+        assert_eq!(status, 200);
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "{ended:?}: nothing comes from the old one any more");
+        // The connection goes on, and with it the next WebSocket: to the new backend.
+        let response = sender.send_request(websocket()).await.unwrap();
+        let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        assert_eq!(say(&mut stream, "again").await, "AGAIN");
+        assert_eq!((a.count(), b.count()), (1, 1));
+    });
+    until("the client has left, and no lease with it", || proxy.in_flight() == 0);
+}
+
+#[test]
+fn a_page_is_not_taken_for_a_websocket() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&Config::of(&[&a]));
+    run(async {
+        let (mut sender, _) = connect(&proxy).await;
+        let response = sender.send_request(websocket()).await.unwrap();
+        assert_eq!(response.status(), 501);
+        let mut other = Request::connect("http://a.test/").body(Empty::new().boxed()).unwrap();
+        other.extensions_mut().insert(hyper::ext::Protocol::from_static("connect-udp"));
+        assert_eq!(sender.send_request(other).await.unwrap().status(), 400);
+        assert_eq!(text(sender.send_request(get("/")).await.unwrap()).await, "A GET 0");
+    });
 }
