@@ -7,6 +7,7 @@
 mod cut;
 mod deadlines;
 mod fields;
+mod floods;
 mod harness;
 mod held;
 mod http2;
