@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -135,8 +135,9 @@ impl Connection {
 
     /// Drives `work` until it is done or the connection is killed, which drops it. `work` is polled when the connection
     /// is told to end.
-    pub async fn until_killed(&self, work: impl Future<Output = ()>) {
-        let mut work = pin!(work);
+    ///
+    /// What is driven comes pinned: a future that is passed by value is kept in each function it passes through.
+    pub async fn until_killed(&self, mut work: Pin<&mut impl Future<Output = ()>>) {
         poll_fn(|cx| {
             if self.ending.get() == Ending::Killed || work.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -157,8 +158,7 @@ impl Connection {
 
     /// Drives `work` as long as the client is there; `None` if it has left. Looks only while nothing of a request's body
     /// is to be read: whoever reads that sees the end himself.
-    pub async fn unless_left<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
+    pub async fn unless_left<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending => self.poll_left(cx).map(|()| None),

@@ -1,7 +1,7 @@
 //! One client connection of HTTP/1.x: requests one after the other, each answered before the next is looked at.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -92,10 +92,10 @@ async fn serve_request(worker: &Rc<Worker>, connection: &Rc<Connection>, head: R
     let delivery = Delivery { old: head.version == Version::HTTP_10, close: !head.keeps_alive() };
     let body = has_body.then(|| ClientBody::Http1(connection.clone()));
     let active = connection.request_began();
-    let request = async {
+    let request = pin!(async {
         let answer = super::serve(worker, connection, head, body).await;
         deliver(worker, connection, answer, delivery).await
-    };
+    });
     let delivered = connection.unless_left(request).await;
     if let Some(Delivered::Tunnel(handed)) = delivered {
         tunnel::relay(&connection.inbound, &connection.socket, handed).await;

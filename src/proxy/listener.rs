@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -65,13 +66,13 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: TcpListener) {
 
 /// Serves one connection, HTTP/1.x or HTTP/2, to its end.
 pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
-    let serving = async {
+    let serving = pin!(async {
         match is_http2(connection).await {
             Some(true) => http2::serve(worker, connection).await,
             Some(false) => http1::serve(worker, connection).await,
             None => {}
         }
-    };
+    });
     connection.until_killed(serving).await;
 }
 
