@@ -162,7 +162,7 @@ fn answers_that_nobody_reads_are_not_collected() {
     let ping = frame(PING, 0, 0, &[7; 8]).repeat(1_000);
     stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let sent = (0..20_000).take_while(|_| stream.write_all(&ping).is_ok()).count();
-    assert!(sent < 20_000, "{} MiB of pings were taken", sent * ping.len() >> 20);
+    assert!(sent < 20_000, "{} MiB of pings were taken", (sent * ping.len()) >> 20);
     unharmed(&proxy, memory);
 }
 
