@@ -310,11 +310,9 @@ impl RequestHead {
 
     /// Whether the client wants to send another request on the connection (RFC 9112, 9.3).
     pub fn keeps_alive(&self) -> bool {
-        if self.version == Version::HTTP_10 {
-            self.fields.lists(Known::Connection, "keep-alive")
-        } else {
-            !self.fields.lists(Known::Connection, "close")
-        }
+        let lists = |option| self.fields.lists(Known::Connection, option);
+        // `close` comes first there: beside it, `keep-alive` says nothing.
+        !lists("close") && (self.version != Version::HTTP_10 || lists("keep-alive"))
     }
 }
 

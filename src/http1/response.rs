@@ -89,12 +89,16 @@ impl ResponseHead {
 
     /// Whether the backend takes another request on the connection, as far as it says.
     pub fn keeps_alive(&self) -> bool {
+        // `close` comes first: beside it, `keep-alive` says nothing (RFC 9112, 9.3).
+        if self.fields.lists(Known::Connection, "close") {
+            return false;
+        }
         if self.version == Version::HTTP_10 {
             return self.fields.lists(Known::Connection, "keep-alive");
         }
         // A length beside a coding: nobody knows what follows such an answer (RFC 9112, 6.1).
         let doubtful = self.fields.has(Known::TransferEncoding) && self.fields.has(Known::ContentLength);
-        !doubtful && !self.fields.lists(Known::Connection, "close")
+        !doubtful
     }
 
     /// How long the backend says that it keeps an idle connection: `timeout` of a `Keep-Alive` field, in whole seconds.

@@ -242,6 +242,7 @@ fn a_backend_says_whether_it_takes_another_request_and_for_how_long() {
         ("HTTP/1.1 200 OK", "Connection: Close\r\n", false),
         ("HTTP/1.0 200 OK", "", false),
         ("HTTP/1.0 200 OK", "Connection: keep-alive\r\n", true),
+        ("HTTP/1.0 200 OK", "Connection: keep-alive, close\r\n", false),
         ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", false),
     ] {
         assert_eq!(answer(first, fields).keeps_alive(), keeps, "{first} {fields}");
@@ -250,6 +251,21 @@ fn a_backend_says_whether_it_takes_another_request_and_for_how_long() {
     assert_eq!(timeout("max=100, Timeout=5"), Some(Duration::from_secs(5)));
     for odd in ["timeout", "timeout=", "timeout=x", "timeout=-1", "max=3"] {
         assert_eq!(timeout(odd), None, "{odd}");
+    }
+}
+
+#[test]
+fn a_client_that_says_close_sends_no_further_request_whatever_else_it_says() {
+    for (version, connection, keeps) in [
+        ("1.1", "x", true),
+        ("1.1", "keep-alive, Close", false),
+        ("1.0", "x", false),
+        ("1.0", "Keep-Alive", true),
+        ("1.0", "keep-alive, close", false),
+        ("1.0", "close\r\nConnection: keep-alive", false),
+    ] {
+        let head = parse(&format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: {connection}\r\n\r\n"));
+        assert_eq!(head.unwrap().keeps_alive(), keeps, "{version} {connection:?}");
     }
 }
 
