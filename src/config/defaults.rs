@@ -110,8 +110,10 @@ pub(super) const GHOST: Profile = Profile {
     // 503 is a Ghost that boots or migrates, 301 one that was asked in the wrong way.
     expect: (200, 200),
     keep_alive: BELOW_NODES_KEEP_ALIVE,
-    // Ghost's scheduler calls its own public URL. It tries again after a 503, but drops the post after 5 s of waiting.
-    never_hold: &["/ghost/api/admin/schedules/"],
+    // Two that Ghost asks of itself, by its own public URL. Its scheduler tries again after a 503, but drops the post after
+    // 5 s of waiting. A site without a logo measures its icon while it renders any page, the proof too; held, the proof would
+    // wait for the gate and the gate for the proof. Given a 503 it renders the page without, and measures again for the next.
+    never_hold: &["/ghost/api/admin/schedules/", "/favicon.ico"],
 };
 
 /// Anything else.

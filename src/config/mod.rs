@@ -272,8 +272,8 @@ pub struct Hold {
     pub timeout: Duration,
     /// Requests held at once.
     pub max_requests: usize,
-    /// Requests whose paths match one of the application's own timers are answered 503 at once while the gate is
-    /// shut (Ghost: `/ghost/api/admin/schedules/`).
+    /// Requests for paths that the application asks of itself are answered 503 at once while the gate is shut (Ghost:
+    /// `/ghost/api/admin/schedules/`, `/favicon.ico`).
     pub never: Vec<String>,
 }
 

@@ -90,7 +90,7 @@ fn ghost_is_the_profile_unless_another_is_named() {
     assert_eq!(ghost.health.proof_path, "/");
     assert_eq!(ghost.health.forwarded_proto, "https");
     assert_eq!(ghost.health.expect, [(200, 200)]);
-    assert_eq!(ghost.hold.never, ["/ghost/api/admin/schedules/"]);
+    assert_eq!(ghost.hold.never, ["/ghost/api/admin/schedules/", "/favicon.ico"]);
     assert_eq!(ghost.upstream.keep_alive, Duration::from_secs(4));
     assert_eq!(site(&format!("{SITE}app = \"ghost\"")), ghost);
 

@@ -165,6 +165,19 @@ fn ghosts_scheduler_is_told_503_at_once_while_the_gate_is_shut() {
 }
 
 #[test]
+fn ghost_is_told_503_at_once_when_it_measures_its_own_icon_for_the_proof() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&Config::new().site("a", &[&a], "app = 'ghost'"));
+    proxy.hold();
+    let began = Instant::now();
+    assert_eq!(proxy.get("/favicon.ico").status, 503);
+    assert!(began.elapsed() < Duration::from_secs(5), "so long Ghost waits, and the page with it");
+    assert_eq!((a.count(), proxy.held()), (0, 0));
+    proxy.release();
+    assert_eq!(proxy.get("/favicon.ico").status, 200);
+}
+
+#[test]
 fn ghosts_scheduler_is_told_503_when_its_outcome_is_unknown_for_it_asks_again_only_then() {
     let a = Backend::with("A", |_, conn| conn.close());
     let proxy = Proxy::start(&Config::new().site("a", &[&a], "app = 'ghost'"));
