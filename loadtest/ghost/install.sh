@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Installs what this test runs - Ghost with its Node, MariaDB and nginx - from npm and Debian alone.
-# The second run finds everything in place and takes no time. The folder is printed at the end.
+# The second run finds everything in place and takes no time. Prints the folder of Ghost; the cache has `node` beside it.
 #
-#   GHOSTPIN_GHOST_CACHE   where it goes (default: loadtest/.cache/ghost, about 0.9 GB)
+#   install.sh [VERSION]   Ghost's version; several lie side by side
+#   GHOSTPIN_GHOST_CACHE   where it goes (default: loadtest/.cache/ghost, about 0.9 GB, 0.6 GB more for each other Ghost)
 set -euo pipefail
 
-NODE_VERSION=22.23.3      # Ghost 6.65 runs on Node 22 or 24
-PNPM_VERSION=12.4.2       # `npm install ghost` fails on the packages that Ghost carries as file:components/*.tgz
-GHOST_VERSION=6.65.0
+NODE_VERSION=22.23.3      # all of these Ghosts run on Node 22
+# Ghost, and the pnpm that its package.json names. `npm install ghost` fails on what Ghost carries as file:components/*.tgz.
+declare -A PNPM_VERSION_FOR=(
+    [6.65.0]=12.4.2
+    [6.56.0]=11.15.1      # one of the last that keep all addresses in memory, see docs/ghost.md
+)
+GHOST_VERSION=${1:-6.65.0}
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${GHOSTPIN_GHOST_CACHE:-$here/../.cache/ghost}
@@ -16,6 +21,8 @@ cache=$(cd "$cache" && pwd)
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
 say() { echo "install.sh: $*" >&2; }
+PNPM_VERSION=${PNPM_VERSION_FOR[$GHOST_VERSION]-}
+[ -n "$PNPM_VERSION" ] || fail "Ghost $GHOST_VERSION is not known here; ${!PNPM_VERSION_FOR[*]} are"
 
 # --- Debian's part: nothing is started, a test brings up its own database and nginx in a folder of its own.
 export PATH=$PATH:/usr/sbin:/sbin
@@ -42,31 +49,34 @@ if [ ${#missing[@]} -gt 0 ]; then
         fail "apt-get failed; the end of $cache/apt.log: $(tail -n 3 "$cache/apt.log")"
 fi
 
-# --- npm's part: Node and pnpm.
+# --- npm's part: Node and pnpm, each in a folder of its own, since one Node is for all Ghosts and pnpm is not.
 case $(uname -m) in
 x86_64) arch=x64 ;;
 aarch64) arch=arm64 ;;
 *) fail "no Node package is known for $(uname -m)" ;;
 esac
-tools=$cache/tools-node$NODE_VERSION-pnpm$PNPM_VERSION
-if [ ! -e "$tools/.complete" ]; then
-    say "Node $NODE_VERSION and pnpm $PNPM_VERSION"
-    rm -rf "$tools"
-    mkdir -p "$tools"
-    echo '{"private": true}' >"$tools/package.json"
-    (cd "$tools" && npm install --no-audit --no-fund --ignore-scripts \
-        "node-linux-$arch@$NODE_VERSION" "pnpm@$PNPM_VERSION") >"$cache/tools.log" 2>&1 ||
-        fail "npm failed; the end of $cache/tools.log: $(tail -n 3 "$cache/tools.log")"
-    touch "$tools/.complete"
-fi
-node=$tools/node_modules/node-linux-$arch/bin/node
+from_npm() { # NAME VERSION PACKAGE
+    local folder=$cache/$1-$2
+    [ ! -e "$folder/.complete" ] || return 0
+    say "$1 $2"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    echo '{"private": true}' >"$folder/package.json"
+    (cd "$folder" && npm install --no-audit --no-fund --ignore-scripts "$3@$2") >"$cache/$1.log" 2>&1 ||
+        fail "npm failed; the end of $cache/$1.log: $(tail -n 3 "$cache/$1.log")"
+    touch "$folder/.complete"
+}
+from_npm node "$NODE_VERSION" "node-linux-$arch"
+from_npm pnpm "$PNPM_VERSION" pnpm
+node=$cache/node-$NODE_VERSION/node_modules/node-linux-$arch/bin/node
+pnpm=$cache/pnpm-$PNPM_VERSION/node_modules/pnpm/bin/pnpm.mjs
 "$node" --version >/dev/null || fail "$node does not run here"
 
 # --- npm's part: Ghost, with the versions that its own lockfile names. No install script is run: the only one of weight
 # builds SQLite's binding, and the database here is MariaDB.
 ghost=$cache/ghost-$GHOST_VERSION
 if [ ! -e "$ghost/.complete" ]; then
-    say "Ghost $GHOST_VERSION with its 1,100 packages (half a minute, or a few on a slow line)"
+    say "Ghost $GHOST_VERSION with its 1,100 packages (half a minute, or up to five on a slow line)"
     rm -rf "$ghost"
     mkdir -p "$ghost"
     {
@@ -74,13 +84,13 @@ if [ ! -e "$ghost/.complete" ]; then
             tar -xzf "$cache/ghost-$GHOST_VERSION.tgz" --strip-components=1 -C "$ghost" &&
             rm "$cache/ghost-$GHOST_VERSION.tgz" &&
             cd "$ghost" &&
-            PATH="$(dirname "$node"):$PATH" CI=true timeout 300 "$node" "$tools/node_modules/pnpm/bin/pnpm.mjs" install \
+            PATH="$(dirname "$node"):$PATH" CI=true timeout 600 "$node" "$pnpm" install \
                 --prod --frozen-lockfile --ignore-scripts --store-dir "$cache/pnpm-store"
-    } >"$cache/ghost.log" 2>&1 || fail "Ghost could not be installed; the end of $cache/ghost.log: $(tail -n 5 "$cache/ghost.log")"
+    } >"$ghost.log" 2>&1 || fail "Ghost could not be installed; the end of $ghost.log: $(tail -n 5 "$ghost.log")"
     rm -rf "$cache/pnpm-store" # hard links: Ghost keeps its own
     touch "$ghost/.complete"
 fi
 
 ln -sfn "$node" "$cache/node"
-ln -sfn "$ghost" "$cache/ghost"
 say "Ghost $GHOST_VERSION, Node $("$node" --version), $(mariadbd --version | grep -o '[0-9.]*-MariaDB') in $cache"
+echo "$ghost"

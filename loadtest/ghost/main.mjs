@@ -18,7 +18,7 @@ const RUNS = {
 
 const { values: options } = parseArgs({
     options: {
-        cache: { type: 'string' }, // what install.sh made
+        installed: { type: 'string' }, // Ghost's folder, as install.sh made it
         ghostpin: { type: 'string' }, // the program
         only: { type: 'string' }, // names of runs, with commas
         keep: { type: 'boolean', default: false }, // the folder of this test, which is otherwise kept only if something broke
@@ -49,8 +49,8 @@ setTimeout(() => leave(`not done in ${TIME_LIMIT_MS / 1000} s`, 1), TIME_LIMIT_M
 
 let broken = 0;
 try {
-    say('a database, a content folder and Ghost');
-    site = await Site.create(folder, options.cache);
+    site = await Site.create(folder, options.installed);
+    say(`a database, a content folder and Ghost ${site.version}`);
     await site.start(site.backends[0]);
     await site.setUp();
 
@@ -62,7 +62,7 @@ try {
         const seen = await run(site, options.ghostpin);
         for (const line of told(seen)) say(`    ${line}`);
         columns.push([heading, seen]);
-        promises.push(...judge[name](seen));
+        promises.push(...judge[name](seen, site.version));
     }
     say('done');
 

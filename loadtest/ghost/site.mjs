@@ -3,22 +3,22 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, parse, request } from './http.mjs';
-import { finish, freePort, signal, sleep, start, until } from './processes.mjs';
+import { finish, freePort, signal, start, until } from './processes.mjs';
 
 const OWNER = { name: 'Olivia Owner', email: 'owner@example.com', password: 'correct horse battery staple' };
 const HOOKS = path.join(import.meta.dirname, 'hooks');
 const BOOT_PATIENCE_MS = 60_000;
 
 export class Site {
-    // `cache` is what install.sh made; everything of this run goes into `folder`.
-    static async create(folder, cache) {
+    // `ghost` is the folder that install.sh made; everything of this run goes into `folder`.
+    static async create(folder, ghost) {
         const site = new Site();
         site.folder = folder;
-        site.node = path.join(cache, 'node');
+        site.node = process.execPath; // install.sh's Node runs this test, too
+        site.version = JSON.parse(fs.readFileSync(path.join(ghost, 'package.json'), 'utf8')).version;
         site.origin = `http://127.0.0.1:${await freePort()}`; // Ghost's `url`: every front listens here, one after the other
         site.backends = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
         await site.#startDatabase();
-        const ghost = path.join(cache, 'ghost');
         fs.cpSync(path.join(ghost, 'content'), path.join(folder, 'content'), { recursive: true });
         for (const backend of site.backends) site.#writeInstance(backend, ghost);
         return site;
