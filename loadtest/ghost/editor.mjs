@@ -1,5 +1,6 @@
-// The editor: changes the site's title and publishes posts, one request after the other, all of them numbered.
+// The editor: changes the site's title and navigation and publishes posts, one request after the other, all of them numbered.
 import { describe, parse, request } from './http.mjs';
+import { postSlug } from './posts.mjs';
 import { sleep } from './processes.mjs';
 
 const PAUSE_MS = 400;
@@ -7,6 +8,7 @@ const PAUSE_MS = 400;
 export class Editor {
     // Numbers grow over all runs of one site, so that no run can take the leftovers of another for its own.
     static #title = 0;
+    static #navigation = 0;
     static #post = 0;
 
     writes = [];
@@ -18,10 +20,10 @@ export class Editor {
         this.witness = witness;
     }
 
-    // Two titles, a post, and again. What failed is not sent a second time: it may have happened.
+    // A title, a navigation, a post, and again. What failed is not sent a second time: it may have happened.
     async step() {
         await this.#changeTitle();
-        await this.#changeTitle();
+        await this.#changeNavigation();
         await this.#publish();
     }
 
@@ -52,18 +54,29 @@ export class Editor {
 
     async #changeTitle() {
         const number = ++Editor.#title;
-        const settings = [{ key: 'title', value: `Version ${number}` }];
-        const answer = await this.#send(`title ${number}`, 'PUT', 'settings/', { settings });
+        await this.#set('title', number, `Version ${number}`);
+    }
+
+    // One link, that a reader finds on every page.
+    async #changeNavigation() {
+        const number = ++Editor.#navigation;
+        await this.#set('navigation', number, JSON.stringify([{ label: `Menu ${number}`, url: `/menu-${number}/` }]));
+    }
+
+    async #set(key, number, value) {
+        const answer = await this.#send(`${key} ${number}`, 'PUT', 'settings/', { settings: [{ key, value }] });
         // The editor is a reader too: his answer shows him what he wrote.
-        if (answer.status === 200) this.witness.saw('title', number);
+        if (answer.status === 200) this.witness.saw(key, number);
         await sleep(PAUSE_MS);
     }
 
     async #publish() {
         const number = ++Editor.#post;
-        const post = { title: `Post ${number}`, slug: `post-${number}`, status: 'published' };
+        const post = { title: `Post ${number}`, slug: postSlug(number), status: 'published' };
         const answer = await this.#send(post.title, 'POST', 'posts/', { posts: [post] });
-        if (answer.status === 201) this.witness.saw('posts', number);
+        if (answer.status !== 201) return;
+        this.witness.saw('posts', number);
+        this.witness.saw('pages', number); // his answer has the post's address
     }
 
     async #send(what, method, path, json) {

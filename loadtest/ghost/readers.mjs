@@ -1,12 +1,19 @@
 // Readers: requests at a steady rate, whatever the answers do (open loop), each checked for the version that it shows.
 import { describe, request } from './http.mjs';
+import { goneFor, isPost, postPath } from './posts.mjs';
 import { sleep } from './processes.mjs';
 import { newest } from './witness.mjs';
 
-const TITLE = /Version (\d+)/g;
+const shown = (pattern) => (answer) => (answer.status === 200 ? newest(answer.text, pattern) : undefined);
+
+// A post that is gone shows the site as it was before that post.
+function shownOfPost(answer, number) {
+    if (isPost(answer, number)) return number;
+    return goneFor(answer) === undefined ? undefined : number - 1;
+}
 
 export class Readers {
-    // Five of nine requests ask for the title, as a page or as data. An odd number, so that two backends taking turns both get all.
+    // An odd number of requests, so that two backends taking turns both get all.
     #rota;
     #answers = [];
     #open = new Set();
@@ -16,11 +23,18 @@ export class Readers {
     constructor(site, witness, perSecond) {
         this.origin = site.origin;
         this.witness = witness;
-        const page = { name: 'GET /', stream: 'title', path: '/', pattern: /<title>Version (\d+)<\/title>/g };
-        const settings = { name: 'GET settings', stream: 'title', path: site.contentApi('settings'), pattern: TITLE };
-        const posts = { name: 'GET posts', stream: 'posts', path: site.contentApi('posts', '&fields=title&limit=15'), pattern: /"Post (\d+)"/g };
-        const sitemap = { name: 'GET sitemap', stream: 'sitemap', path: '/sitemap-posts.xml', pattern: /\/post-(\d+)\//g };
-        this.#rota = [page, settings, posts, page, settings, sitemap, page, posts, sitemap];
+        // `path` is given the newest number that anybody was shown of the stream, so a post's page is asked for once the post was
+        // taken; `version` says how far the answer had come.
+        const at = (path) => () => path;
+        const front = { name: 'GET /', stream: 'title', path: at('/'), version: shown(/<title>Version (\d+)<\/title>/g) };
+        const settings = { name: 'GET settings', stream: 'title', path: at(site.contentApi('settings')), version: shown(/Version (\d+)/g) };
+        const link = { name: 'GET / for its link', stream: 'navigation', path: at('/'), version: shown(/href="[^"]*\/menu-(\d+)\/"/g) };
+        const posts = {
+            name: 'GET posts', stream: 'posts', path: at(site.contentApi('posts', '&fields=title&limit=15')), version: shown(/"Post (\d+)"/g),
+        };
+        const sitemap = { name: 'GET sitemap', stream: 'sitemap', path: at('/sitemap-posts.xml'), version: shown(/\/post-(\d+)\//g) };
+        const page = { name: 'GET a post', stream: 'pages', path: postPath, version: shownOfPost };
+        this.#rota = [front, settings, posts, link, page, sitemap, front, settings, link, page, posts, sitemap, page];
         this.#loop = this.#run(1000 / perSecond);
     }
 
@@ -34,16 +48,19 @@ export class Readers {
         }
     }
 
-    async #read({ name, stream, path, pattern }) {
+    async #read(kind) {
+        const { name, stream } = kind;
         const at = performance.now();
         const floor = this.witness.floor(stream);
+        const path = kind.path(floor);
         const answer = await request(this.origin, path);
-        const version = answer.status === 200 ? newest(answer.text, pattern) : undefined;
+        const version = kind.version(answer, floor);
         if (version !== undefined) this.witness.saw(stream, version);
         this.#answers.push({
-            name, stream, at, floor, version,
+            name, stream, path, at, floor, version,
             ms: answer.ms,
             backend: answer.headers?.['x-backend'],
+            goneFor: stream === 'pages' ? goneFor(answer) : undefined,
             failure: version === undefined ? describe(answer) : undefined,
             twoState: version !== undefined && version < floor,
         });

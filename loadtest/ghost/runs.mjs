@@ -110,6 +110,8 @@ async function pinned(site, program, { name, fence }, happen) {
     const scheduled = await happen({ work, front, seen });
     Object.assign(seen, await work.finish(scheduled));
     seen.titles = await site.publishedTitles();
+    seen.withoutPage = await site.withoutPage(seen.titles);
+    seen.newestHeld = await Promise.all(site.backends.map((backend) => site.hasPost(backend, work.witness.floor('pages'))));
     seen.titlesHeld = await Promise.all(site.backends.map((backend) => site.titleOn(backend)));
     seen.after = await front.site();
     seen.journal = await front.journal();

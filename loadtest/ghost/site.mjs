@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, parse, request } from './http.mjs';
+import { isPost, postPath } from './posts.mjs';
 import { finish, freePort, signal, start, until } from './processes.mjs';
 
 const OWNER = { name: 'Olivia Owner', email: 'owner@example.com', password: 'correct horse battery staple' };
@@ -73,6 +74,12 @@ export class Site {
         return answer?.settings?.title;
     }
 
+    // Whether one instance has a post at its address, past every front.
+    async hasPost(backend, number) {
+        const answer = await request(`http://${backend}`, postPath(number));
+        return isPost(answer, number);
+    }
+
     // All published posts' titles.
     async publishedTitles() {
         const titles = [];
@@ -84,6 +91,16 @@ export class Site {
             page = listed.meta.pagination.next;
         }
         return titles;
+    }
+
+    // Those posts of the editor that readers find in the list, but not at their address.
+    async withoutPage(titles) {
+        const missing = [];
+        for (const title of titles) {
+            const number = /^Post (\d+)$/.exec(title)?.[1];
+            if (number && !isPost(await request(this.origin, postPath(number)), number)) missing.push(title);
+        }
+        return missing;
     }
 
     async isPublished(id) {

@@ -1,44 +1,88 @@
 // What was seen, judged: a list of promises, each kept or broken, and the table.
 import { newest, STREAMS } from './witness.mjs';
 
+const YEAR_S = 31_536_000;
+
+// Until 6.56 each Ghost keeps a list of all addresses in its memory, and a post that is not in it is nowhere.
+function keepsAddresses(version) {
+    const [major, minor] = version.split('.').map(Number);
+    return major === 6 && minor <= 56;
+}
+
 export function summary(seen) {
     const twoState = seen.reads.filter((read) => read.twoState);
     return {
         reads: seen.reads.length,
         failedReads: seen.reads.filter((read) => read.failure),
         twoState,
-        twoStateBy: STREAMS.map((stream) => twoState.filter((read) => read.stream === stream).length),
+        twoStateOf: Object.fromEntries(STREAMS.map((stream) => [stream, twoState.filter((read) => read.stream === stream)])),
+        thereAndGone: thereAndGone(seen.reads),
         longestWait: Math.max(...seen.reads.map((read) => read.ms)) / 1000,
         writes: seen.writes.length,
         failedWrites: seen.writes.filter((write) => !write.taken),
     };
 }
 
+// Reads that found a published post gone, which one before it had found, and one after it did again. Only reads that don't
+// overlap count, so this was to be seen by one person who reloads the page twice.
+function thereAndGone(reads) {
+    const pages = reads.filter((read) => read.stream === 'pages');
+    return pages.filter((gone) => {
+        if (gone.goneFor === undefined) return false;
+        const found = pages.filter((read) => read.path === gone.path && read.version === read.floor);
+        return found.some((read) => read.at + read.ms <= gone.at) && found.some((read) => read.at >= gone.at + gone.ms);
+    });
+}
+
+// By run: what it must have shown, given what was seen and Ghost's version.
 export const judge = {
     // The control: what one Ghost alone does must pass the check, or the check is worth nothing.
     alone(seen) {
         const s = summary(seen);
         return [
             promise('one Ghost alone: no read fails', s.failedReads.length === 0, first(s.failedReads)),
-            promise('one Ghost alone: no two-state reads', s.twoState.length === 0, firstTwoState(s)),
+            ...nothingGoesBack('one Ghost alone', seen, s),
             promise('one Ghost alone: no write fails', s.failedWrites.length === 0, first(s.failedWrites)),
         ];
     },
 
     // The other control: what two Ghosts do must not pass it.
-    balanced(seen) {
+    balanced(seen, version) {
         const s = summary(seen);
-        return [promise('round robin: the check sees two-state reads', s.twoState.length > 0, 'there were none')];
+        const flickers = ['title', 'navigation'].map((stream) =>
+            promise(`round robin: the check sees two-state reads of the ${stream}`, s.twoStateOf[stream].length > 0, 'there were none'));
+        if (!keepsAddresses(version)) return flickers;
+        const kept = s.twoStateOf.pages.map((read) => read.goneFor);
+        return [
+            ...flickers,
+            promise('round robin: posts are there, and gone, and there again', s.thereAndGone.length > 0,
+                `${kept.length} reads found one gone, none between two that found it`),
+            promise('round robin: browsers are told to keep that for a year', kept.length > 0 && kept.every((seconds) => seconds >= YEAR_S),
+                `max-age was ${[...new Set(kept)].join()}`),
+        ];
     },
 
-    killed: (seen) => afterHandoff('killed', seen),
+    killed(seen) {
+        return [
+            ...afterHandoff('killed', seen),
+            promise('killed: every post in the list has its page', seen.withoutPage.length === 0, `not so: ${seen.withoutPage}`),
+        ];
+    },
 
-    frozen(seen) {
+    frozen(seen, version) {
         const [old, current] = seen.titlesHeld.map((title) => newest(title ?? '', /Version (\d+)/g));
+        // A frozen Ghost that nobody fences may end its last write when the new one has read the database already. That write is
+        // the one that got a 502; whatever has become of it is no promise.
+        const unknown = summary(seen).failedWrites.map((write) => write.what);
+        const withoutPage = seen.withoutPage.filter((title) => !unknown.includes(title));
         return [
             ...afterHandoff('frozen', seen),
+            promise('frozen: every post in the list has its page, but one whose outcome is unknown', withoutPage.length === 0,
+                `not so: ${withoutPage}`),
             // Without this there would have been nothing to protect the readers from.
             promise('frozen: the old Ghost came back with an older state', old < current, `it has ${old}, the new one ${current}`),
+            ...(keepsAddresses(version) ? [promise('frozen: the old Ghost came back without the newest post', isOnlyOnNew(seen.newestHeld),
+                `of old and new, these have it: ${seen.newestHeld}`)] : []),
             promise('frozen: ghostpin names the conflict', seen.conflicts.includes(seen.before.backend), `it says ${JSON.stringify(seen.conflicts)}`),
         ];
     },
@@ -68,7 +112,7 @@ function afterHandoff(run, seen) {
         promise(`${run}: the site moved to the other Ghost`, after.backend !== before.backend && after.epoch > before.epoch,
             `${before.backend} at epoch ${before.epoch}, then ${after.backend} at epoch ${after.epoch}`),
         promise(`${run}: no read fails`, s.failedReads.length === 0, `${s.failedReads.length} did; ${first(s.failedReads)}`),
-        promise(`${run}: no two-state reads`, s.twoState.length === 0, firstTwoState(s)),
+        ...nothingGoesBack(run, seen, s),
         promise(`${run}: no write fails but one that was on its way, with a 502`,
             said.length === s.failedWrites.length && said.length <= 1, first(s.failedWrites)),
         promise(`${run}: every post that was taken is there`, lost.length === 0, `${lost.length} are not, such as ${lost[0]?.what}`),
@@ -84,9 +128,22 @@ function first(failures) {
     return it && `the first: ${it.name ?? it.what}: ${it.failure}, after ${(it.ms / 1000).toFixed(1)} s`;
 }
 
-function firstTwoState(s) {
-    const it = s.twoState[0];
-    return it && `${s.twoState.length}; the first: ${it.name} showed ${it.version}, somebody had seen ${it.floor} before it began`;
+function isOnlyOnNew([old, current]) { return !old && current; }
+
+// One promise for each stream. One of which nothing was seen would prove nothing, so that breaks it, too.
+function nothingGoesBack(run, seen, s) {
+    return STREAMS.map((stream) => {
+        const some = seen.reads.some((read) => read.stream === stream && read.version !== undefined);
+        return promise(`${run}: no two-state reads of the ${stream}`, some && s.twoStateOf[stream].length === 0,
+            some ? firstTwoState(s.twoStateOf[stream]) : 'nothing was seen of it');
+    });
+}
+
+function firstTwoState(twoState) {
+    const it = twoState[0];
+    if (!it) return undefined;
+    const what = it.goneFor === undefined ? `showed ${it.version}` : `sent ${it.path} to /404/ for ${it.goneFor} s`;
+    return `${twoState.length}; the first: ${it.name} ${what}, somebody had seen ${it.floor} before it began`;
 }
 
 // Rows of the table: a heading, and what to print of a run.
@@ -94,7 +151,9 @@ export const ROWS = [
     ['reads', (s) => s.reads],
     ['failed reads', (s) => s.failedReads.length],
     ['two-state reads', (s) => s.twoState.length],
-    ['  of the title / posts / sitemap', (s) => s.twoStateBy.join(' / ')],
+    ...STREAMS.map((stream) => [`  of the ${stream}`, (s) => s.twoStateOf[stream].length]),
+    ['    posts there, gone, and there again', (s) => s.thereAndGone.length],
+    ['posts in the list without a page', (_, seen) => seen.withoutPage?.length ?? '-'],
     ['longest wait of a reader', (s) => `${s.longestWait.toFixed(2)} s`],
     ['writes of the editor', (s) => s.writes],
     ['failed writes', (s) => s.failedWrites.length],

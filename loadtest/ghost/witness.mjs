@@ -1,9 +1,9 @@
 // The check: no reader may be shown an older state than one that somebody had been shown before.
 //
-// The editor numbers everything: the title "Version 7", the posts "Post 12". So each answer shows how far the site had come, in
-// up to three streams (the title, the published posts, the sitemap). A request remembers, when it begins, the newest number
-// that any answer had shown until then; an answer below that is a **two-state read**. Answers that overlap prove nothing.
-export const STREAMS = ['title', 'posts', 'sitemap'];
+// The editor numbers everything: the title "Version 7", the link "Menu 7", the posts "Post 12". So each answer shows how far
+// the site had come, in one of the streams. A request remembers, when it begins, the newest number that any answer had shown
+// until then; an answer below that is a **two-state read**. Answers that overlap prove nothing.
+export const STREAMS = ['title', 'navigation', 'posts', 'sitemap', 'pages'];
 
 export class Witness {
     #newest = Object.fromEntries(STREAMS.map((stream) => [stream, 0]));
