@@ -297,13 +297,18 @@ impl RequestHead {
     }
 
     /// What is asked for: a path, and a query if there is one. `*` for OPTIONS of all the server.
-    pub fn path_and_query(&self) -> &[u8] {
+    pub fn path_and_query(&self) -> &str {
+        std::str::from_utf8(self.path_and_query_bytes()).unwrap_or_default()
+    }
+
+    /// The same, for those who only write it down.
+    pub fn path_and_query_bytes(&self) -> &[u8] {
         self.fields.text(self.path_and_query)
     }
 
     /// The path alone.
     pub fn path(&self) -> &str {
-        let target = self.path_and_query();
+        let target = self.path_and_query_bytes();
         let end = memchr::memchr(b'?', target).unwrap_or(target.len());
         std::str::from_utf8(&target[..end]).unwrap_or_default()
     }

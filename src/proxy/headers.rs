@@ -31,7 +31,7 @@ pub struct Additions<'a> {
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>) {
     let Additions { peer, fixed, request_id } = *additions;
     let fields = &head.fields;
-    for part in [head.method.as_str().as_bytes(), b" ", head.path_and_query(), b" HTTP/1.1\r\n"] {
+    for part in [head.method.as_str().as_bytes(), b" ", head.path_and_query_bytes(), b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
     let is_fixed =

@@ -62,6 +62,17 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Request, Stop> {
 /// The answer that `bytes` begin with, and its length. `to_head` is about a request whose answer has no body;
 /// `is_all` says that nothing follows, so that a body without a length has its end.
 pub(crate) fn answer(bytes: &[u8], to_head: bool, is_all: bool) -> Result<(usize, Answer), Stop> {
+    let (length, status, fields, _) = whole_answer(bytes, to_head, is_all)?;
+    let saw = values(&fields, "x-saw").next().map(|saw| String::from_utf8_lossy(saw).into_owned());
+    Ok((length, Answer { status, saw }))
+}
+
+/// The same, with all that can be said of it: its length, its status, its fields and its body.
+pub(crate) fn whole_answer(
+    bytes: &[u8],
+    to_head: bool,
+    is_all: bool,
+) -> Result<(usize, u16, Fields, Vec<u8>), Stop> {
     let mut cursor = Cursor { bytes, at: 0 };
     let line = cursor.line()?;
     let status = match line.get(..12) {
@@ -74,15 +85,15 @@ pub(crate) fn answer(bytes: &[u8], to_head: bool, is_all: bool) -> Result<(usize
         return broken(format!("no status line: {}", line.escape_ascii()));
     };
     let fields = cursor.fields()?;
+    let mut body = Vec::new();
     if !(to_head || matches!(status, 100..=199 | 204 | 304)) {
-        match framing(&fields)? {
-            Framing::None if is_all => cursor.at = bytes.len(),
+        body = match framing(&fields)? {
+            Framing::None if is_all => cursor.exactly(bytes.len() - cursor.at)?.to_vec(),
             Framing::None => return Err(Stop::More),
-            framing => drop(cursor.body(framing, &fields)?),
+            framing => cursor.body(framing, &fields)?,
         }
     }
-    let saw = values(&fields, "x-saw").next().map(|saw| String::from_utf8_lossy(saw).into_owned());
-    Ok((cursor.at, Answer { status, saw }))
+    Ok((cursor.at, status, fields, body))
 }
 
 /// The values of all fields of a name.
