@@ -56,9 +56,9 @@ pub const DEFAULT_TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// `limits.max_connections`: a connection on either side makes two open files each, and systemd lets a service raise its
 /// limit to 524,288.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 65_536;
-/// `limits.max_connections_per_client`: whole companies and mobile networks come from one address; a flood from one comes
-/// no further than a thirtieth of all.
-pub const DEFAULT_MAX_CONNECTIONS_PER_CLIENT: u32 = 2_000;
+/// `limits.max_connections_per_client`: a quarter of all. Behind a routing mesh (Docker Swarm's, for one) or a carrier's
+/// translation thousands of readers come from one address; nobody alone takes what all need.
+pub const DEFAULT_MAX_CONNECTIONS_PER_CLIENT: u32 = 16_384;
 /// `limits.max_head`: twice what Node itself takes.
 pub const DEFAULT_MAX_HEAD_BYTES: u64 = 32 << 10;
 /// `limits.max_headers`: far more than browsers send, and what is parsed without an allocation.
