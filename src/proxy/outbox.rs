@@ -120,11 +120,6 @@ impl Outbox {
         self.has_begun
     }
 
-    /// All of the body has come from its source.
-    pub fn source_has_ended(&self) -> bool {
-        self.source_ended
-    }
-
     /// Whom it waits for, if it does.
     pub fn waits_for(&self) -> WaitsFor {
         self.waits_for
