@@ -1,0 +1,4 @@
+//! Fuzzes bodies in pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ghostpin_fuzz::chunked(data));
