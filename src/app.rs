@@ -1,6 +1,6 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::certs::{Certificates, Place, Sources};
 use crate::clock::Clock;
-use crate::config::{AdminListen, Config};
+use crate::config::{self, AdminListen, Config};
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::{Origin, PinStore};
 use crate::control::writer::Writer;
@@ -19,7 +20,9 @@ use crate::control::{Applied, Controller};
 use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::observe::logging;
-use crate::proxy::{listener, worker};
+use crate::proxy::listener::{self, Listener};
+use crate::proxy::tls::Tls;
+use crate::proxy::worker;
 use crate::published::{Published, Publisher};
 use crate::workers::{Order, Workers};
 
@@ -43,6 +46,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         Origin::Found => tracing::info!(pins = pins.len(), "pins read"),
         Origin::Adopted { set_aside } => tracing::warn!(?set_aside, "the pin store was made anew, as told"),
     }
+    let certificates = open_certificates(&config)?;
     let (listeners, addresses) = bind_all(&config)?;
     let admin = crate::admin::bind(&config.admin).context("[admin] listen")?;
 
@@ -76,14 +80,15 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         reports,
         seed,
     };
-    let reload = Reload::new(path, controller.clone());
+    let tls = certificates.clone().map(Tls::new).transpose().context("preparing TLS")?;
+    let reload = Reload::new(path, controller.clone(), certificates);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let reader = parts.publisher.reader();
     let handles = local.block_on(&runtime, async {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
-        let common = worker::Common { clock, reader: reader.clone(), census: Arc::default(), seed };
+        let common = worker::Common { clock, reader: reader.clone(), census: Arc::default(), tls, seed };
         let mut handles = Vec::new();
         for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
             let handle = worker::spawn(number, listeners, orders, common.clone());
@@ -138,14 +143,15 @@ async fn until_stopped(reload: Reload) -> Result<()> {
 #[derive(Clone, Debug)]
 pub struct Reload {
     path: PathBuf,
+    certificates: Option<Arc<Certificates>>,
     /// The way to the reconciler.
     pub controller: Controller,
 }
 
 impl Reload {
     /// From this file, named from the root, to the reconciler at the other end.
-    pub fn new(path: &Path, controller: Controller) -> Self {
-        Self { path: path.to_owned(), controller }
+    pub fn new(path: &Path, controller: Controller, certificates: Option<Arc<Certificates>>) -> Self {
+        Self { path: path.to_owned(), certificates, controller }
     }
 
     /// The file.
@@ -160,10 +166,25 @@ impl Reload {
     pub async fn read(&self) -> Result<Config, String> {
         let path = self.path.clone();
         // Reading thousands of files takes a while, and nobody waits for it here.
-        match tokio::task::spawn_blocking(move || Config::load(&path)).await {
-            Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
-            Err(panicked) => Err(panicked.to_string()),
-        }
+        blocking(move || Config::load(&path)).await?.map_err(|errors| errors.to_string())
+    }
+
+    /// Puts it in force: all of it, or nothing.
+    async fn apply(&self, config: Config) -> Result<Applied, String> {
+        let Some(certificates) = self.certificates.clone() else {
+            return self.controller.apply(config).await;
+        };
+        let sources = sources(&config);
+        let survey = blocking(move || sources.survey()).await??;
+        let applied = self.controller.apply(config).await?;
+        let reloaded = blocking(move || certificates.reload(survey)).await?;
+        tracing::info!(
+            read = reloaded.read,
+            removed = reloaded.removed,
+            problems = reloaded.problems,
+            "the certificates were reloaded"
+        );
+        Ok(applied)
     }
 
     /// Does it. The error says what is wrong with the new one, by file, line and key; then the old one stays.
@@ -172,7 +193,7 @@ impl Reload {
     /// Why it was refused.
     pub async fn reload(&self) -> Result<Applied, String> {
         let applied = match self.read().await {
-            Ok(config) => self.controller.apply(config).await,
+            Ok(config) => self.apply(config).await,
             Err(why) => {
                 self.controller.refused_update(why.clone());
                 Err(why)
@@ -193,17 +214,50 @@ impl Reload {
     }
 }
 
+/// Does what takes a while, on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|panicked| panicked.to_string())
+}
+
+/// The certificates that are shown, if any listener needs them.
+fn open_certificates(config: &Config) -> Result<Option<Arc<Certificates>>> {
+    if config.listen.https.is_empty() {
+        return Ok(None);
+    }
+    // From now on there are private keys in memory, and memory must not get into files.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("keeping private keys out of core dumps")?;
+    let survey = sources(config).survey().map_err(anyhow::Error::msg)?;
+    Ok(Some(Certificates::open(survey)))
+}
+
+/// Where the configuration says that certificates are.
+fn sources(config: &Config) -> Sources {
+    let of_site = |site: &Arc<config::Site>| {
+        let files = site.certificate.clone()?;
+        let hosts = site.hosts.as_slice().into();
+        Some(Place::of_site(site.name.as_str().into(), hosts, files.certificate, files.key))
+    };
+    Sources {
+        folder: config.tls.certificates.clone(),
+        acme: None,
+        sites: config.sites.iter().filter_map(of_site).collect(),
+    }
+}
+
 /// For each worker its listeners; and the addresses that they listen on.
-fn bind_all(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>)> {
-    let mut workers: Vec<Vec<TcpListener>> = Vec::new();
+fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>)> {
+    let mut workers: Vec<Vec<Listener>> = Vec::new();
     workers.resize_with(config.server.threads, Vec::new);
     let mut addresses = Vec::new();
-    for address in &config.listen.http {
-        let bound = listener::bind(*address, config.server.threads)
-            .with_context(|| format!("[listen] http: can't listen on {address}"))?;
-        addresses.push(bound[0].local_addr()?);
-        for (worker, listener) in workers.iter_mut().zip(bound) {
-            worker.push(listener);
+    for (key, list, is_tls) in [("http", &config.listen.http, false), ("https", &config.listen.https, true)] {
+        for address in list {
+            let bound = listener::bind(*address, config.server.threads)
+                .with_context(|| format!("[listen] {key}: can't listen on {address}"))?;
+            addresses.push(bound[0].local_addr()?);
+            for (worker, socket) in workers.iter_mut().zip(bound) {
+                worker.push(Listener { socket, is_tls });
+            }
         }
     }
     Ok((workers, addresses))

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -16,6 +17,19 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Through a file.
     Unix(UnixStream),
+    /// Over TCP, with a client that speaks TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Does the same with each kind of socket.
+macro_rules! each {
+    ($socket:expr, $stream:ident => $does:expr) => {
+        match $socket {
+            Self::Tcp($stream) => $does,
+            Self::Unix($stream) => $does,
+            Self::Tls($stream) => $does,
+        }
+    };
 }
 
 impl Socket {
@@ -33,6 +47,7 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
         }
     }
 }
@@ -43,19 +58,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, space),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, space),
-        }
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, space))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, data),
-        }
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, data))
     }
 
     fn poll_write_vectored(
@@ -63,10 +72,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, data),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, data),
-        }
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, data))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -74,17 +80,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
 

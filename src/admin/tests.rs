@@ -111,7 +111,7 @@ impl Edge {
         }
         let labels = Refusal::all().map(|refusal| refusal.words().label).collect();
         let context = Context {
-            reload: Reload::new(&path, controller),
+            reload: Reload::new(&path, controller, None),
             listening: [].into(),
             metrics: [Arc::new(WorkerMetrics::new(labels))].into(),
             reader: reader.clone(),

@@ -124,6 +124,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             app = "app",
             failover = "failover",
             warm_standby = "warm_standby",
+            certificate = "certificate",
             headers = "headers",
             routes = "route",
         ],
@@ -225,8 +226,10 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         &old.listen,
         &new.listen,
         [proxy_protocol_from = "listen.proxy_protocol.from"],
-        http
+        http,
+        https
     );
+    differing!(keys, Tls, &old.tls, &new.tls, [certificates = "tls.certificates"]);
     differing!(keys, Log, &old.log, &new.log, [access = "log.access"], format, level);
     differing!(
         keys,
@@ -254,7 +257,14 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         trusted_proxies
     );
     differing!(keys, Log, &old.log, &new.log, [format = "log.format", level = "log.level"], access);
-    differing!(keys, Listen, &old.listen, &new.listen, [http = "listen.http"], proxy_protocol_from);
+    differing!(
+        keys,
+        Listen,
+        &old.listen,
+        &new.listen,
+        [http = "listen.http", https = "listen.https"],
+        proxy_protocol_from
+    );
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
     keys
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub server: Server,
     /// `[listen]`
     pub listen: Listen,
+    /// `[tls]`
+    pub tls: Tls,
     /// `[admin]`
     pub admin: Admin,
     /// `[hold]`: what all sites together may hold.
@@ -67,12 +69,30 @@ pub struct Server {
 }
 
 /// `[listen]`: where readers come in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listen {
     /// Cleartext HTTP/1.1 and HTTP/2 addresses.
     pub http: Vec<SocketAddr>,
+    /// Addresses of HTTP/1.1 and HTTP/2 over TLS.
+    pub https: Vec<SocketAddr>,
     /// Balancers whose connections begin with a PROXY header (version 1 or 2), on all listeners.
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
+}
+
+/// `[tls]`: what readers are shown over TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A folder of certificates and keys.
+    pub certificates: Option<PathBuf>,
+}
+
+/// The certificate that a site names for its hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// The key; without one it is in the same file.
+    pub key: Option<PathBuf>,
 }
 
 /// `[admin]`: where operators come in.
@@ -194,6 +214,8 @@ pub struct Site {
     pub failover: Failover,
     /// What to do about a target that was already running before the fence.
     pub warm_standby: WarmStandby,
+    /// Its certificate, if it names one.
+    pub certificate: Option<CertificateFiles>,
     /// Hold budget.
     pub hold: Hold,
     /// Probes.

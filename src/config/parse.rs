@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::defaults::*;
 use super::errors::{ConfigErrors, Report, Source};
 use super::raw::{
-    RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawResolver, RawServer, RawSite,
+    Addresses, RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawResolver,
+    RawServer, RawSite, RawTls,
 };
 use super::read::{Read, read};
 use super::site::Sites;
@@ -55,7 +56,7 @@ impl Config {
         let root = Spanned::new(span, DeValue::Table(root));
         let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
         let report = &mut Report { source: &source, errors: &mut errors, whole };
-        let admin = admin(&top.admin, &Listen { http: Vec::new(), proxy_protocol_from: Vec::new() }, report);
+        let admin = admin(&top.admin, &Listen::default(), report);
         errors.unless_any(admin)
     }
 
@@ -81,10 +82,19 @@ impl Config {
         let report = &mut Report { source: &source, errors: &mut errors, whole };
         top.health.check("health", report);
         let listen = listen(&top.listen, report);
+        let tls = tls(&top.tls, report);
+        let has_certificates =
+            tls.certificates.is_some() || all.list.iter().any(|site| site.certificate.is_some());
+        if let Some(key) = top.listen.https.as_ref().filter(|_| !has_certificates) {
+            let message =
+                r#"there is no certificate to show there; add certificates = "certs/" to [tls], say"#;
+            report.missing(key.span().start, "listen.https", message);
+        }
         let config = Self {
             server: server(&top.server, report),
             admin: admin(&top.admin, &listen, report),
             listen,
+            tls,
             hold_total: HoldTotal {
                 max_requests: count(top.hold.max_requests_total, DEFAULT_HOLD_MAX_REQUESTS_TOTAL),
             },
@@ -189,25 +199,50 @@ fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
 fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
     let balancers = raw.proxy_protocol.as_ref().and_then(|raw| raw.from.as_ref());
     let proxy_protocol_from = balancers.into_iter().flatten().map(|key| key.0).collect();
-    let Some(list) = &raw.http else {
-        let http = vec![DEFAULT_LISTEN.parse().expect("a constant address")];
-        return Listen { http, proxy_protocol_from };
+    let mut taken = Vec::new();
+    let http = match &raw.http {
+        Some(list) => addresses(list, "listen.http", &mut taken, report),
+        None => vec![DEFAULT_LISTEN.parse().expect("a constant address")],
     };
-    if list.get_ref().is_empty() {
+    let https = raw.https.as_ref().map(|list| addresses(list, "listen.https", &mut taken, report));
+    let https = https.unwrap_or_default();
+    if let Some(list) = raw.http.as_ref().filter(|_| http.is_empty() && https.is_empty()) {
         let message = r#"is empty; readers need a way in, such as http = ["0.0.0.0:80"]"#;
         report.missing(list.span().start, "listen.http", message);
     }
-    let mut http: Vec<SocketAddr> = Vec::new();
+    Listen { http, https, proxy_protocol_from }
+}
+
+/// The addresses of a list, none of which is among those that are taken already.
+fn addresses(
+    list: &Spanned<Addresses>,
+    name: &str,
+    taken: &mut Vec<SocketAddr>,
+    report: &mut Report<'_, '_>,
+) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
     for key in list.get_ref() {
         let address = key.get_ref().0;
         // Port 0 is another free port each time.
-        if address.port() != 0 && http.contains(&address) {
+        if address.port() != 0 && taken.contains(&address) {
             let message = format!("`{address}` is listed twice; remove one of them");
-            report.wrong(key.span().start, "listen.http", message);
+            report.wrong(key.span().start, name, message);
         }
-        http.push(address);
+        taken.push(address);
+        addresses.push(address);
     }
-    Listen { http, proxy_protocol_from }
+    addresses
+}
+
+fn tls(raw: &RawTls, report: &mut Report<'_, '_>) -> Tls {
+    let Some(key) = &raw.certificates else { return Tls::default() };
+    let folder = report.source.folder().join(key.get_ref());
+    // At a reload, too: a folder that isn't there any more is a mistake, or a disk that is not mounted.
+    if let Err(error) = std::fs::read_dir(&folder) {
+        let message = format!("`{}` can't be read as a folder: {error}", folder.display());
+        report.wrong(key.span().start, "tls.certificates", message);
+    }
+    Tls { certificates: Some(folder) }
 }
 
 fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin {
@@ -222,11 +257,13 @@ fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin 
     let listen = match &key.get_ref().0 {
         AdminListen::Unix(path) => AdminListen::Unix(report.source.folder().join(path)),
         AdminListen::Tcp(address) => {
-            if address.port() != 0 && listen.http.contains(address) {
+            let lists = [("listen.http", &listen.http), ("listen.https", &listen.https)];
+            let taken = lists.iter().find(|(_, list)| address.port() != 0 && list.contains(address));
+            if let Some((name, _)) = taken {
                 report.wrong(
                     at,
                     "admin.listen",
-                    format!("`{address}` is in listen.http too; choose another port"),
+                    format!("`{address}` is in {name} too; choose another port"),
                 );
             }
             if !address.ip().is_loopback() && raw.token.is_none() && raw.token_file.is_none() {

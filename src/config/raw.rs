@@ -23,6 +23,7 @@ pub(super) struct RawFile {
     pub(super) include: Option<Spanned<OneOrMany<String>>>,
     pub(super) server: RawServer,
     pub(super) listen: RawListen,
+    pub(super) tls: RawTls,
     pub(super) admin: RawAdmin,
     pub(super) hold: RawHoldAll,
     pub(super) health: RawHealth,
@@ -59,15 +60,25 @@ pub(super) struct RawServer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawListen {
-    pub(super) http: Option<Spanned<Vec<Spanned<Text<SocketAddr>>>>>,
+    pub(super) http: Option<Spanned<Addresses>>,
+    pub(super) https: Option<Spanned<Addresses>>,
     pub(super) proxy_protocol: Option<RawProxyProtocol>,
 }
+
+pub(super) type Addresses = Vec<Spanned<Text<SocketAddr>>>;
 
 /// `proxy_protocol` in `[listen]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawProxyProtocol {
     pub(super) from: Option<Vec<Text<ipnet::IpNet>>>,
+}
+
+/// `[tls]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTls {
+    pub(super) certificates: Option<Spanned<String>>,
 }
 
 /// `[admin]`
@@ -200,6 +211,8 @@ pub(super) struct RawSite {
     pub(super) app: Option<App>,
     pub(super) failover: Option<Failover>,
     pub(super) warm_standby: Option<Spanned<WarmStandby>>,
+    pub(super) certificate: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
     pub(super) hold: RawHold,
     pub(super) health: RawHealth,
     pub(super) hooks: RawHooks,

@@ -61,6 +61,7 @@ impl<'a> Sites<'a> {
                 r#""restart" runs the `start` hook; add start = { command = [...] } to [site.hooks]"#;
             report.missing(key.span().start, "site.warm_standby", message);
         }
+        let certificate = certificate(raw, report);
         let routes = routes(raw, report);
         raw.health.check("site.health", report);
         let Some(health) = health(&raw.health, &top.health, profile, &hosts) else {
@@ -77,6 +78,7 @@ impl<'a> Sites<'a> {
             app: raw.app.unwrap_or(App::Ghost),
             failover: raw.failover.unwrap_or(Failover::Auto),
             warm_standby,
+            certificate,
             hold: Hold {
                 timeout: raw.hold.timeout.or(top.hold.timeout).map_or(DEFAULT_HOLD_TIMEOUT, |key| key.0.0),
                 max_requests: (raw.hold.max_requests.or(top.hold.max_requests))
@@ -128,6 +130,22 @@ impl<'a> Sites<'a> {
             }
         }
         hosts
+    }
+}
+
+/// Only where it is: what is in the files is looked at when they are read, and disables nothing else.
+fn certificate(raw: &RawSite, report: &mut Report<'_, '_>) -> Option<CertificateFiles> {
+    let path = |written: &Spanned<String>| report.source.folder().join(written.get_ref());
+    let key = raw.key.as_ref().map(path);
+    match &raw.certificate {
+        Some(written) => Some(CertificateFiles { certificate: path(written), key }),
+        None => {
+            if let Some(written) = &raw.key {
+                let message = "stands alone; add the certificate that it belongs to: certificate = \"...\"";
+                report.missing(written.span().start, "site.key", message);
+            }
+            None
+        }
     }
 }
 

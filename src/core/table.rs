@@ -93,16 +93,7 @@ impl<S> RouteTable<S> {
     /// An exact host wins over a wildcard, a longer wildcard over a shorter one. `*.domain` stands for every name
     /// below the domain, at any depth, and not for the domain itself. Allocates nothing.
     pub fn lookup(&self, host: &str) -> Option<&S> {
-        let host = bare(host)?;
-        // Browsers send lower case, so the copy is the exception.
-        if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return self.find(host);
-        }
-        let mut buffer = [0; HOST_BYTES_MAX];
-        let lower = &mut buffer[..host.len()];
-        lower.copy_from_slice(host.as_bytes());
-        lower.make_ascii_lowercase();
-        self.find(std::str::from_utf8(lower).ok()?)
+        self.find(as_name(host, &mut [0; HOST_BYTES_MAX])?)
     }
 
     /// What was given for each site, in the order of building.
@@ -121,6 +112,20 @@ impl<S> RouteTable<S> {
         })?;
         Some(&self.sites[*index])
     }
+}
+
+/// A host as a request names it, in the form that names are kept in: lower case, without port and trailing dot; `None` if
+/// it can't be a name. `space` is for a copy, if there has to be one.
+pub fn as_name<'a>(host: &'a str, space: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a str> {
+    let host = bare(host)?;
+    // Browsers send lower case, so the copy is the exception.
+    if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(host);
+    }
+    let lower = &mut space[..host.len()];
+    lower.copy_from_slice(host.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
 }
 
 /// The host without its port and trailing dot; `None` if it can't be in any table.

@@ -43,7 +43,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Family {
 // The data plane.
 
 /// In the order of [`super::metrics::Count`].
-pub const COUNTS: [Family; 11] = [
+pub const COUNTS: [Family; 15] = [
     counter("ghostpin_connections_accepted_total", &[], "Client connections accepted."),
     counter(
         "ghostpin_connections_refused_total",
@@ -60,6 +60,18 @@ pub const COUNTS: [Family; 11] = [
         &[],
         "Connections refused, for they should have begun with a PROXY header.",
     ),
+    counter("ghostpin_tls_without_name_total", &[], "TLS handshakes refused, for they named no host (SNI)."),
+    counter(
+        "ghostpin_tls_unknown_name_total",
+        &[],
+        "TLS handshakes refused, for there is no certificate for the host that they named.",
+    ),
+    counter(
+        "ghostpin_tls_failed_total",
+        &[],
+        "TLS handshakes that failed otherwise, or were left by the client.",
+    ),
+    counter("ghostpin_tls_slow_total", &[], "TLS handshakes ended for taking too long."),
     counter("ghostpin_connections_ended_total", &[], "Client connections that have ended."),
     counter("ghostpin_slow_heads_total", &[], "Client connections ended for being too slow with a head."),
     counter("ghostpin_slow_readers_total", &[], "Client connections ended for not reading their answer."),

@@ -21,6 +21,14 @@ pub enum Count {
     ConnectionsOfOneRefused,
     /// Connections that should have begun with a PROXY header and did not.
     ProxyHeadersRefused,
+    /// TLS handshakes in which the client did not say whom it wants.
+    HandshakesWithoutName,
+    /// TLS handshakes for names that there is no certificate for.
+    HandshakesForUnknownNames,
+    /// TLS handshakes that came to nothing otherwise.
+    HandshakesFailed,
+    /// TLS handshakes that took too long.
+    HandshakesTimedOut,
     /// Client connections that ended.
     ConnectionsEnded,
     /// Client connections ended because the client was too slow with a request head.

@@ -41,6 +41,8 @@ pub enum Refusal {
     FirstByteTimeout,
     /// The client's body stood still for too long.
     BodyTimeout,
+    /// The host is none of those that the connection's certificate is for.
+    Misdirected,
     /// The head of the request can't be accepted.
     BadRequest(BadRequest),
     /// This process is about to end.
@@ -64,7 +66,7 @@ pub struct Words {
 
 impl Refusal {
     /// All there are but bad requests.
-    const OTHERS: [Self; 12] = [
+    const OTHERS: [Self; 13] = [
         Self::UnknownHost,
         Self::SiteRemoved,
         Self::HeldTooLong,
@@ -76,6 +78,7 @@ impl Refusal {
         Self::BackendBroken,
         Self::FirstByteTimeout,
         Self::BodyTimeout,
+        Self::Misdirected,
         Self::Stopping,
     ];
 
@@ -171,6 +174,12 @@ impl Refusal {
                 "The request did not arrive",
                 "The rest of the request did not arrive in time.",
             )),
+            Self::Misdirected => words(
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "This connection is for another site",
+                "The certificate of this connection is not for this name. Please use another connection.",
+            ),
             Self::BadRequest(reason) => closing(Words {
                 message: reason.message(),
                 ..words(reason.status(), reason.label(), "The request can't be accepted", "")
@@ -262,7 +271,10 @@ fn template(refusal: Refusal, pages: &Pages) -> Option<&str> {
         Refusal::BackendBroken | Refusal::FirstByteTimeout => pages.bad_gateway.as_deref(),
         // Who may have changed something must be told so: by a page that prints the message, or by ours.
         Refusal::OutcomeUnknown => pages.bad_gateway.as_deref().filter(|page| page.contains("{{message}}")),
-        Refusal::OutcomeUnknownWillRepeat | Refusal::BadRequest(_) | Refusal::BodyTimeout => None,
+        Refusal::OutcomeUnknownWillRepeat
+        | Refusal::Misdirected
+        | Refusal::BadRequest(_)
+        | Refusal::BodyTimeout => None,
         Refusal::HeldTooLong
         | Refusal::TooManyHeld
         | Refusal::GateShut

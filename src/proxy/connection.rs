@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::AsyncWrite;
@@ -17,8 +18,10 @@ use super::census::Counted;
 use super::flight::Tracked;
 use super::headers::Peer;
 use super::inbound::Inbound;
+use crate::certs::Certificate;
 use crate::clock::{Clock, Tick};
 use crate::config::Limits;
+use crate::core::table::{HOST_BYTES_MAX, as_name};
 use crate::net::Socket;
 
 /// Bytes of further requests that are taken in while one is being served. What is more waits with the client.
@@ -31,6 +34,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// See the module's text.
 pub struct Connection {
     peer: Peer,
+    /// What the client was shown, if the connection is one of TLS.
+    certificate: Option<Arc<Certificate>>,
     /// The socket.
     pub socket: RefCell<Socket>,
     /// What has come in over it.
@@ -82,9 +87,16 @@ enum Ending {
 
 impl Connection {
     /// A connection just accepted.
-    pub fn new(socket: Socket, peer: Peer, clock: Clock, counted: Counted) -> Rc<Self> {
+    pub fn new(
+        socket: Socket,
+        certificate: Option<Arc<Certificate>>,
+        peer: Peer,
+        clock: Clock,
+        counted: Counted,
+    ) -> Rc<Self> {
         Rc::new(Self {
             peer,
+            certificate,
             socket: RefCell::new(socket),
             inbound: RefCell::default(),
             phase: Cell::new(Phase::Head),
@@ -105,6 +117,13 @@ impl Connection {
     /// The client, as it is named to backends.
     pub fn sender(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Whether a request for this host may come this way: over TLS, only for names in the certificate.
+    pub fn may_ask_for(&self, host: &str) -> bool {
+        self.certificate.as_ref().is_none_or(|certificate| {
+            as_name(host, &mut [0; HOST_BYTES_MAX]).is_some_and(|name| certificate.covers(name))
+        })
     }
 
     // How it ends.
@@ -194,7 +213,7 @@ impl Connection {
             let written = ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, left))?;
             self.owed_continue.set(&left[written..]);
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut *self.socket.borrow_mut()).poll_flush(cx)
     }
 
     /// An answer begins: no 100 comes any more. What is left of one that was begun comes first.

@@ -21,6 +21,15 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Bytes that are read of a client before it is known what it speaks.
 const FIRST_BYTES: usize = 16 * 1024;
 
+/// One listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Clients begin with a TLS handshake.
+    pub is_tls: bool,
+}
+
 /// Binds `address` once for each of `count` workers. The kernel spreads connections over them.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let mut bound = Vec::with_capacity(count);
@@ -44,8 +53,9 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
 }
 
 /// Accepts connections until the task is aborted.
-pub(super) async fn accept_all(worker: Rc<Worker>, listener: TcpListener) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
+    let Listener { socket, is_tls } = listener;
+    let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener can't be used"),
     };
@@ -54,7 +64,7 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: TcpListener) {
             Ok((stream, peer)) => {
                 // Answers are written whole; waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                tokio::task::spawn_local(worker.clone().serve_connection(stream, peer));
+                tokio::task::spawn_local(worker.clone().serve_connection(stream, peer, is_tls));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection can't be accepted");

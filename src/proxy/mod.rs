@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod pool;
 pub mod proxied;
 pub mod relay;
+pub mod tls;
 pub mod tunnel;
 pub mod upload;
 pub mod wait;
@@ -143,6 +144,9 @@ impl Journey {
 
     /// The way of a request whose site may be removed while it waits, and whose host may belong to another one then.
     async fn go_where_the_host_is(&mut self, outgoing: &mut Outgoing) -> Answered {
+        if !self.connection.may_ask_for(outgoing.head.host()) {
+            return Err(Refusal::Misdirected);
+        }
         let mut before: Option<Arc<PublishedSite>> = None;
         loop {
             let site =

@@ -146,9 +146,14 @@ impl Outbox {
             };
             let text = &self.text[self.written..];
             if text.is_empty() && offered == 0 {
+                // TLS keeps back what the other side did not take at once. Who waits for more of the body must not wait
+                // with that; and it is only when nothing is kept back that all was written.
+                self.waits_for = WaitsFor::Sink;
+                let flushed = Pin::new(&mut *sink).poll_flush(cx).map_err(Stopped::Sink)?;
                 if let Some(error) = self.broken.take() {
                     return Poll::Ready(Err(Stopped::Source(error)));
                 }
+                ready!(flushed);
                 if self.source_ended {
                     return Poll::Ready(Ok(()));
                 }

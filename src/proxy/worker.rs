@@ -3,7 +3,7 @@
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -19,9 +19,10 @@ use super::census::Census;
 use super::connection::Connection;
 use super::flight::Flights;
 use super::headers::{Peer, RequestIds};
-use super::listener;
+use super::listener::{self, Listener};
 use super::pool::Pool;
 use super::proxied;
+use super::tls::Tls;
 use crate::clock::{Clock, ROUND, Tick};
 use crate::config::Limits;
 use crate::net::Socket;
@@ -41,6 +42,8 @@ pub struct Common {
     pub reader: Reader,
     /// Client connections of all workers.
     pub census: Arc<Census>,
+    /// For listeners of TLS.
+    pub tls: Option<Tls>,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
 }
@@ -78,13 +81,14 @@ pub struct Worker {
     reader: RefCell<Reader>,
     connections: RefCell<Slab<Rc<Connection>>>,
     census: Arc<Census>,
+    tls: Option<Tls>,
     stopping: watch::Sender<bool>,
 }
 
 /// Starts a worker's thread on these listeners. From then on, requests are served by what is published.
 pub fn spawn(
     number: usize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     received: mpsc::UnboundedReceiver<Order>,
     common: Common,
 ) -> std::io::Result<Handle> {
@@ -116,11 +120,12 @@ impl Worker {
             reader: RefCell::new(common.reader),
             connections: RefCell::default(),
             census: common.census,
+            tls: common.tls,
             stopping: watch::Sender::new(false),
         }
     }
 
-    async fn run(self: Rc<Self>, listeners: Vec<TcpListener>, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(self: Rc<Self>, listeners: Vec<Listener>, mut orders: mpsc::UnboundedReceiver<Order>) {
         let accepting: Vec<_> = listeners
             .into_iter()
             .map(|listener| tokio::task::spawn_local(listener::accept_all(self.clone(), listener)))
@@ -224,7 +229,7 @@ impl Worker {
     }
 
     /// Serves one connection to its end.
-    pub async fn serve_connection(self: Rc<Self>, mut stream: TcpStream, from: SocketAddr) {
+    pub async fn serve_connection(self: Rc<Self>, mut stream: TcpStream, from: SocketAddr, is_tls: bool) {
         let limits = self.limits();
         let Ok(mut counted) = self.census.count(limits.max_connections) else {
             return self.metrics.count(Count::ConnectionsRefused);
@@ -240,7 +245,7 @@ impl Worker {
                 }
             }
         }
-        let peer = self.published(|published| Peer::new(client, false, &published.trusted_proxies));
+        let peer = self.published(|published| Peer::new(client, is_tls, &published.trusted_proxies));
         // Many clients come by way of a trusted proxy, and it has limits of its own.
         if !peer.is_trusted()
             && counted.belongs_to(peer.address(), limits.max_connections_per_client).is_err()
@@ -248,7 +253,17 @@ impl Worker {
             return self.metrics.count(Count::ConnectionsOfOneRefused);
         }
         self.metrics.count(Count::ConnectionsAccepted);
-        let connection = Connection::new(Socket::Tcp(stream), peer, self.clock.clone(), counted);
+        let (socket, certificate) = match &self.tls {
+            Some(tls) if is_tls => {
+                match tokio::time::timeout(limits.head_timeout, tls.accept(stream)).await {
+                    Ok(Ok((stream, certificate))) => (Socket::Tls(stream), Some(certificate)),
+                    Ok(Err(failed)) => return self.metrics.count(failed.counted()),
+                    Err(_) => return self.metrics.count(Count::HandshakesTimedOut),
+                }
+            }
+            _ => (Socket::Tcp(stream), None),
+        };
+        let connection = Connection::new(socket, certificate, peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
         if *self.stopping.borrow() {
             connection.end_gracefully();

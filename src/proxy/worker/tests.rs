@@ -14,8 +14,13 @@ fn worker(config: &Config) -> Worker {
         pages: config.pages.clone(),
         access_log: false,
     });
-    let common =
-        Common { clock: Clock::start(), reader: publisher.reader(), census: Arc::default(), seed: 0 };
+    let common = Common {
+        clock: Clock::start(),
+        reader: publisher.reader(),
+        census: Arc::default(),
+        tls: None,
+        seed: 0,
+    };
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)
 }
 
@@ -33,7 +38,7 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let (stream, from) = listener.accept().await.unwrap();
     let counted = worker.census.count(1).unwrap();
     let peer = Peer::new(from.ip(), false, &[].into());
-    let connection = Connection::new(Socket::Tcp(stream), peer, worker.clock.clone(), counted);
+    let connection = Connection::new(Socket::Tcp(stream), None, peer, worker.clock.clone(), counted);
 
     let (serving, lease, upstream) = (worker.clone(), gate.enter(), config.sites[0].upstream);
     let request = async move {
