@@ -143,7 +143,8 @@ async fn until_stopped(reload: Reload) -> Result<()> {
 #[derive(Clone, Debug)]
 pub struct Reload {
     path: PathBuf,
-    certificates: Option<Arc<Certificates>>,
+    /// The certificates, where there is TLS.
+    pub certificates: Option<Arc<Certificates>>,
     /// The way to the reconciler.
     pub controller: Controller,
 }

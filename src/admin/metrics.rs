@@ -1,5 +1,6 @@
 //! All metrics: those of the workers, of the reconciler, of the process; or those of one site.
 
+use crate::certs::Summary;
 use crate::control::view::{SiteView, Status};
 use crate::observe::catalogue::*;
 use crate::observe::text::Text;
@@ -35,6 +36,13 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     let seconds = |millis: Option<u64>| millis.unwrap_or(0) as f64 / 1e3;
     text.one(&LAST_RELOAD, seconds(status.last_reload_ms));
     text.one(&LAST_REFUSED_UPDATE, seconds(status.refused_update_ms));
+    if let Some(certificates) = &context.reload.certificates {
+        let Summary { serving, unread, problems, first_end_s } = certificates.summary();
+        text.one(&CERTIFICATES, serving);
+        text.one(&CERTIFICATES_UNREAD, unread);
+        text.one(&CERTIFICATES_WITH_PROBLEMS, problems);
+        text.one(&CERTIFICATES_END, first_end_s);
+    }
     text.family(&BUILD).add(&[&status.version], 1);
     process::render(&mut text);
     text.into_string()

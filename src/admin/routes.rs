@@ -14,6 +14,7 @@ use super::guard::guard;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::{Context, explain, metrics};
+use crate::certs;
 use crate::control::{Wanted, WishError};
 use crate::core::SiteName;
 use crate::core::handoff::Refused;
@@ -39,6 +40,7 @@ pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)>
         ("/v1/sites/{name}/release", "post", post(release)),
         ("/v1/explain", "get", get(explain)),
         ("/v1/journal", "get", get(journal)),
+        ("/v1/certificates", "get", get(certificates)),
         ("/v1/plan", "post", post(plan)),
         ("/v1/reload", "post", post(reload)),
     ]
@@ -263,6 +265,15 @@ async fn journal(
     }
     let entries = context.reload.controller.journal(journal::Filter { site, kind, count }).await;
     Ok(Json(entries.ok_or_else(Problem::stopping)?).into_response())
+}
+
+async fn certificates(
+    State(context): State<Context>,
+    asked: Result<Query<certs::Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    let wanted = query(asked)?;
+    let certificates = context.reload.certificates.as_ref();
+    Ok(Json(certificates.map_or_else(Vec::new, |all| all.views(&wanted))).into_response())
 }
 
 /// What a reload would do now.

@@ -19,6 +19,7 @@ use tokio::task::LocalSet;
 
 use super::{Bound, Context, Guard, answer, bind};
 use crate::app::Reload;
+use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
 use crate::clock::Clock;
 use crate::config::{AdminListen, Config};
@@ -58,6 +59,15 @@ async fn application(well: bool) -> SocketAddr {
     });
     tokio::task::spawn_local(async move { axum::serve(listener, routes).await.unwrap() });
     address
+}
+
+/// One that is good, and one that isn't.
+fn certificates(folder: &std::path::Path) -> Arc<Certificates> {
+    let made = rcgen::generate_simple_self_signed(["blog.example".to_owned()]).unwrap();
+    fs::write(folder.join("blog.pem"), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    fs::write(folder.join("bad.pem"), "nothing").unwrap();
+    let sources = Sources { folder: Some(folder.to_owned()), ..Sources::default() };
+    Certificates::open(sources.survey().unwrap())
 }
 
 impl Edge {
@@ -111,7 +121,7 @@ impl Edge {
         }
         let labels = Refusal::all().map(|refusal| refusal.words().label).collect();
         let context = Context {
-            reload: Reload::new(&path, controller, None),
+            reload: Reload::new(&path, controller, Some(certificates(folder.path()))),
             listening: [].into(),
             metrics: [Arc::new(WorkerMetrics::new(labels))].into(),
             reader: reader.clone(),

@@ -12,9 +12,14 @@ mod problem;
 mod reading;
 mod shared;
 mod store;
+mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use certificate::Certificate;
 pub use folder::{Place, Source};
 pub use problem::Problem;
 pub use reading::Reloaded;
-pub use store::{Certificates, Listed, Sources, Survey};
+pub use store::{Certificates, Sources, Survey};
+pub use view::{CertificateView, Summary, Wanted};

@@ -81,17 +81,6 @@ pub(super) struct Known {
     pub(super) problem: Option<Problem>,
 }
 
-/// One certificate, as an operator is told of it.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Where it is.
-    pub place: Arc<Place>,
-    /// The one that is used, if there is one.
-    pub certificate: Option<Arc<Certificate>>,
-    /// What is wrong with what is there now.
-    pub problem: Option<Problem>,
-}
-
 /// What a look for a name finds.
 enum Look {
     Found(Arc<Certificate>),
@@ -203,6 +192,10 @@ impl Certificates {
     }
 
     fn look(&self, name: &str) -> Look {
+        // Names below a domain have their key with a dot in front, and are no names by themselves.
+        if name.starts_with('.') {
+            return Look::Unknown;
+        }
         let below = name.find('.').filter(|dot| *dot > 0).map(|dot| &name[dot..]);
         for key in std::iter::once(name).chain(below) {
             let Some(named) = self.by_name.get(key) else { continue };
@@ -266,25 +259,6 @@ impl Certificates {
     }
 
     // For operators.
-
-    /// All of them, in the order of their files.
-    pub fn list(&self) -> Vec<Listed> {
-        let known = locked(&self.known);
-        let listed = known.iter().map(|(place, known)| Listed {
-            place: place.clone(),
-            certificate: known.certificate.clone(),
-            problem: known.problem.clone(),
-        });
-        let mut listed: Vec<_> = listed.collect();
-        drop(known);
-        listed.sort_by(|a, b| a.place.cmp(&b.place));
-        listed
-    }
-
-    /// Places that have not been read yet.
-    pub fn unread(&self) -> usize {
-        *self.unread.borrow()
-    }
 
     /// Places with a problem.
     pub fn problems(&self) -> usize {

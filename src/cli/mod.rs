@@ -1,6 +1,7 @@
 //! The command line: one file a verb. All but `run` and `demo` ask a running ghostpin over its admin API.
 
 pub mod access;
+pub mod certs;
 pub mod check;
 pub mod client;
 pub mod explain;
@@ -43,6 +44,7 @@ enum Verb {
     Release(release::ReleaseArgs),
     Reload(reload::ReloadArgs),
     Journal(journal::JournalArgs),
+    Certs(certs::CertsArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
     /// A small application to stand in for a real one.
@@ -66,6 +68,7 @@ impl Cli {
             Verb::Release(args) => asking(args.run()),
             Verb::Reload(args) => asking(args.run()),
             Verb::Journal(args) => asking(args.run()),
+            Verb::Certs(args) => asking(args.run()),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -147,6 +147,26 @@ pub const LAST_REFUSED_UPDATE: Family = gauge(
     "When an update was refused last, in seconds since 1970; 0 if none was.",
 );
 
+// Certificates, where there is TLS.
+
+/// That are served.
+pub const CERTIFICATES: Family = gauge("ghostpin_certificates", &[], "Certificates that are served.");
+/// In files that were not read yet.
+pub const CERTIFICATES_UNREAD: Family =
+    gauge("ghostpin_certificates_unread", &[], "Certificates that are still to be read.");
+/// Served or not.
+pub const CERTIFICATES_WITH_PROBLEMS: Family = gauge(
+    "ghostpin_certificates_with_problems",
+    &[],
+    "Certificates with a problem; see `ghostpin certs --problems`.",
+);
+/// The first of all.
+pub const CERTIFICATES_END: Family = gauge(
+    "ghostpin_certificates_first_end_timestamp_seconds",
+    &[],
+    "When the first certificate that is served runs out, in seconds since 1970; 0 if none is served.",
+);
+
 // The process. Names are those that Prometheus' client libraries use.
 
 /// Which ghostpin this is.
@@ -199,7 +219,7 @@ pub const SITE_CONFLICT: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 24] = [
+pub const OF_THE_PROCESS: [Family; 28] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -216,6 +236,10 @@ pub const OF_THE_PROCESS: [Family; 24] = [
     RELOADS,
     LAST_RELOAD,
     LAST_REFUSED_UPDATE,
+    CERTIFICATES,
+    CERTIFICATES_UNREAD,
+    CERTIFICATES_WITH_PROBLEMS,
+    CERTIFICATES_END,
     BUILD,
     CPU,
     RESIDENT,

@@ -16,4 +16,5 @@ mod once;
 mod reload;
 mod stop;
 mod stream;
+mod tls;
 mod tunnel;

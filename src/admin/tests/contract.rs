@@ -147,6 +147,9 @@ async fn looks(contract: &mut Contract, edge: &Edge) {
         ("get /v1/journal", "/v1/journal?count=0", 400),
         ("get /v1/journal", "/v1/journal?count=1001", 400),
         ("get /v1/journal", "/v1/journal?color=red", 400),
+        ("get /v1/certificates", "/v1/certificates?problems=false&host=blog.example", 200),
+        ("get /v1/certificates", "/v1/certificates", 200),
+        ("get /v1/certificates", "/v1/certificates?problems=perhaps", 400),
     ] {
         contract.call(edge, operation, concrete, "", status).await;
     }

@@ -187,7 +187,10 @@ fn each_template_stands_for_its_own_statuses() {
         let expected = match refusal {
             Refusal::UnknownHost | Refusal::SiteRemoved => Some("404"),
             Refusal::OutcomeUnknown | Refusal::BackendBroken | Refusal::FirstByteTimeout => Some("502"),
-            Refusal::OutcomeUnknownWillRepeat | Refusal::BadRequest(_) | Refusal::BodyTimeout => None,
+            Refusal::OutcomeUnknownWillRepeat
+            | Refusal::Misdirected
+            | Refusal::BadRequest(_)
+            | Refusal::BodyTimeout => None,
             _ => Some("503"),
         };
         assert_eq!(own, expected, "{refusal:?}");

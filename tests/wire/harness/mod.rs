@@ -3,6 +3,7 @@
 mod backend;
 mod client;
 mod proxy;
+pub(crate) mod secure;
 
 pub(crate) use backend::{Backend, Conn};
 pub(crate) use client::{Client, Response};

@@ -1,0 +1,230 @@
+//! TLS: who is shown which certificate, and that everything else is as it is in clear text.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
+
+use crate::harness::secure::{Authority, handshake};
+use crate::harness::{Backend, Client, Config, PATIENCE, Proxy, Reader, until};
+use crate::tunnel;
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// With a listener of TLS and this authority's certificates.
+fn secured(authority: &Authority, config: Config) -> Config {
+    let folder = authority.folder().display();
+    Config { listen: format!("https = ['127.0.0.1:0']\n[tls]\ncertificates = '{folder}'"), ..config }
+}
+
+fn https(proxy: &Proxy) -> SocketAddr {
+    let (_, status) = proxy.admin("GET", "/v1/status", "");
+    status["listening"][1].as_str().and_then(|address| address.parse().ok()).expect("an address of https")
+}
+
+/// The certificate's serial number stands for it: the text of the whole would do as well.
+fn shown(stream: &Stream) -> Vec<u8> {
+    stream.conn.peer_certificates().expect("certificates")[0].to_vec()
+}
+
+fn ask(stream: &mut Stream, host: &str) -> (u16, String) {
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).expect("written");
+    let mut reader = Reader::new(stream);
+    let head = reader.head().expect("a head").expect("before the end");
+    let status = head.line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let length = head.field("content-length").and_then(|length| length.parse().ok()).expect("a length");
+    (status, String::from_utf8(reader.exactly(length).expect("a body")).expect("text"))
+}
+
+#[test]
+fn each_host_is_shown_its_own_certificate_and_the_backend_is_told_https() {
+    let a = Backend::with("A", |head, conn| {
+        let scheme = head.field("x-forwarded-proto").unwrap_or("none").to_owned();
+        conn.answer(200, &scheme);
+    });
+    let authority = Authority::new();
+    authority.certify("one.pem", &["a.test", "www.a.test"]);
+    authority.certify("all.pem", &["*.b.test"]);
+    let config = Config::of(&[&a]).site("b", &[&a], "app = 'generic'");
+    let config = secured(&authority, config);
+    let proxy = Proxy::start(&config);
+    let (to, client) = (https(&proxy), Arc::new(authority.client(&["http/1.1"])));
+    // The client verifies that the certificate is for the host.
+    let mut one = handshake(to, "a.test", &client).expect("a certificate");
+    assert_eq!(one.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(ask(&mut one, "a.test"), (200, "https".to_owned()));
+    let www = handshake(to, "www.a.test", &client).expect("a certificate");
+    assert_eq!(shown(&one), shown(&www));
+    let other = handshake(to, "x.b.test", &client).expect("a certificate");
+    assert_ne!(shown(&one), shown(&other));
+}
+
+#[test]
+fn who_names_no_host_or_an_unknown_one_gets_an_alert_and_is_counted() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
+    let to = https(&proxy);
+    let client = authority.client(&[]);
+    let said = |name, client: &ClientConfig| {
+        handshake(to, name, &Arc::new(client.clone())).expect_err("refused").to_string()
+    };
+    assert_eq!(said("unknown.test", &client), "received fatal alert: UnrecognisedName");
+    let mut nameless = client.clone();
+    nameless.enable_sni = false;
+    assert_eq!(said("a.test", &nameless), "received fatal alert: MissingExtension");
+    let mut plain = TcpStream::connect(to).expect("it listens");
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("written");
+    let _ = plain.read_to_end(&mut Vec::new());
+    until("all are counted", || {
+        let names = [
+            "ghostpin_tls_unknown_name_total",
+            "ghostpin_tls_without_name_total",
+            "ghostpin_tls_failed_total",
+        ];
+        names.map(|name| proxy.metric(name)) == [1, 1, 1]
+    });
+    assert!(handshake(to, "a.test", &Arc::new(client)).is_ok());
+}
+
+#[test]
+fn a_host_that_the_certificate_is_not_for_is_misdirected_whoever_it_belongs_to() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let authority = Authority::new();
+    authority.certify("a.pem", &["a.test", "b.test"]);
+    let config = Config::of(&[&a]).site("b", &[&b], "app = 'generic'").site("c", &[&b], "app = 'generic'");
+    let proxy = Proxy::start(&secured(&authority, config));
+    let mut stream =
+        handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+    assert_eq!(ask(&mut stream, "c.test").0, 421);
+    assert_eq!(ask(&mut stream, "B.test:443"), (200, "B GET 0".to_owned()));
+    assert_eq!(ask(&mut stream, "A.TEST."), (200, "A GET 0".to_owned()));
+    assert_eq!(ask(&mut stream, "unknown.test").0, 421);
+    assert_eq!((a.count(), b.count()), (1, 1));
+}
+
+#[test]
+fn a_new_certificate_is_shown_after_a_reload_and_open_connections_go_on() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let config = secured(&authority, Config::of(&[&a]));
+    let proxy = Proxy::start(&config);
+    // Each time a new configuration of the client: another one would resume its session.
+    let open =
+        || handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+    let mut before = open();
+    authority.certify("a.test.pem", &["a.test"]);
+    proxy.hang_up();
+    let mut after = open();
+    assert_ne!(shown(&before), shown(&after));
+    authority.write("a.test.pem", "what a full disk has left of it");
+    proxy.hang_up();
+    assert_eq!(shown(&after), shown(&open()), "the last good one stays");
+    let (_, certificates) = proxy.admin("GET", "/v1/certificates?problems=true", "");
+    assert_eq!(
+        (certificates[0]["serving"].as_bool(), certificates[0]["names"][0].as_str()),
+        (Some(true), Some("a.test"))
+    );
+    assert!(certificates[0]["problem"].as_str().expect("a text").contains("no certificate in it"));
+    assert!(proxy.log().contains("a.test.pem"), "the file is named");
+    for stream in [&mut before, &mut after] {
+        assert_eq!(ask(stream, "a.test"), (200, "A GET 0".to_owned()));
+    }
+}
+
+#[test]
+fn a_session_is_resumed_by_its_ticket() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
+    let client = Arc::new(authority.client(&[]));
+    let mut first = handshake(https(&proxy), "a.test", &client).expect("a certificate");
+    assert_eq!(ask(&mut first, "a.test").0, 200);
+    assert_eq!(first.conn.handshake_kind(), Some(HandshakeKind::Full));
+    let mut second = handshake(https(&proxy), "a.test", &client).expect("a ticket");
+    assert_eq!(ask(&mut second, "a.test").0, 200);
+    assert_eq!(second.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_a_large_answer_and_its_lease_ends_with_it() {
+    const LENGTH: usize = 8_000_000;
+    let a = Backend::with("A", |_, conn| conn.answer(200, &"x".repeat(LENGTH)));
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
+    let mut stream =
+        handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("written");
+    let mut reader = Reader::new(&mut stream);
+    assert_eq!(
+        reader.head().expect("a head").expect("before the end").field("content-length"),
+        Some("8000000")
+    );
+    // All that fits between the two is on its way: the lease is out as long as the rest is not.
+    assert_eq!(proxy.in_flight(), 1);
+    assert!(reader.exactly(LENGTH).expect("all of it").iter().all(|byte| *byte == b'x'));
+    until("the lease is given back", || proxy.in_flight() == 0);
+}
+
+#[test]
+fn a_handshake_that_stands_still_is_ended_and_counted() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let config = secured(&authority, Config::of(&[&a]).limits("head_timeout = '200ms'"));
+    let proxy = Proxy::start(&config);
+    let mut silent = TcpStream::connect(https(&proxy)).expect("it listens");
+    let mut half = silent.try_clone().expect("a descriptor");
+    half.write_all(&[22, 3, 1, 2, 0, 1]).expect("written");
+    silent.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    assert_eq!(
+        silent
+            .read(&mut [0; 16])
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::ConnectionReset => Ok(0),
+                _ => Err(error),
+            })
+            .expect("an end"),
+        0
+    );
+    until("it is counted", || proxy.metric("ghostpin_tls_slow_total") == 1);
+}
+
+#[test]
+fn a_websocket_over_tls_is_cut_by_a_handoff_and_comes_back_to_the_new_backend() {
+    let (a, b) = (Backend::with("A", tunnel::echo), Backend::with("B", tunnel::echo));
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let config = secured(&authority, Config::of(&[&a, &b]).handoff("drain_timeout = '100ms'"));
+    let proxy = Proxy::start(&config);
+    proxy.until_well(&b);
+    let bridge = authority.bridge(https(&proxy), "a.test", "http/1.1");
+    let mut client = Client::to(bridge);
+    tunnel::upgrade(&mut client);
+    client.send("hello");
+    assert_eq!(client.reader.exactly(5).expect("an echo"), b"HELLO");
+    assert_eq!(proxy.handoff(&b).0, 200);
+    assert!(client.is_closed());
+    let mut again = Client::to(bridge);
+    tunnel::upgrade(&mut again);
+    assert_eq!((a.count(), b.count()), (1, 1));
+}
+
+#[test]
+fn a_kept_connection_follows_a_handoff_with_its_next_request() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a, &b])));
+    proxy.until_well(&b);
+    let mut stream =
+        handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+    assert_eq!(ask(&mut stream, "a.test").1, "A GET 0");
+    assert_eq!(proxy.handoff(&b).0, 200);
+    assert_eq!(ask(&mut stream, "a.test").1, "B GET 0");
+}
