@@ -80,7 +80,9 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         reports,
         seed,
     };
-    let tls = certificates.clone().map(Tls::new).transpose().context("preparing TLS")?;
+    let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
+    let tls = certificates.clone().map(|certificates| Tls::new(certificates, public_port));
+    let tls = tls.transpose().context("preparing TLS")?;
     let reload = Reload::new(path, controller.clone(), certificates);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -262,6 +264,11 @@ fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>)> {
         }
     }
     Ok((workers, addresses))
+}
+
+/// The port of the first listener of TLS; that of its default, if there is none.
+fn first_port(config: &Config, addresses: &[SocketAddr]) -> u16 {
+    addresses.get(config.listen.http.len()).map_or(443, SocketAddr::port)
 }
 
 /// Different in each life of the process. Only jitter and names hang on it, no secret.

@@ -125,6 +125,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             failover = "failover",
             warm_standby = "warm_standby",
             certificate = "certificate",
+            https = "https",
             headers = "headers",
             routes = "route",
         ],
@@ -229,7 +230,7 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         http,
         https
     );
-    differing!(keys, Tls, &old.tls, &new.tls, [certificates = "tls.certificates"]);
+    differing!(keys, Tls, &old.tls, &new.tls, [certificates = "tls.certificates"], public_port);
     differing!(keys, Log, &old.log, &new.log, [access = "log.access"], format, level);
     differing!(
         keys,
@@ -265,6 +266,7 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         [http = "listen.http", https = "listen.https"],
         proxy_protocol_from
     );
+    differing!(keys, Tls, &old.tls, &new.tls, [public_port = "tls.public_port"], certificates);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
     keys
 }
@@ -274,6 +276,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
     Config {
         server: Server { trusted_proxies: new.server.trusted_proxies, ..old.server.clone() },
         listen: Listen { proxy_protocol_from: new.listen.proxy_protocol_from, ..old.listen.clone() },
+        tls: Tls { certificates: new.tls.certificates, ..old.tls.clone() },
         admin: old.admin.clone(),
         log: Log { access: new.log.access, ..old.log.clone() },
         ..new

@@ -84,6 +84,17 @@ pub struct Listen {
 pub struct Tls {
     /// A folder of certificates and keys.
     pub certificates: Option<PathBuf>,
+    /// The port at which clients reach the listeners of `https`, if that is not the first one's own.
+    pub public_port: Option<u16>,
+}
+
+/// `[https]`, per site: what readers are told of TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Https {
+    /// Whether requests in clear text are sent there; `None` for those hosts that have a certificate.
+    pub redirect: Option<bool>,
+    /// The value of `Strict-Transport-Security`.
+    pub hsts: Option<String>,
 }
 
 /// The certificate that a site names for its hosts.
@@ -214,6 +225,8 @@ pub struct Site {
     pub failover: Failover,
     /// What to do about a target that was already running before the fence.
     pub warm_standby: WarmStandby,
+    /// What its readers are told of TLS.
+    pub https: Https,
     /// Its certificate, if it names one.
     pub certificate: Option<CertificateFiles>,
     /// Hold budget.

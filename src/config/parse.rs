@@ -235,14 +235,15 @@ fn addresses(
 }
 
 fn tls(raw: &RawTls, report: &mut Report<'_, '_>) -> Tls {
-    let Some(key) = &raw.certificates else { return Tls::default() };
+    let public_port = raw.public_port.map(|key| key.0.0 as u16);
+    let Some(key) = &raw.certificates else { return Tls { certificates: None, public_port } };
     let folder = report.source.folder().join(key.get_ref());
     // At a reload, too: a folder that isn't there any more is a mistake, or a disk that is not mounted.
     if let Err(error) = std::fs::read_dir(&folder) {
         let message = format!("`{}` can't be read as a folder: {error}", folder.display());
         report.wrong(key.span().start, "tls.certificates", message);
     }
-    Tls { certificates: Some(folder) }
+    Tls { certificates: Some(folder), public_port }
 }
 
 fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin {

@@ -24,6 +24,7 @@ pub(super) struct RawFile {
     pub(super) server: RawServer,
     pub(super) listen: RawListen,
     pub(super) tls: RawTls,
+    pub(super) https: RawHttps,
     pub(super) admin: RawAdmin,
     pub(super) hold: RawHoldAll,
     pub(super) health: RawHealth,
@@ -79,6 +80,16 @@ pub(super) struct RawProxyProtocol {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawTls {
     pub(super) certificates: Option<Spanned<String>>,
+    pub(super) public_port: Option<Text<Count<1, 65_535>>>,
+}
+
+/// `[https]` and `[site.https]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHttps {
+    pub(super) redirect: Option<bool>,
+    pub(super) hsts: Option<Text<Period<0, { 3_650 * 24 * HOUR }>>>,
+    pub(super) hsts_subdomains: Option<bool>,
 }
 
 /// `[admin]`
@@ -213,6 +224,7 @@ pub(super) struct RawSite {
     pub(super) warm_standby: Option<Spanned<WarmStandby>>,
     pub(super) certificate: Option<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
+    pub(super) https: RawHttps,
     pub(super) hold: RawHold,
     pub(super) health: RawHealth,
     pub(super) hooks: RawHooks,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::defaults::*;
 use super::errors::{Place, Report};
 use super::names::{Instance, PathPrefix, UrlPath};
-use super::raw::{Proto, RawFile, RawHealth, RawHook, RawHooks, RawRoute, RawSite, RawUpstream};
+use super::raw::{Proto, RawFile, RawHealth, RawHook, RawHooks, RawHttps, RawRoute, RawSite, RawUpstream};
 use super::written::Text;
 use super::*;
 
@@ -78,6 +78,7 @@ impl<'a> Sites<'a> {
             app: raw.app.unwrap_or(App::Ghost),
             failover: raw.failover.unwrap_or(Failover::Auto),
             warm_standby,
+            https: https(&raw.https, &top.https),
             certificate,
             hold: Hold {
                 timeout: raw.hold.timeout.or(top.hold.timeout).map_or(DEFAULT_HOLD_TIMEOUT, |key| key.0.0),
@@ -130,6 +131,18 @@ impl<'a> Sites<'a> {
             }
         }
         hosts
+    }
+}
+
+fn https(site: &RawHttps, top: &RawHttps) -> Https {
+    let seconds = site.hsts.or(top.hsts).map(|key| key.0.0.as_secs());
+    let below = match site.hsts_subdomains.or(top.hsts_subdomains) {
+        Some(true) => "; includeSubDomains",
+        _ => "",
+    };
+    Https {
+        redirect: site.redirect.or(top.redirect),
+        hsts: seconds.map(|seconds| format!("max-age={seconds}{below}")),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod outbox;
 pub mod pool;
 pub mod proxied;
+pub mod redirect;
 pub mod relay;
 pub mod tls;
 pub mod tunnel;
@@ -84,6 +85,8 @@ struct Journey {
     pin: Option<Arc<Pin>>,
     site: Option<Arc<PublishedSite>>,
     request_id: RequestId,
+    /// The request came over TLS.
+    is_secure: bool,
     /// What the access log says of the request, if there is one.
     line: Option<Line>,
 }
@@ -131,6 +134,7 @@ impl Journey {
         Self {
             request_id: worker.request_ids.borrow_mut().of(&head.fields, connection.sender()),
             line,
+            is_secure: connection.sender().is_secure(head),
             connection: connection.clone(),
             worker: worker.clone(),
             began: Instant::now(),
@@ -159,6 +163,9 @@ impl Journey {
                 return Err(if before.is_some() { Refusal::SiteRemoved } else { Refusal::UnknownHost });
             };
             self.site = Some(site.clone());
+            if let Some(answer) = self.redirect(&site, &outgoing.head) {
+                return Ok(answer);
+            }
             let answer = self.go(&site, outgoing).await;
             if !matches!(answer, Err(Refusal::SiteRemoved)) {
                 return answer;
@@ -166,6 +173,16 @@ impl Journey {
             self.waited.elsewhere();
             before = Some(site);
         }
+    }
+
+    /// To TLS, if the site's readers are to use that.
+    fn redirect(&self, site: &PublishedSite, head: &RequestHead) -> Option<Answer> {
+        if self.is_secure || !redirect::is_for_readers(head.path()) {
+            return None;
+        }
+        let tls = self.worker.tls.as_ref()?;
+        let is_wanted = site.config.https.redirect.unwrap_or_else(|| tls.is_ready_for(head.host()));
+        is_wanted.then(|| redirect::answer(head, tls.port))
     }
 
     /// The way of a request that belongs to a site.
@@ -312,6 +329,10 @@ impl Journey {
                 (answer, Some(refusal.words().label))
             }
         };
+        let hsts = self.site.as_ref().and_then(|site| site.config.https.hsts.as_deref());
+        if let Some(hsts) = hsts.filter(|_| self.is_secure) {
+            answer.head.fields.push("strict-transport-security", hsts.as_bytes());
+        }
         self.worker.metrics.answered(answer.head.status, self.began.elapsed(), refusal);
         if let Some(record) = self.record(answer.head.status, refusal) {
             match &mut answer.body {

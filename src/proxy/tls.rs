@@ -14,6 +14,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::certs::{Certificate, Certificates};
+use crate::core::table::{HOST_BYTES_MAX, as_name};
 use crate::observe::metrics::Count;
 
 /// What is offered for the protocol inside, the best first (RFC 7301).
@@ -28,6 +29,8 @@ const UNKNOWN_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 pub struct Tls {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    /// The port that clients reach it at.
+    pub port: u16,
 }
 
 /// Why a handshake came to nothing.
@@ -53,11 +56,11 @@ impl NoTls {
 }
 
 impl Tls {
-    /// With these certificates. TLS 1.2 and 1.3, with what rustls thinks safe.
+    /// With these certificates, at this port for clients. TLS 1.2 and 1.3, with what rustls thinks safe.
     ///
     /// # Errors
     /// No random numbers are to be had.
-    pub fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
+    pub fn new(certificates: Arc<Certificates>, port: u16) -> Result<Self, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -65,7 +68,12 @@ impl Tls {
             .with_cert_resolver(certificates.clone());
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         config.ticketer = aws_lc_rs::Ticketer::new()?;
-        Ok(Self { config: Arc::new(config), certificates })
+        Ok(Self { config: Arc::new(config), certificates, port })
+    }
+
+    /// Whether a handshake for this host would be made: it has a certificate that is valid.
+    pub fn is_ready_for(&self, host: &str) -> bool {
+        as_name(host, &mut [0; HOST_BYTES_MAX]).is_some_and(|name| self.certificates.has(name))
     }
 
     /// Makes a handshake. Returns the certificate that the client was shown as well.

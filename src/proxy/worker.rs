@@ -81,7 +81,8 @@ pub struct Worker {
     reader: RefCell<Reader>,
     connections: RefCell<Slab<Rc<Connection>>>,
     census: Arc<Census>,
-    tls: Option<Tls>,
+    /// For listeners of TLS.
+    pub tls: Option<Tls>,
     stopping: watch::Sender<bool>,
 }
 

@@ -228,3 +228,63 @@ fn a_kept_connection_follows_a_handoff_with_its_next_request() {
     assert_eq!(proxy.handoff(&b).0, 200);
     assert_eq!(ask(&mut stream, "a.test").1, "B GET 0");
 }
+
+#[test]
+fn clear_text_is_sent_to_tls_where_there_is_a_certificate_and_nobody_said_otherwise() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("all.pem", &["a.test", "stays.test", "behind.test"]);
+    let config = Config::of(&[&a])
+        .site("without", &[&a], "app = 'generic'")
+        .site("stays", &[&a], "app = 'generic'\nhttps.redirect = false")
+        .site("always", &[&a], "app = 'generic'\nhttps.redirect = true");
+    let proxy = Proxy::start(&secured(&authority, config));
+    let port = https(&proxy).port();
+    let mut client = proxy.client();
+    let mut sent_to = |host: &str, path: &str| {
+        let answer = client.get(host, path);
+        (answer.status, answer.field("location").unwrap_or_default().to_owned())
+    };
+    let there = |host: &str, path: &str| (301, format!("https://{host}:{port}{path}"));
+    let here = || (200, String::new());
+    assert_eq!(sent_to("a.test", "/page?x=1"), there("a.test", "/page?x=1"));
+    assert_eq!(sent_to("always.test", "/"), there("always.test", "/"));
+    assert_eq!(sent_to("without.test", "/"), here());
+    assert_eq!(sent_to("stays.test", "/"), here());
+    assert_eq!(sent_to("a.test", "/.well-known/acme-challenge/token"), here());
+    // A form is not lost.
+    client.post("a.test", "/form", "name=value");
+    assert_eq!((client.response().status, a.count()), (308, 3));
+}
+
+#[test]
+fn what_a_trusted_proxy_says_came_over_tls_is_not_sent_there_again() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let config = Config::of(&[&a]).site("b", &[&a], "app = 'generic'\nhttps.hsts = '1h'");
+    let mut config = secured(&authority, config);
+    let claim = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Proto: https\r\n\r\n";
+    let status = |proxy: &Proxy| {
+        let mut client = proxy.client();
+        client.send(claim);
+        client.response().status
+    };
+    assert_eq!(status(&Proxy::start(&config)), 301, "anybody may say so");
+    config.server += "\ntrusted_proxies = ['127.0.0.1']";
+    assert_eq!(status(&Proxy::start(&config)), 200);
+}
+
+#[test]
+fn browsers_are_told_to_stay_with_tls_over_tls_only_and_only_where_it_is_wanted() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("all.pem", &["a.test", "b.test"]);
+    let told = "app = 'generic'\nhttps = { redirect = false, hsts = '365d', hsts_subdomains = true }";
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a]).site("b", &[&a], told)));
+    assert_eq!(proxy.client().get("b.test", "/").field("strict-transport-security"), None);
+    let mut secure = Client::to(authority.bridge(https(&proxy), "a.test", "http/1.1"));
+    let hsts = secure.get("b.test", "/");
+    assert_eq!(hsts.field("strict-transport-security"), Some("max-age=31536000; includeSubDomains"));
+    assert_eq!(secure.get("a.test", "/").field("strict-transport-security"), None);
+}

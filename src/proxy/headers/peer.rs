@@ -40,6 +40,13 @@ impl Peer {
         self.believed.is_some()
     }
 
+    /// Whether a request came over TLS: to ghostpin, or to a trusted proxy that says so.
+    pub fn is_secure(&self, head: &RequestHead) -> bool {
+        let said = || head.fields.members(Known::XForwardedProto).next();
+        self.scheme == "https"
+            || self.is_trusted() && said().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+    }
+
     /// Puts the fields that say who asks, by which way, for which host. What a trusted peer says of the way and the
     /// host was passed on already.
     pub(super) fn say_who_asks(&self, head: &RequestHead, put: &mut impl FnMut(&[u8], &[u8])) {
