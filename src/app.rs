@@ -1,6 +1,5 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -12,7 +11,7 @@ use tokio::task::LocalSet;
 
 use crate::certs::{Certificates, Place, Sources};
 use crate::clock::Clock;
-use crate::config::{self, AdminListen, Config};
+use crate::config::{self, Config, ListenAddress};
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::{Origin, PinStore};
 use crate::control::writer::Writer;
@@ -116,9 +115,11 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     })?;
     workers.tell(Order::Stop(shutdown_timeout));
     handles.into_iter().for_each(worker::Handle::join);
-    if let AdminListen::Unix(path) = &config.admin.listen {
-        // Left behind, it would look as if somebody listened.
-        let _ = std::fs::remove_file(path);
+    for address in addresses.iter().chain([&config.admin.listen]) {
+        if let ListenAddress::Unix(path) = address {
+            // Left behind, it would look as if somebody listened.
+            let _ = std::fs::remove_file(path);
+        }
     }
     Ok(())
 }
@@ -249,17 +250,17 @@ fn sources(config: &Config) -> Sources {
 }
 
 /// For each worker its listeners; and the addresses that they listen on.
-fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>)> {
+fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<ListenAddress>)> {
     let mut workers: Vec<Vec<Listener>> = Vec::new();
     workers.resize_with(config.server.threads, Vec::new);
     let mut addresses = Vec::new();
     for (key, list, is_tls) in [("http", &config.listen.http, false), ("https", &config.listen.https, true)] {
         for address in list {
-            let bound = listener::bind(*address, config.server.threads)
+            let (address, bound) = listener::bind(address, config.server.threads)
                 .with_context(|| format!("[listen] {key}: can't listen on {address}"))?;
-            addresses.push(bound[0].local_addr()?);
-            for (worker, socket) in workers.iter_mut().zip(bound) {
-                worker.push(Listener { socket, is_tls });
+            addresses.push(address);
+            for (worker, bound) in workers.iter_mut().zip(bound) {
+                worker.push(Listener { bound, is_tls });
             }
         }
     }
@@ -267,8 +268,12 @@ fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>)> {
 }
 
 /// The port of the first listener of TLS; that of its default, if there is none.
-fn first_port(config: &Config, addresses: &[SocketAddr]) -> u16 {
-    addresses.get(config.listen.http.len()).map_or(443, SocketAddr::port)
+fn first_port(config: &Config, addresses: &[ListenAddress]) -> u16 {
+    let port = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
+    };
+    addresses[config.listen.http.len()..].iter().find_map(port).unwrap_or(443)
 }
 
 /// Different in each life of the process. Only jitter and names hang on it, no secret.

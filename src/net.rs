@@ -2,11 +2,14 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -17,8 +20,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Through a file.
     Unix(UnixStream),
-    /// Over TCP, with a client that speaks TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// One of the others, with a client that speaks TLS.
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Does the same with each kind of socket.
@@ -39,6 +42,19 @@ impl Socket {
         let mut space = ReadBuf::new(&mut byte);
         // Whatever is there, an end, an error or a byte that nobody asked for, the connection is of no use.
         Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space).is_pending()
+    }
+
+    /// What has come, without taking it; empty at the end. Of TLS, what has come is not looked at.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn peek(&self, space: &mut [u8]) -> io::Result<usize> {
+        let look = || Ok(rustix::net::recv(self, &mut *space, RecvFlags::PEEK)?.0);
+        match self {
+            Self::Tcp(stream) => stream.async_io(Interest::READABLE, look).await,
+            Self::Unix(stream) => stream.async_io(Interest::READABLE, look).await,
+            Self::Tls(_) => Ok(0),
+        }
     }
 }
 
@@ -86,6 +102,19 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
+}
+
+/// Binds a Unix socket. One that a former life left behind is replaced, one that answers is not.
+///
+/// # Errors
+/// The path is in use, or can't be had.
+pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// Whether something failed for want of file descriptors, ports or memory on this side. That says nothing about the other.

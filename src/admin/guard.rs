@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
-use crate::config::{AdminListen, Secret};
+use crate::config::{ListenAddress, Secret};
 
 /// Answers that a load balancer or an orchestrator asks for, which has no token. They tell nothing but their status.
 const FOR_EVERYBODY: [&str; 2] = ["/healthz", "/readyz"];
@@ -22,7 +22,7 @@ pub struct Guard {
     /// Needed, if set.
     pub token: Option<Secret>,
     /// Where the admin API listens.
-    pub listen: AdminListen,
+    pub listen: ListenAddress,
 }
 
 /// Lets a request through, or answers it.
@@ -49,7 +49,7 @@ impl Guard {
     /// On a loopback address, a `Host` that is a name of its own was made to lead here.
     fn check_host(&self, request: &Request) -> Option<Problem> {
         // No browser talks to a Unix socket, and an address that others can reach asks for the token.
-        let AdminListen::Tcp(listen) = &self.listen else { return None };
+        let ListenAddress::Tcp(listen) = &self.listen else { return None };
         if !listen.ip().is_loopback() {
             return None;
         }

@@ -13,7 +13,6 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread;
@@ -24,7 +23,8 @@ pub use guard::Guard;
 use peer::Peer;
 
 use crate::app::Reload;
-use crate::config::{self, AdminListen};
+use crate::config::{self, ListenAddress};
+use crate::net::bind_unix;
 use crate::observe::metrics::WorkerMetrics;
 use crate::published::Reader;
 
@@ -45,7 +45,7 @@ pub struct Context {
     /// Reloads, and the way to the reconciler.
     pub reload: Reload,
     /// Where readers come in.
-    pub listening: Arc<[SocketAddr]>,
+    pub listening: Arc<[ListenAddress]>,
     /// Counters of the workers.
     pub metrics: Arc<[Arc<WorkerMetrics>]>,
     /// The route table that requests are served by.
@@ -60,19 +60,12 @@ pub struct Context {
 /// The address is in use, or can't be had.
 pub fn bind(config: &config::Admin) -> std::io::Result<Bound> {
     match &config.listen {
-        AdminListen::Tcp(address) => {
+        ListenAddress::Tcp(address) => {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             Ok(Bound::Tcp(listener))
         }
-        AdminListen::Unix(path) => {
-            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-                std::fs::remove_file(path)?;
-            }
-            let listener = UnixListener::bind(path)?;
-            listener.set_nonblocking(true)?;
-            Ok(Bound::Unix(listener))
-        }
+        ListenAddress::Unix(path) => Ok(Bound::Unix(bind_unix(path)?)),
     }
 }
 

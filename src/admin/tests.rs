@@ -22,7 +22,7 @@ use crate::app::Reload;
 use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
 use crate::clock::Clock;
-use crate::config::{AdminListen, Config};
+use crate::config::{Config, ListenAddress};
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::PinStore;
 use crate::control::writer::Writer;
@@ -130,8 +130,8 @@ impl Edge {
         let bound = bind(&config.admin).unwrap();
         let place = match (&bound, &config.admin.listen) {
             (Bound::Tcp(listener), _) => Place::Tcp(listener.local_addr().unwrap().to_string()),
-            (Bound::Unix(_), AdminListen::Unix(path)) => Place::Unix(path.clone()),
-            (Bound::Unix(_), AdminListen::Tcp(_)) => unreachable!("what is bound is what was asked for"),
+            (Bound::Unix(_), ListenAddress::Unix(path)) => Place::Unix(path.clone()),
+            (Bound::Unix(_), ListenAddress::Tcp(_)) => unreachable!("what is bound is what was asked for"),
         };
         tokio::task::spawn_local(answer(bound, context));
         let client = Client { place, token: config.admin.token, actor: "ann@desk".to_owned() };

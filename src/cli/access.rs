@@ -8,7 +8,7 @@ use clap::Args;
 use super::client::{Client, Place};
 use super::failure::Failure;
 use crate::config::defaults::DEFAULT_ADMIN_LISTEN;
-use crate::config::{Admin, AdminListen, Config, Secret};
+use crate::config::{Admin, Config, ListenAddress, Secret};
 
 /// The configuration that is looked for unless another is named.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/ghostpin/ghostpin.toml";
@@ -88,11 +88,11 @@ impl Access {
 
 fn place(admin: &Admin) -> Place {
     match &admin.listen {
-        AdminListen::Tcp(address) if address.ip().is_unspecified() => {
+        ListenAddress::Tcp(address) if address.ip().is_unspecified() => {
             Place::Tcp(format!("localhost:{}", address.port()))
         }
-        AdminListen::Tcp(address) => Place::Tcp(address.to_string()),
-        AdminListen::Unix(path) => Place::Unix(path.clone()),
+        ListenAddress::Tcp(address) => Place::Tcp(address.to_string()),
+        ListenAddress::Unix(path) => Place::Unix(path.clone()),
     }
 }
 

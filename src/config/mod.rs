@@ -72,9 +72,9 @@ pub struct Server {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listen {
     /// Cleartext HTTP/1.1 and HTTP/2 addresses.
-    pub http: Vec<SocketAddr>,
+    pub http: Vec<ListenAddress>,
     /// Addresses of HTTP/1.1 and HTTP/2 over TLS.
-    pub https: Vec<SocketAddr>,
+    pub https: Vec<ListenAddress>,
     /// Balancers whose connections begin with a PROXY header (version 1 or 2), on all listeners.
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
 }
@@ -110,18 +110,27 @@ pub struct CertificateFiles {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Address of the admin API.
-    pub listen: AdminListen,
+    pub listen: ListenAddress,
     /// Bearer token; required for an address that is neither loopback nor a Unix socket. Never printed.
     pub token: Option<Secret>,
 }
 
-/// Address of the admin API.
+/// Where somebody comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminListen {
+pub enum ListenAddress {
     /// A TCP address.
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// A text that never appears in logs, errors or answers.

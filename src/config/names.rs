@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{HeaderName, HeaderValue};
 
 use super::written::Written;
-use super::{AdminListen, BackendSpec};
+use super::{BackendSpec, ListenAddress};
 use crate::core::{Backend, SiteName};
 
 /// Longest host name in DNS.
@@ -258,7 +258,7 @@ impl Written for SocketAddr {
     }
 }
 
-impl Written for AdminListen {
+impl Written for ListenAddress {
     const EXPECTS: &'static str = r#"an address such as "127.0.0.1:9180", or the path of a Unix socket"#;
 
     fn read(text: &str) -> Result<Self, String> {

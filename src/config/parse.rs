@@ -1,6 +1,5 @@
 //! From a file, and those that it includes, to a [`Config`] or to all that is wrong with it.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -202,7 +201,7 @@ fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
     let mut taken = Vec::new();
     let http = match &raw.http {
         Some(list) => addresses(list, "listen.http", &mut taken, report),
-        None => vec![DEFAULT_LISTEN.parse().expect("a constant address")],
+        None => vec![ListenAddress::Tcp(DEFAULT_LISTEN.parse().expect("a constant address"))],
     };
     let https = raw.https.as_ref().map(|list| addresses(list, "listen.https", &mut taken, report));
     let https = https.unwrap_or_default();
@@ -217,18 +216,17 @@ fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
 fn addresses(
     list: &Spanned<Addresses>,
     name: &str,
-    taken: &mut Vec<SocketAddr>,
+    taken: &mut Vec<ListenAddress>,
     report: &mut Report<'_, '_>,
-) -> Vec<SocketAddr> {
+) -> Vec<ListenAddress> {
     let mut addresses = Vec::new();
     for key in list.get_ref() {
-        let address = key.get_ref().0;
-        // Port 0 is another free port each time.
-        if address.port() != 0 && taken.contains(&address) {
+        let address = in_folder(&key.get_ref().0, report);
+        if address.is_one_place() && taken.contains(&address) {
             let message = format!("`{address}` is listed twice; remove one of them");
             report.wrong(key.span().start, name, message);
         }
-        taken.push(address);
+        taken.push(address.clone());
         addresses.push(address);
     }
     addresses
@@ -250,33 +248,44 @@ fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin 
     let token = token(raw, report);
     let Some(key) = &raw.listen else {
         return Admin {
-            listen: AdminListen::Tcp(DEFAULT_ADMIN_LISTEN.parse().expect("a constant address")),
+            listen: ListenAddress::Tcp(DEFAULT_ADMIN_LISTEN.parse().expect("a constant address")),
             token,
         };
     };
     let at = key.span().start;
-    let listen = match &key.get_ref().0 {
-        AdminListen::Unix(path) => AdminListen::Unix(report.source.folder().join(path)),
-        AdminListen::Tcp(address) => {
-            let lists = [("listen.http", &listen.http), ("listen.https", &listen.https)];
-            let taken = lists.iter().find(|(_, list)| address.port() != 0 && list.contains(address));
-            if let Some((name, _)) = taken {
-                report.wrong(
-                    at,
-                    "admin.listen",
-                    format!("`{address}` is in {name} too; choose another port"),
-                );
-            }
-            if !address.ip().is_loopback() && raw.token.is_none() && raw.token_file.is_none() {
-                let message = format!(
-                    "`{address}` can be reached by others; add admin.token_file, or use a loopback address or a Unix socket"
-                );
-                report.wrong(at, "admin.listen", message);
-            }
-            AdminListen::Tcp(*address)
-        }
-    };
-    Admin { listen, token }
+    let address = in_folder(&key.get_ref().0, report);
+    let lists = [("listen.http", &listen.http), ("listen.https", &listen.https)];
+    if let Some((name, _)) = lists.iter().find(|(_, list)| address.is_one_place() && list.contains(&address))
+    {
+        let other = if matches!(address, ListenAddress::Tcp(_)) { "port" } else { "path" };
+        report.wrong(at, "admin.listen", format!("`{address}` is in {name} too; choose another {other}"));
+    }
+    if let ListenAddress::Tcp(tcp) = &address
+        && !tcp.ip().is_loopback()
+        && raw.token.is_none()
+        && raw.token_file.is_none()
+    {
+        let message = format!(
+            "`{tcp}` can be reached by others; add admin.token_file, or use a loopback address or a Unix socket"
+        );
+        report.wrong(at, "admin.listen", message);
+    }
+    Admin { listen: address, token }
+}
+
+/// Paths begin at the folder of the file that they are written in.
+fn in_folder(address: &ListenAddress, report: &Report<'_, '_>) -> ListenAddress {
+    match address {
+        ListenAddress::Unix(path) => ListenAddress::Unix(report.source.folder().join(path)),
+        ListenAddress::Tcp(address) => ListenAddress::Tcp(*address),
+    }
+}
+
+impl ListenAddress {
+    /// Whether it is the same place each time: port 0 is another free port.
+    fn is_one_place(&self) -> bool {
+        !matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
 }
 
 /// The token; its text is never part of an error.

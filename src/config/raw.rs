@@ -13,7 +13,7 @@ use toml::Spanned;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
-use super::{AdminListen, App, BackendSpec, Failover, LogFormat, WarmStandby};
+use super::{App, BackendSpec, Failover, ListenAddress, LogFormat, WarmStandby};
 use crate::core::SiteName;
 
 /// The file that `--config` names.
@@ -66,7 +66,7 @@ pub(super) struct RawListen {
     pub(super) proxy_protocol: Option<RawProxyProtocol>,
 }
 
-pub(super) type Addresses = Vec<Spanned<Text<SocketAddr>>>;
+pub(super) type Addresses = Vec<Spanned<Text<ListenAddress>>>;
 
 /// `proxy_protocol` in `[listen]`
 #[derive(Debug, Default, Deserialize)]
@@ -96,7 +96,7 @@ pub(super) struct RawHttps {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAdmin {
-    pub(super) listen: Option<Spanned<Text<AdminListen>>>,
+    pub(super) listen: Option<Spanned<Text<ListenAddress>>>,
     pub(super) token: Option<Spanned<String>>,
     pub(super) token_file: Option<Spanned<String>>,
 }

@@ -58,8 +58,8 @@ fn the_contract_is_read_as_written() {
     let config = good(CONTRACT);
     assert_eq!(config.server.state, Path::new("/etc/ghostpin/./state"));
     assert_eq!(config.server.threads, std::thread::available_parallelism().unwrap().get());
-    assert_eq!(config.listen.http, ["127.0.0.1:8080".parse().unwrap()]);
-    assert_eq!(config.admin.listen, AdminListen::Tcp("127.0.0.1:9180".parse().unwrap()));
+    assert_eq!(config.listen.http, [ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap())]);
+    assert_eq!(config.admin.listen, ListenAddress::Tcp("127.0.0.1:9180".parse().unwrap()));
     assert_eq!(config.admin.token, None);
     let site = &config.sites[0];
     assert_eq!(site.name.as_str(), "blog");
@@ -79,7 +79,7 @@ fn the_contract_is_read_as_written() {
 fn an_empty_file_is_a_proxy_without_sites_on_loopback() {
     let config = good("");
     assert_eq!(config.sites, []);
-    assert!(config.listen.http.iter().all(|address| address.ip().is_loopback()));
+    assert!(matches!(config.listen.http[..], [ListenAddress::Tcp(address)] if address.ip().is_loopback()));
     assert!(config.server.threads >= 1);
 }
 
@@ -203,7 +203,7 @@ fn pages_and_tokens_are_read_from_beside_the_file() {
 #[test]
 fn the_admin_api_may_listen_at_a_path() {
     let config = good("[admin]\nlisten = \"run/ghostpin.sock\"");
-    assert_eq!(config.admin.listen, AdminListen::Unix("/etc/ghostpin/run/ghostpin.sock".into()));
+    assert_eq!(config.admin.listen, ListenAddress::Unix("/etc/ghostpin/run/ghostpin.sock".into()));
     good("[admin]\nlisten = \"[::1]:9180\"");
     good("[admin]\nlisten = \"0.0.0.0:9180\"\ntoken = \"abc\"");
 }

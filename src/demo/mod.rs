@@ -237,7 +237,7 @@ fn config_of(scratch: &Scratch, http: &Reserved, admin: &Reserved, backends: [&R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, ListenAddress};
 
     #[test]
     fn the_configuration_of_the_demo_is_valid() {
@@ -246,7 +246,7 @@ mod tests {
         let text = config_of(&scratch, &http, &admin, [&a, &b]);
         let config = Config::parse(&text, &scratch.path("ghostpin.toml"));
         let config = config.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        assert_eq!(config.listen.http, [http.address]);
+        assert_eq!(config.listen.http, [ListenAddress::Tcp(http.address)]);
         assert_eq!(config.sites[0].backends.len(), 2);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -13,6 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::connection::Connection;
 use super::worker::Worker;
 use super::{http1, http2};
+use crate::config::ListenAddress;
+use crate::net::{self, bind_unix};
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -25,13 +28,41 @@ const FIRST_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Listener {
     /// The socket.
-    pub socket: TcpListener,
+    pub bound: Bound,
     /// Clients begin with a TLS handshake.
     pub is_tls: bool,
 }
 
-/// Binds `address` once for each of `count` workers. The kernel spreads connections over them.
-pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Bound {
+    /// At an address.
+    Tcp(TcpListener),
+    /// At a path.
+    Unix(UnixListener),
+}
+
+/// Binds `address` once for each of `count` workers, and says what it has become: port 0 is any port. The kernel spreads
+/// connections over them.
+///
+/// # Errors
+/// The address is in use, or can't be had.
+pub fn bind(address: &ListenAddress, count: usize) -> io::Result<(ListenAddress, Vec<Bound>)> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            let bound = bind_tcp(*address, count)?;
+            let address = bound[0].local_addr()?;
+            Ok((ListenAddress::Tcp(address), bound.into_iter().map(Bound::Tcp).collect()))
+        }
+        ListenAddress::Unix(path) => {
+            let listener = bind_unix(path)?;
+            let bound = (0..count).map(|_| Ok(Bound::Unix(listener.try_clone()?)));
+            Ok((address.clone(), bound.collect::<io::Result<_>>()?))
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let mut bound = Vec::with_capacity(count);
     let mut address = address;
     for _ in 0..count {
@@ -45,26 +76,55 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);
-        // Port 0 is any port, but the same one for all workers.
+        // The same port for all workers.
         address = listener.local_addr()?;
         bound.push(listener);
     }
     Ok(bound)
 }
 
+/// A listening socket of the worker's runtime.
+enum Listening {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Listening {
+    fn new(bound: Bound) -> io::Result<Self> {
+        Ok(match bound {
+            Bound::Tcp(listener) => Self::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Self::Unix(tokio::net::UnixListener::from_std(listener)?),
+        })
+    }
+
+    /// The next connection, and where it is from. Who comes by a path is on this machine.
+    async fn accept(&self) -> io::Result<(net::Socket, IpAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                // Answers are written whole; waiting for more only delays them.
+                let _ = stream.set_nodelay(true);
+                Ok((net::Socket::Tcp(stream), from.ip()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((net::Socket::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+            }
+        }
+    }
+}
+
 /// Accepts connections until the task is aborted.
 pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
-    let Listener { socket, is_tls } = listener;
-    let listener = match tokio::net::TcpListener::from_std(socket) {
+    let Listener { bound, is_tls } = listener;
+    let listener = match Listening::new(bound) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener can't be used"),
     };
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Answers are written whole; waiting for more only delays them.
-                let _ = stream.set_nodelay(true);
-                tokio::task::spawn_local(worker.clone().serve_connection(stream, peer, is_tls));
+            Ok((stream, from)) => {
+                tokio::task::spawn_local(worker.clone().serve_connection(stream, from, is_tls));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection can't be accepted");

@@ -3,11 +3,12 @@
 //! who is named must speak it: the first bytes of a client would be taken for such a header otherwise.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ppp::{HeaderResult, PartialResult, v1, v2};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+
+use crate::net::Socket;
 
 /// Longest header, in bytes: addresses, and what a balancer tells besides.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -16,7 +17,7 @@ const HEADER_BYTES_MAX: usize = 4096;
 ///
 /// # Errors
 /// There is no header, or it is none.
-pub async fn client(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
+pub async fn client(stream: &mut Socket) -> io::Result<Option<IpAddr>> {
     let mut header = vec![0; HEADER_BYTES_MAX];
     let mut read = 0;
     loop {
@@ -67,15 +68,15 @@ fn parse(text: &[u8]) -> io::Result<Option<(usize, Option<IpAddr>)>> {
 }
 
 /// Whether connections from here begin with a header.
-pub fn is_expected(from: SocketAddr, balancers: &[ipnet::IpNet]) -> bool {
-    let address = from.ip().to_canonical();
+pub fn is_expected(from: IpAddr, balancers: &[ipnet::IpNet]) -> bool {
+    let address = from.to_canonical();
     balancers.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -94,7 +95,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         sender.set_nodelay(true).unwrap();
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut stream = Socket::Tcp(listener.accept().await.unwrap().0);
         let sending = async {
             for piece in sent.chunks(piece) {
                 // Who is refused sees the connection end.

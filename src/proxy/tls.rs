@@ -9,12 +9,12 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::certs::{Certificate, Certificates};
 use crate::core::table::{HOST_BYTES_MAX, as_name};
+use crate::net::Socket;
 use crate::observe::metrics::Count;
 
 /// What is offered for the protocol inside, the best first (RFC 7301).
@@ -80,10 +80,7 @@ impl Tls {
     ///
     /// # Errors
     /// It came to nothing, and the client knows.
-    pub async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> Result<(Box<TlsStream<TcpStream>>, Arc<Certificate>), NoTls> {
+    pub async fn accept(&self, stream: Socket) -> Result<(Box<TlsStream<Socket>>, Arc<Certificate>), NoTls> {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(|_| NoTls::Failed)?;
         let Some(name) = hello.client_hello().server_name().map(str::to_ascii_lowercase) else {
             refuse(hello.io, &WITHOUT_NAME).await;
@@ -99,7 +96,7 @@ impl Tls {
 }
 
 /// Says why, and closes.
-async fn refuse(mut stream: TcpStream, alert: &[u8]) {
+async fn refuse(mut stream: Socket, alert: &[u8]) {
     if stream.write_all(alert).await.is_ok() {
         let _ = stream.shutdown().await;
     }

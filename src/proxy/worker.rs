@@ -3,14 +3,13 @@
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
 use http::HeaderValue;
 use slab::Slab;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -230,12 +229,12 @@ impl Worker {
     }
 
     /// Serves one connection to its end.
-    pub async fn serve_connection(self: Rc<Self>, mut stream: TcpStream, from: SocketAddr, is_tls: bool) {
+    pub async fn serve_connection(self: Rc<Self>, mut stream: Socket, from: IpAddr, is_tls: bool) {
         let limits = self.limits();
         let Ok(mut counted) = self.census.count(limits.max_connections) else {
             return self.metrics.count(Count::ConnectionsRefused);
         };
-        let mut client = from.ip();
+        let mut client = from;
         if self.published(|published| proxied::is_expected(from, &published.balancers)) {
             let header = tokio::time::timeout(limits.head_timeout, proxied::client(&mut stream)).await;
             match header.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
@@ -262,7 +261,7 @@ impl Worker {
                     Err(_) => return self.metrics.count(Count::HandshakesTimedOut),
                 }
             }
-            _ => (Socket::Tcp(stream), None),
+            _ => (stream, None),
         };
         let connection = Connection::new(socket, certificate, peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());

@@ -136,12 +136,12 @@ fn hooks_are_called_over_plain_http() {
 
 #[test]
 fn admin_listens_at_an_address_or_a_socket() {
-    let tcp = AdminListen::Tcp(([127, 0, 0, 1], 9180).into());
-    assert_eq!(AdminListen::read("127.0.0.1:9180"), Ok(tcp));
+    let tcp = ListenAddress::Tcp(([127, 0, 0, 1], 9180).into());
+    assert_eq!(ListenAddress::read("127.0.0.1:9180"), Ok(tcp));
     for text in ["/run/ghostpin.sock", "unix:/run/ghostpin.sock"] {
-        assert_eq!(AdminListen::read(text), Ok(AdminListen::Unix("/run/ghostpin.sock".into())));
+        assert_eq!(ListenAddress::read(text), Ok(ListenAddress::Unix("/run/ghostpin.sock".into())));
     }
-    assert!(AdminListen::read("localhost:9180").is_err());
+    assert!(ListenAddress::read("localhost:9180").is_err());
 }
 
 #[test]

@@ -17,6 +17,9 @@ use super::{Backend, Client, Response, until};
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) server: String,
+    /// Addresses in quotes, with commas between them.
+    pub(crate) http: String,
+    /// What else is said of listeners.
     pub(crate) listen: String,
     pub(crate) hold: String,
     pub(crate) health: String,
@@ -32,6 +35,7 @@ impl Config {
     pub(crate) fn new() -> Self {
         Self {
             server: "threads = 2".into(),
+            http: "'127.0.0.1:0'".into(),
             listen: String::new(),
             hold: "timeout = '15s'".into(),
             health: "path = '/probe'\nproof_path = '/probe'\ninterval = '100ms'\ntimeout = '400ms'\n\
@@ -94,9 +98,9 @@ impl Config {
 
     fn text(&self, folder: &Path) -> String {
         let folder = folder.display();
-        let Self { server, listen, hold, health, handoff, upstream, limits, log, .. } = self;
+        let Self { server, http, listen, hold, health, handoff, upstream, limits, log, .. } = self;
         let mut text = format!(
-            "[server]\nstate = '{folder}/state'\n{server}\n[listen]\nhttp = ['127.0.0.1:0']\n{listen}\n[admin]\n\
+            "[server]\nstate = '{folder}/state'\n{server}\n[listen]\nhttp = [{http}]\n{listen}\n[admin]\n\
              listen = '{folder}/admin'\n[hold]\n{hold}\n[health]\n{health}\n[handoff]\n{handoff}\n[upstream]\n\
              {upstream}\n[limits]\n{limits}\n[log]\n{log}\n"
         );

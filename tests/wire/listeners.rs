@@ -1,0 +1,54 @@
+//! Where readers come in.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::harness::{Backend, Client, Config, Proxy};
+
+/// The whole answer to a GET over a connection that is closed behind it.
+fn get_at(path: &std::path::Path, before: &str) -> String {
+    let mut stream = UnixStream::connect(path).expect("it listens");
+    let request = format!("{before}GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("read");
+    answer
+}
+
+#[test]
+fn a_unix_socket_is_a_way_in_and_a_balancer_there_says_whose_connections_it_brings() {
+    let a = Backend::named("A");
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("front");
+    let listen = |more: &str| Config {
+        listen: more.to_owned(),
+        http: format!("'127.0.0.1:0', '{}'", path.display()),
+        ..Config::of(&[&a])
+    };
+    {
+        let proxy = Proxy::start(&listen(""));
+        assert!(get_at(&path, "").starts_with("HTTP/1.1 200"));
+        assert_eq!(a.only_request().field("x-forwarded-for"), Some("127.0.0.1"));
+        drop(proxy);
+    }
+    // What a killed one has left behind is in nobody's way.
+    assert!(path.exists());
+    let _proxy = Proxy::start(&listen("proxy_protocol = { from = ['127.0.0.1'] }"));
+    assert!(get_at(&path, "PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n").starts_with("HTTP/1.1 200"));
+    assert_eq!(a.requests()[1].field("x-forwarded-for"), Some("192.0.2.7"));
+}
+
+#[test]
+fn ipv6_is_a_way_in_and_its_unspecified_address_is_both() {
+    let a = Backend::named("A");
+    let config = Config { http: "'[::]:0'".to_owned(), ..Config::of(&[&a]) };
+    let proxy = Proxy::start(&config);
+    let port = proxy.address.port();
+    for address in [format!("[::1]:{port}"), format!("127.0.0.1:{port}")] {
+        let address = address.parse().expect("an address");
+        assert_eq!(Client::to(address).get("a.test", "/").status, 200);
+    }
+    let seen: Vec<_> =
+        a.requests().iter().map(|head| head.field("x-forwarded-for").map(str::to_owned)).collect();
+    assert_eq!(seen, [Some("::1".to_owned()), Some("127.0.0.1".to_owned())]);
+}
