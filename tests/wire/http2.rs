@@ -1,6 +1,7 @@
 //! Cleartext HTTP/2 from clients who know that it is spoken here, HTTP/1.1 to backends.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Mutex, mpsc};
 
 use bytes::Bytes;
@@ -14,24 +15,30 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::harness::{Backend, Config, PATIENCE, Proxy, until};
 
-type Body = BoxBody<Bytes, std::convert::Infallible>;
+pub(crate) type Body = BoxBody<Bytes, std::convert::Infallible>;
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
 }
 
-async fn connect(proxy: &Proxy) -> (SendRequest<Body>, tokio::task::JoinHandle<hyper::Result<()>>) {
-    let stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+type Connected = (SendRequest<Body>, tokio::task::JoinHandle<hyper::Result<()>>);
+
+async fn connect(proxy: &Proxy) -> Connected {
+    connect_at(proxy.address).await
+}
+
+pub(crate) async fn connect_at(address: SocketAddr) -> Connected {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     (sender, tokio::spawn(connection))
 }
 
-fn get(path: &str) -> Request<Body> {
+pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(format!("http://a.test{path}")).body(Empty::new().boxed()).unwrap()
 }
 
-async fn text(response: Response<Incoming>) -> String {
+pub(crate) async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
@@ -202,14 +209,15 @@ fn a_stop_says_goaway_and_lets_streams_under_way_end() {
 }
 
 /// Asks for a stream that is a WebSocket (RFC 8441).
-fn websocket() -> Request<Body> {
-    let mut request = Request::connect("http://a.test/ws").body(Empty::new().boxed()).unwrap();
+pub(crate) fn websocket(host: &str) -> Request<Body> {
+    let request = Request::connect(format!("http://{host}/ws"));
+    let mut request = request.body(Empty::new().boxed()).unwrap();
     request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
     request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
     request
 }
 
-async fn say(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) -> String {
+pub(crate) async fn say(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut said = vec![0; text.len()];
     stream.read_exact(&mut said).await.unwrap();
@@ -223,7 +231,7 @@ fn a_stream_becomes_a_websocket_of_a_backend_of_http_1_1_until_its_epoch_ends() 
     let proxy = Proxy::start(&config);
     run(async {
         let (mut sender, _) = connect(&proxy).await;
-        let response = sender.send_request(websocket()).await.unwrap();
+        let response = sender.send_request(websocket("a.test")).await.unwrap();
         assert_eq!(response.status(), 200);
         let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
         assert_eq!(say(&mut stream, "hello").await, "HELLO");
@@ -242,7 +250,7 @@ fn a_stream_becomes_a_websocket_of_a_backend_of_http_1_1_until_its_epoch_ends() 
         let ended = stream.read_to_end(&mut rest).await;
         assert!(rest.is_empty(), "{ended:?}: nothing comes from the old one any more");
         // The connection goes on, and with it the next WebSocket: to the new backend.
-        let response = sender.send_request(websocket()).await.unwrap();
+        let response = sender.send_request(websocket("a.test")).await.unwrap();
         let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
         assert_eq!(say(&mut stream, "again").await, "AGAIN");
         assert_eq!((a.count(), b.count()), (1, 1));
@@ -256,7 +264,7 @@ fn a_page_is_not_taken_for_a_websocket() {
     let proxy = Proxy::start(&Config::of(&[&a]));
     run(async {
         let (mut sender, _) = connect(&proxy).await;
-        let response = sender.send_request(websocket()).await.unwrap();
+        let response = sender.send_request(websocket("a.test")).await.unwrap();
         assert_eq!(response.status(), 501);
         let mut other = Request::connect("http://a.test/").body(Empty::new().boxed()).unwrap();
         other.extensions_mut().insert(hyper::ext::Protocol::from_static("connect-udp"));

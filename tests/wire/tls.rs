@@ -4,11 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
+use tokio::io::AsyncReadExt;
 
 use crate::harness::secure::{Authority, handshake};
 use crate::harness::{Backend, Client, Config, PATIENCE, Proxy, Reader, until};
-use crate::tunnel;
+use crate::{http2, tunnel};
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -240,6 +243,7 @@ fn clear_text_is_sent_to_tls_where_there_is_a_certificate_and_nobody_said_otherw
         .site("always", &[&a], "app = 'generic'\nhttps.redirect = true");
     let proxy = Proxy::start(&secured(&authority, config));
     let port = https(&proxy).port();
+    until("all certificates are known", || proxy.metric("ghostpin_certificates") == 1);
     let mut client = proxy.client();
     let mut sent_to = |host: &str, path: &str| {
         let answer = client.get(host, path);
@@ -270,9 +274,13 @@ fn what_a_trusted_proxy_says_came_over_tls_is_not_sent_there_again() {
         client.send(claim);
         client.response().status
     };
-    assert_eq!(status(&Proxy::start(&config)), 301, "anybody may say so");
+    let proxy = Proxy::start(&config);
+    until("the certificate is known", || proxy.metric("ghostpin_certificates") == 1);
+    assert_eq!(status(&proxy), 301, "anybody may say so");
     config.server += "\ntrusted_proxies = ['127.0.0.1']";
-    assert_eq!(status(&Proxy::start(&config)), 200);
+    let proxy = Proxy::start(&config);
+    until("the certificate is known", || proxy.metric("ghostpin_certificates") == 1);
+    assert_eq!(status(&proxy), 200);
 }
 
 #[test]
@@ -287,4 +295,95 @@ fn browsers_are_told_to_stay_with_tls_over_tls_only_and_only_where_it_is_wanted(
     let hsts = secure.get("b.test", "/");
     assert_eq!(hsts.field("strict-transport-security"), Some("max-age=31536000; includeSubDomains"));
     assert_eq!(secure.get("a.test", "/").field("strict-transport-security"), None);
+}
+
+#[test]
+fn a_connection_of_http_2_stays_over_reloads_and_follows_a_handoff_with_its_next_request() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a, &b])));
+    proxy.until_well(&b);
+    let bridge = authority.bridge(https(&proxy), "a.test", "h2");
+    http2::run(async {
+        let (mut sender, connection) = http2::connect_at(bridge).await;
+        let mut ask =
+            async || http2::text(sender.send_request(http2::get("/")).await.expect("an answer")).await;
+        assert_eq!(ask().await, "A GET 0");
+        authority.certify("a.test.pem", &["a.test"]);
+        proxy.hang_up();
+        assert_eq!(ask().await, "A GET 0");
+        assert_eq!(proxy.handoff(&b).0, 200);
+        assert_eq!(ask().await, "B GET 0");
+        assert!(!connection.is_finished());
+    });
+    assert_eq!(proxy.metric("ghostpin_connections_accepted_total"), 1);
+}
+
+#[test]
+fn a_websocket_in_a_stream_over_tls_is_cut_by_a_handoff_and_streams_of_other_sites_go_on() {
+    let (a, b) = (Backend::with("A", tunnel::echo), Backend::with("B", tunnel::echo));
+    let other = Backend::with("O", tunnel::echo);
+    let authority = Authority::new();
+    authority.certify("both.pem", &["a.test", "o.test"]);
+    let config =
+        Config::of(&[&a, &b]).site("o", &[&other], "app = 'generic'").handoff("drain_timeout = '100ms'");
+    let proxy = Proxy::start(&secured(&authority, config));
+    proxy.until_well(&b);
+    let bridge = authority.bridge(https(&proxy), "a.test", "h2");
+    http2::run(async {
+        let (mut sender, _connection) = http2::connect_at(bridge).await;
+        let mut streams = Vec::new();
+        for host in ["a.test", "o.test"] {
+            let answer = sender.send_request(http2::websocket(host)).await.expect("an answer");
+            assert_eq!(answer.status().as_u16(), 200);
+            streams.push(TokioIo::new(hyper::upgrade::on(answer).await.expect("a stream")));
+        }
+        let [cut, stays] = &mut streams[..] else { unreachable!("two were made") };
+        assert_eq!(http2::say(cut, "hello").await, "HELLO");
+        assert_eq!(proxy.handoff(&b).0, 200);
+        assert_eq!(cut.read(&mut [0; 16]).await.unwrap_or(0), 0);
+        assert_eq!(http2::say(stays, "still").await, "STILL");
+        let again = sender.send_request(http2::websocket("a.test")).await.expect("an answer");
+        assert_eq!((again.status().as_u16(), b.count()), (200, 1));
+    });
+}
+
+#[test]
+fn streams_of_one_connection_share_it() {
+    const LARGE: usize = 64 << 20;
+    let a = Backend::with("A", |head, conn| match head.path() {
+        "/large" => conn.answer(200, &"x".repeat(LARGE)),
+        _ => conn.answer(200, "small"),
+    });
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
+    let bridge = authority.bridge(https(&proxy), "a.test", "h2");
+    http2::run(async {
+        let (sender, _connection) = http2::connect_at(bridge).await;
+        let ask = |path| {
+            let mut sender = sender.clone();
+            async move { sender.send_request(http2::get(path)).await.expect("an answer").into_body() }
+        };
+        let mut large = ask("/large").await;
+        let mut taken = 0;
+        // Whoever waits for the large one to end would be seen here: it is never further than the next small one.
+        for _ in 0..20 {
+            let small = ask("/small").await.collect();
+            let mut small = std::pin::pin!(small);
+            let small = loop {
+                tokio::select! {
+                    biased;
+                    small = &mut small => break small.expect("a body"),
+                    frame = large.frame() => {
+                        taken += frame.expect("more").expect("a frame").into_data().map_or(0, |data| data.len());
+                    }
+                }
+            };
+            assert_eq!(small.to_bytes(), "small");
+        }
+        assert!(taken < LARGE, "all of the large one came first");
+        assert_eq!(taken + large.collect().await.expect("the rest").to_bytes().len(), LARGE);
+    });
 }
