@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod app;
 pub mod certs;
+pub mod certs_dev;
 pub mod cli;
 pub mod clock;
 pub mod config;

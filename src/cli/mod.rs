@@ -1,7 +1,8 @@
-//! The command line: one file a verb. All but `run` and `demo` ask a running ghostpin over its admin API.
+//! The command line: one file a verb. All but `run`, `certs-dev` and `demo` ask a running ghostpin over its admin API.
 
 pub mod access;
 pub mod certs;
+pub mod certs_dev;
 pub mod check;
 pub mod client;
 pub mod explain;
@@ -45,6 +46,7 @@ enum Verb {
     Reload(reload::ReloadArgs),
     Journal(journal::JournalArgs),
     Certs(certs::CertsArgs),
+    CertsDev(certs_dev::CertsDevArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
     /// A small application to stand in for a real one.
@@ -59,6 +61,7 @@ impl Cli {
             Verb::Demo(args) => return args.run(),
             Verb::StandIn(args) => return args.run(),
             Verb::Run(args) => args.run(),
+            Verb::CertsDev(args) => args.run(),
             Verb::Check(args) => asking(args.run()),
             Verb::Sites(args) => asking(args.run()),
             Verb::Site(args) => asking(args.run()),

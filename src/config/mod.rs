@@ -29,6 +29,7 @@ mod written;
 mod tests;
 
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
+pub use names::host;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]

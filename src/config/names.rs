@@ -51,6 +51,14 @@ impl Written for Host {
     }
 }
 
+/// Reads a host as the configuration does: `blog.example` or `*.blog.example`, made lower case.
+///
+/// # Errors
+/// Why it is none.
+pub fn host(text: &str) -> Result<String, String> {
+    Host::read(text).map(|Host(host)| host)
+}
+
 /// Checks a host name as it is sent in `Host`: ASCII letters, digits, hyphens, underscores, dots.
 fn host_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
