@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
@@ -37,7 +38,7 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PROGRAM}-{self.name}-"))
         self.log = open(self.folder / "log", "wb")
         command = self.configure(self.folder)
-        self.before_start()
+        self.began = time.monotonic()
         self.child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env={**os.environ, **self.environment}, preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
@@ -47,9 +48,6 @@ class Server:
             self.__exit__()
             raise
         return self
-
-    def before_start(self):
-        """Just before the process is started."""
 
     def wait_until_it_answers(self):
         """Returns when the server is ready."""
