@@ -56,11 +56,11 @@ class Server:
         return (self.folder / "log").read_text(errors="replace")[-2000:]
 
     def cpu(self):
-        """User and system seconds of the process and all that it started, all threads."""
+        """User and system seconds of the process and all that it started, all threads, those that have ended among them."""
         user = system = 0
         for pid in tree(self.child.pid):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            user, system = user + int(fields[11]), system + int(fields[12])
+            user, system = user + int(fields[11]) + int(fields[13]), system + int(fields[12]) + int(fields[14])
         return user / TICK, system / TICK
 
     def __exit__(self, *_):
@@ -80,6 +80,15 @@ def tree(pid):
         for child in (task / "children").read_text().split():
             pids += tree(int(child))
     return pids
+
+
+def busy(core):
+    """Seconds that a core has worked, for anyone."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(f"cpu{core} "):
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
+            return (user + nice + system + irq + softirq + steal) / TICK
+    fail(f"there is no core {core}")
 
 
 def free_port():
