@@ -3,9 +3,11 @@
 It measures nothing by itself, and knows no scenario.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -68,7 +70,10 @@ class Server:
         try:
             self.child.wait(5)
         except subprocess.TimeoutExpired:
-            self.child.kill()
+            # Those that it started, too: they would go on without it.
+            for pid in reversed(tree(self.child.pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.child.wait()
         self.log.close()
         shutil.rmtree(self.folder)
