@@ -44,9 +44,22 @@ pub(crate) struct Case {
     /// The statuses of a refusal that follows the accepted requests.
     #[serde(default)]
     pub(crate) next_answer: Vec<u16>,
+    /// The servers that take it for no request, or for none that they serve, however it is written.
+    #[serde(default)]
+    pub(crate) refused_by: Vec<Behind>,
     /// The file it comes from.
     #[serde(skip)]
     pub(crate) file: String,
+}
+
+/// Which backend is behind ghostpin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Behind {
+    /// One that writes down what it is given.
+    Recorder,
+    Node,
+    Nginx,
 }
 
 /// What becomes of the client's connection.
@@ -136,6 +149,11 @@ impl Case {
         }
         if self.accepts() && self.line.is_none() {
             return Some("what is accepted needs its request line");
+        }
+        if !self.refused_by.is_empty() && (!self.accepts() || self.requests != 1) {
+            return Some(
+                "a backend can refuse only what is passed on, and more than one request is not told apart",
+            );
         }
         if self.requests != 1 + self.next.len() {
             return Some("requests must be one more than there are lines in next");

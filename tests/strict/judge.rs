@@ -2,19 +2,52 @@
 
 use std::fmt::Write as _;
 
-use super::case::{After, Case, Reaches, expand};
-use super::parse::{Request, values};
+use super::case::{After, Behind, Case, Reaches, expand};
+use super::parse::{Answer, Request, values};
 use super::recorder::{Item, asked};
 use super::talk::{End, Talk, last_target};
 
 /// All that is wrong with what came of a case, one line each.
-pub(crate) fn judge(case: &Case, token: &str, talk: &Talk, items: &[&Item]) -> Vec<String> {
+pub(crate) fn judge(behind: Behind, case: &Case, token: &str, talk: &Talk, items: &[&Item]) -> Vec<String> {
     let mut wrong = Vec::new();
+    if case.refused_by.contains(&behind) && requests(token, items).0.len() == 1 {
+        judge_refused_by_backend(case, token, talk, items, &mut wrong);
+        return wrong;
+    }
     let accepted = case.accepts() && talk.answers.first().is_some_and(|answer| answer.status == 200);
     judge_answers(case, talk, accepted, &mut wrong);
     judge_end(case, talk, accepted, &mut wrong);
     judge_backend(case, token, talk, items, accepted, &mut wrong);
     wrong
+}
+
+/// What was passed on is what it should be, and the backend's word is all that the client hears of it.
+fn judge_refused_by_backend(case: &Case, token: &str, talk: &Talk, items: &[&Item], wrong: &mut Vec<String>) {
+    match talk.answers.as_slice() {
+        [answer] if answer.saw.is_none() && answer.status >= 400 => {}
+        answers => wrong.push(format!("answers {answers:?}, expected a refusal by the backend")),
+    }
+    if !matches!(talk.end, End::Open | End::Closed) {
+        wrong.push(format!("the connection ended: {:?}", talk.end));
+    }
+    let (requests, lasts) = requests(token, items);
+    if requests.len() + lasts != items.len() || lasts != usize::from(talk.last.is_some()) {
+        wrong.push(format!("{} items and {lasts} last requests", items.len()));
+    }
+    for request in requests {
+        judge_request(case, token, request, wrong);
+    }
+}
+
+/// Those of the case, and how often the last one came.
+fn requests<'a>(token: &str, items: &[&'a Item]) -> (Vec<&'a Request>, usize) {
+    let last = format!("GET {} HTTP/1.1", last_target(token));
+    let all = items.iter().filter_map(|item| match item {
+        Item::Whole(request) => Some(request),
+        Item::Broken { .. } | Item::Cut { .. } => None,
+    });
+    let (lasts, requests): (Vec<_>, Vec<_>) = all.partition(|request| request.line == last.as_bytes());
+    (requests, lasts.len())
 }
 
 fn judge_answers(case: &Case, talk: &Talk, accepted: bool, wrong: &mut Vec<String>) {
@@ -70,12 +103,16 @@ fn judge_backend(
     accepted: bool,
     wrong: &mut Vec<String>,
 ) {
-    let last = format!("GET {} HTTP/1.1", last_target(token));
-    let (mut requests, mut lasts) = (Vec::new(), 0);
+    let (mut requests, lasts) = requests(token, items);
+    // They may have come over several connections, whose order says nothing. That of the answers does.
+    requests.sort_by_key(|request| {
+        let asked = asked(&request.line);
+        let is_to_it = |answer: &Answer| answer.saw.as_ref() == Some(&asked);
+        talk.answers.iter().position(is_to_it).unwrap_or(usize::MAX)
+    });
     for item in items {
         match item {
-            Item::Whole(request) if request.line == last.as_bytes() => lasts += 1,
-            Item::Whole(request) => requests.push(request),
+            Item::Whole(_) => {}
             Item::Broken { why, .. } => wrong.push(format!("the backend was sent what is no request: {why}")),
             Item::Cut { .. }
                 if !accepted && (case.reaches == Reaches::NoWholeRequest || case.close_after_send) => {}

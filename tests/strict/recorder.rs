@@ -71,6 +71,30 @@ impl Recorder {
     }
 }
 
+/// What a strict reader finds in all that came over a connection, but for the requests that ghostpin makes by itself.
+pub(crate) fn items_of(mut bytes: &[u8]) -> Vec<Item> {
+    let mut items = Vec::new();
+    while !bytes.is_empty() {
+        match parse::request(bytes) {
+            Ok(request) => {
+                bytes = &bytes[request.raw.len()..];
+                if !is_probe(&request) {
+                    items.push(Item::Whole(request));
+                }
+            }
+            Err(stop) => {
+                let raw = bytes.to_vec();
+                items.push(match stop {
+                    Stop::More => Item::Cut { raw },
+                    Stop::Broken(why) => Item::Broken { why, raw },
+                });
+                break;
+            }
+        }
+    }
+    items
+}
+
 fn record(mut stream: TcpStream) -> Vec<Item> {
     let _ = stream.set_nodelay(true);
     let (mut items, mut ahead, mut buffer) = (Vec::new(), Vec::new(), vec![0; 64 * 1024]);
@@ -121,8 +145,10 @@ pub(crate) fn asked(line: &[u8]) -> String {
     text.chars().take(200).collect()
 }
 
+/// Says in a field and in the body what was asked: not every answer has a body, and not every reader reads fields.
 fn answer_to(request: &Request) -> Vec<u8> {
-    let body = if request.line.starts_with(b"HEAD ") { "" } else { "ok" };
     let saw = asked(&request.line);
-    format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-saw: {saw}\r\n\r\n{body}").into_bytes()
+    let body = if request.line.starts_with(b"HEAD ") { "" } else { saw.as_str() };
+    let length = saw.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nx-saw: {saw}\r\n\r\n{body}").into_bytes()
 }

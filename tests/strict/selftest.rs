@@ -1,8 +1,9 @@
 //! The judge, the strict reader and the bookkeeping are shown results that are made up, and must catch each bad one: a
 //! corpus whose checker sees nothing would pass for ever.
 
+use super::behind::{Connection, Understood};
 use super::by_token;
-use super::case::{Case, expand};
+use super::case::{Behind, Case, expand};
 use super::judge::judge;
 use super::parse::{self, Answer, Stop};
 use super::recorder::Item;
@@ -68,7 +69,7 @@ fn closed() -> Talk {
 }
 
 fn verdict(case: &Case, talk: &Talk, items: &[Item]) -> String {
-    judge(case, TOKEN, talk, &items.iter().collect::<Vec<_>>()).join("\n")
+    judge(Behind::Recorder, case, TOKEN, talk, &items.iter().collect::<Vec<_>>()).join("\n")
 }
 
 #[track_caller]
@@ -172,6 +173,58 @@ fn a_missing_refusal_of_what_follows_is_caught() {
 }
 
 #[test]
+fn answers_in_another_order_are_caught() {
+    let next = "GET /k0007w-2 HTTP/1.1\r\nhost: a.test\r\n\r\n";
+    let case = case(&format!("{ACCEPTED}requests = 2\nnext = ['GET /{{case}}-2 HTTP/1.1']"));
+    let [first, second] = ["POST /k0007w", "GET /k0007w-2"].map(|saw| answer(200, saw));
+    let right = Talk { answers: vec![first.clone(), second.clone()], ..went_on() };
+    // Connections have no order among themselves.
+    for items in [[whole(SEEN), whole(next), whole(LAST)], [whole(next), whole(LAST), whole(SEEN)]] {
+        assert_eq!(verdict(&case, &right, &items), "");
+        let turned = Talk { answers: vec![second.clone(), first.clone()], ..went_on() };
+        caught(&case, &turned, &items, "the request line");
+        let twice = Talk { answers: vec![first.clone(), first.clone()], ..went_on() };
+        caught(&case, &twice, &items, "the answer to GET /k0007w-2");
+    }
+}
+
+#[test]
+fn what_the_backend_refuses_must_have_reached_it_and_be_refused() {
+    let case = case(&format!("{ACCEPTED}refused_by = ['nginx']"));
+    let refused = Talk { answers: vec![answer(400, "")], ..went_on() };
+    let verdict = |talk: &Talk, items: &[Item]| {
+        judge(Behind::Nginx, &case, TOKEN, talk, &items.iter().collect::<Vec<_>>()).join("\n")
+    };
+    assert_eq!(verdict(&refused, &[whole(SEEN), whole(LAST)]), "");
+    let changed = SEEN.replace("hello", "hallo");
+    assert!(verdict(&refused, &[whole(&changed), whole(LAST)]).contains("the body"));
+    assert!(verdict(&refused, &[whole(LAST)]).contains("answered 400, expected one of [200]"));
+    assert!(verdict(&went_on(), &[whole(SEEN), whole(LAST)]).contains("expected a refusal by the backend"));
+    caught(&case, &refused, &[whole(SEEN), whole(LAST)], "answered 400, expected one of [200]");
+}
+
+#[test]
+fn another_understanding_of_the_backend_is_caught() {
+    let one = |text: &str| Understood::of(&parse::request(text.as_bytes()).expect("a request"));
+    let differences = |items: &[Item], understood: &[Understood], may_refuse: bool| {
+        let connection = Connection { items: items.to_vec(), understood: Some(understood.to_vec()) };
+        connection.differences(|_| may_refuse).join("\n")
+    };
+    let items = [whole(SEEN), whole(LAST)];
+    assert_eq!(differences(&items, &[one(SEEN), one(LAST)], false), "");
+    assert_eq!(differences(&items, &[one(LAST)], true), "", "the first was refused");
+    assert_eq!(differences(&[whole(LAST), cut("POST /k0007w")], &[one(LAST)], false), "");
+    for (from, to) in [("hello", "hallo"), ("POST", "PUT"), ("/k0007w", "/k0007x"), ("a.test", "b.test")] {
+        let another = one(&SEEN.replace(from, to));
+        assert!(differences(&items, &[another.clone(), one(LAST)], false).contains("the backend understood"));
+        assert!(differences(&items, &[another, one(LAST)], true).contains("the backend understood"));
+    }
+    assert!(differences(&items, &[one(SEEN)], false).contains("nothing"));
+    assert!(differences(&items, &[one(SEEN), one(LAST), one(LAST)], false).contains("in addition"));
+    assert!(differences(&[cut("POST /k0007w")], &[one(SEEN)], false).contains("in addition"));
+}
+
+#[test]
 fn either_way_must_be_right() {
     let text =
         ACCEPTED.replace("answer = [200]", "answer = [200, 400]\naccept_or_refuse = true\nafter = 'either'");
@@ -216,8 +269,8 @@ fn the_strict_reader_takes_nothing_that_reads_in_two_ways() {
 #[test]
 fn what_has_no_token_belongs_to_what_it_came_behind() {
     let remains = || Item::Broken { why: "made up".into(), raw: b"0\r\n\r\n".to_vec() };
-    let connections = vec![vec![whole(SEEN), remains()], vec![remains()]];
-    let (known, stray) = by_token(&connections);
+    let connections = [vec![whole(SEEN), remains()], vec![remains()]];
+    let (known, stray) = by_token(connections.iter().map(Vec::as_slice));
     assert_eq!(known[TOKEN].len(), 2);
     assert_eq!(stray.len(), 1);
 }
