@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 
+use http::header::{COOKIE, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY};
 use http::{Method, StatusCode, Version};
 
 use super::fields::{Fields, Known, Span};
@@ -207,13 +208,21 @@ impl RequestHead {
     }
 
     /// The head of an HTTP/2 request. A body that is not empty has no length but that of its frames, unless one is
-    /// told.
+    /// told. `fields_max` limits the number of its fields; those of a cookie are one, as they will be.
     ///
     /// # Errors
     /// The reason for refusing it.
-    pub fn from_http2(parts: &http::request::Parts, has_body: bool) -> Result<Self, BadRequest> {
+    pub fn from_http2(
+        parts: &http::request::Parts,
+        has_body: bool,
+        fields_max: usize,
+    ) -> Result<Self, BadRequest> {
         let uri = &parts.uri;
         let mut fields = Fields::default();
+        // Neither was sent as it must be, where what stands for them says that all is well.
+        if uri.path().is_empty() || uri.scheme_str() == Some("") {
+            return Err(BadRequest::NotATarget);
+        }
         let path = match uri.path_and_query() {
             Some(path) if !path.as_str().is_empty() => path.as_str(),
             _ => return Err(BadRequest::NotATarget),
@@ -223,7 +232,14 @@ impl RequestHead {
         }
         let path_and_query = fields.keep(path.as_bytes());
         let authority = uri.authority().map(|authority| fields.keep(authority.as_str().as_bytes()));
+        let crumbs = parts.headers.get_all(COOKIE).iter().count();
+        if parts.headers.len() - crumbs.saturating_sub(1) > fields_max {
+            return Err(BadRequest::TooManyFields);
+        }
         for (name, value) in &parts.headers {
+            if !is_writable(name, value) {
+                return Err(BadRequest::NotHttp);
+            }
             fields.push(name.as_str(), value.as_bytes());
         }
         if fields.has(Known::TransferEncoding) {
@@ -252,10 +268,16 @@ impl RequestHead {
     ///
     /// # Errors
     /// The reason for refusing it.
-    pub fn from_http2_websocket(parts: &http::request::Parts, key: &str) -> Result<Self, BadRequest> {
+    pub fn from_http2_websocket(
+        parts: &http::request::Parts,
+        key: &str,
+        fields_max: usize,
+    ) -> Result<Self, BadRequest> {
         let mut parts = parts.clone();
         parts.method = Method::GET;
-        let mut head = Self::from_http2(&parts, false)?;
+        // The client has none to send, and two would be no handshake (RFC 6455, 11.3.1).
+        parts.headers.remove(SEC_WEBSOCKET_KEY);
+        let mut head = Self::from_http2(&parts, false, fields_max)?;
         head.fields.push("connection", b"upgrade");
         head.fields.push("upgrade", b"websocket");
         head.fields.push("sec-websocket-key", key.as_bytes());
@@ -319,6 +341,15 @@ impl RequestHead {
         // `close` comes first there: beside it, `keep-alive` says nothing.
         !lists("close") && (self.version != Version::HTTP_10 || lists("keep-alive"))
     }
+}
+
+/// Whether a field of HTTP/2, as it was decoded, is one of HTTP/1.1 and the same there: its name a token, its value
+/// without white space around it (RFC 9113, 8.2.1).
+pub fn is_writable(name: &HeaderName, value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let value = value.as_bytes();
+    // The one sign that a name may have there and a token not.
+    !name.as_str().contains('"') && !is_space(value.first()) && !is_space(value.last())
 }
 
 fn reason(error: httparse::Error) -> BadRequest {

@@ -86,7 +86,7 @@ fn a_request_of_http_2_says_the_same_as_one_of_http_1_1() {
         builder.body(()).unwrap().into_parts().0
     };
     let length = |uri, fields: &[(&str, &str)], has_body| {
-        RequestHead::from_http2(&parts(uri, fields), has_body).map(|head| head.length)
+        RequestHead::from_http2(&parts(uri, fields), has_body, 100).map(|head| head.length)
     };
     let uri = "https://a.example/x?y";
     assert_eq!(length(uri, &[], false), Ok(Length::Nothing));
@@ -97,6 +97,38 @@ fn a_request_of_http_2_says_the_same_as_one_of_http_1_1() {
     assert_eq!(length(uri, &[("transfer-encoding", "chunked")], true), Err(BadRequest::UnknownCoding));
     assert_eq!(length(uri, &[("host", "b.example")], false), Err(BadRequest::ContradictingHosts));
     assert_eq!(length("/x", &[], false), Err(BadRequest::NoHost));
+    for unfit in [("x", " 1"), ("x", "1\t")] {
+        assert_eq!(length(uri, &[unfit], false), Err(BadRequest::NotHttp));
+    }
+    let mut parts = parts(uri, &[]);
+    // Such a name only comes out of HTTP/2.
+    let quoted = http::HeaderName::from_lowercase(b"x\"a").unwrap();
+    parts.headers.insert(quoted, http::HeaderValue::from_static("1"));
+    assert_eq!(RequestHead::from_http2(&parts, false, 100).map(drop), Err(BadRequest::NotHttp));
+}
+
+#[test]
+fn a_request_of_http_2_has_as_many_fields_as_one_of_http_1_1() {
+    let read = |name: &'static str, count: usize| {
+        let mut request = http::Request::builder().uri("http://a.example/").header("x-a", "1");
+        for _ in 0..count {
+            request = request.header(name, "1");
+        }
+        RequestHead::from_http2(&request.body(()).unwrap().into_parts().0, false, 20).map(drop)
+    };
+    assert_eq!(read("x-b", 19), Ok(()));
+    assert_eq!(read("x-b", 20), Err(BadRequest::TooManyFields));
+    // Browsers send a field for each pair of a cookie, and they become one.
+    assert_eq!(read("cookie", 200), Ok(()));
+}
+
+#[test]
+fn a_websocket_of_http_2_has_one_key() {
+    let request = http::Request::builder().uri("http://a.example/").header("sec-websocket-key", "theirs");
+    let parts = request.body(()).unwrap().into_parts().0;
+    let head = RequestHead::from_http2_websocket(&parts, "ours", 100).unwrap();
+    let keys = head.fields.iter().filter(|field| field.name == b"sec-websocket-key");
+    assert_eq!(keys.map(|field| field.value).collect::<Vec<_>>(), [b"ours"]);
 }
 
 #[test]

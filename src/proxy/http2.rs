@@ -29,7 +29,8 @@ use super::relay::Relay;
 use super::upload::ClientBody;
 use super::worker::Worker;
 use super::{Answer, Body, headers};
-use crate::http1::{Fields, Length, RequestHead};
+use crate::http1::request::is_writable;
+use crate::http1::{BadBody, Fields, Known, Length, RequestHead};
 
 /// What a client of HTTP/2 says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -86,9 +87,10 @@ async fn serve_request(
     let is_websocket = websocket.is_some();
     let (parts, incoming) = request.into_parts();
     let has_body = !is_websocket && !incoming.is_end_stream();
+    let fields_max = worker.limits().max_headers;
     let head = match &websocket {
-        None => RequestHead::from_http2(&parts, has_body),
-        Some(_) => RequestHead::from_http2_websocket(&parts, &worker.nonce()),
+        None => RequestHead::from_http2(&parts, has_body, fields_max),
+        Some(_) => RequestHead::from_http2_websocket(&parts, &worker.nonce(), fields_max),
     };
     let answer = match head {
         Ok(head) => {
@@ -147,13 +149,19 @@ async fn tunnel(stream: Option<OnUpgrade>, handed: Box<Handed>, active: Active) 
     drop(active);
 }
 
-/// The trailers of a request, for HTTP/1.1.
-pub(super) fn trailers(map: &HeaderMap) -> Fields {
+/// The trailers of a request, for HTTP/1.1. What frames, routes or attributes a message has no place behind it, there as
+/// here (RFC 9110, 6.5.1).
+pub(super) fn trailers(map: &HeaderMap) -> Result<Option<Fields>, BadBody> {
     let mut fields = Fields::default();
     for (name, value) in map {
-        fields.push(name.as_str(), value.as_bytes());
+        if !is_writable(name, value) {
+            return Err(BadBody::Trailers);
+        }
+        if Known::of(name.as_str().as_bytes()) == Known::Other {
+            fields.push(name.as_str(), value.as_bytes());
+        }
     }
-    fields
+    Ok((!fields.is_empty()).then_some(fields))
 }
 
 /// The body of an answer, as hyper asks for it.

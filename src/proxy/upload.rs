@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
 use super::connection::Connection;
@@ -49,11 +49,10 @@ impl Source for ClientBody {
                 let Some(frame) = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx)?) else {
                     return Poll::Ready(Ok(0));
                 };
-                match frame.into_data() {
+                match frame.into_data().map_err(Frame::into_trailers) {
                     Ok(data) => *current = data,
-                    Err(frame) => {
-                        *trailers = frame.into_trailers().ok().map(|map| super::http2::trailers(&map))
-                    }
+                    Err(Ok(map)) => *trailers = super::http2::trailers(&map)?,
+                    Err(Err(_)) => {}
                 }
             },
         }

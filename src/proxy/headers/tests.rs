@@ -194,7 +194,7 @@ fn the_backend_gets_one_host_and_a_path() {
         builder.body(()).unwrap().into_parts().0
     };
     let parts = request_of("GET", "https://A.example:8443/x?y", &["a=1", "b=2", "c=3"]);
-    let head = RequestHead::from_http2(&parts, false).unwrap();
+    let head = RequestHead::from_http2(&parts, false, 100).unwrap();
     assert_eq!(head.host(), "A.example:8443");
     let written = forwarded(&head, &peer(READER));
     assert_eq!(written.line, "GET /x?y HTTP/1.1");
@@ -203,7 +203,7 @@ fn the_backend_gets_one_host_and_a_path() {
     assert_eq!(written.values("cookie"), ["a=1; b=2; c=3"]);
 
     let parts = request_of("PUT", "https://a.example/", &[]);
-    let written = forwarded(&RequestHead::from_http2(&parts, true).unwrap(), &peer(READER));
+    let written = forwarded(&RequestHead::from_http2(&parts, true, 100).unwrap(), &peer(READER));
     assert_eq!(written.values("transfer-encoding"), ["chunked"], "a body without a length");
 
     for (line, path, host) in
