@@ -79,6 +79,8 @@ pub(crate) enum Reaches {
     Nothing,
     /// A beginning, since bodies are passed on as they come; it must never look like a whole request.
     NoWholeRequest,
+    /// The request that its head announces, whole or not, for what makes it wrong comes behind that.
+    WhatWasAnnounced,
 }
 
 /// One text, or several.
@@ -144,6 +146,9 @@ impl Case {
         if self.accept_or_refuse != (self.accepts() && refuses) {
             return Some("accept_or_refuse goes with 200 and other statuses, and only with both");
         }
+        if self.reaches == Reaches::WhatWasAnnounced {
+            return Some("over HTTP/1.1 what comes behind a request is another one");
+        }
         if says_meaning && !self.accepts() {
             return Some("what is refused has no meaning to state");
         }
@@ -164,21 +169,32 @@ impl Case {
 
 /// All cases, in the order of their files.
 pub(crate) fn corpus() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strict/corpus");
-    let files = std::fs::read_dir(&folder).expect("the folder of the corpus");
+    let files = files("tests/strict/corpus");
+    let cases: Vec<Case> = files.iter().flat_map(|(name, text)| Case::parse(name, text)).collect();
+    check_names(cases.iter().map(|case| case.name.as_str()));
+    cases
+}
+
+/// Names and texts of the TOML files of a folder of the repository, in the order of their names.
+pub(crate) fn files(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = std::fs::read_dir(&folder).expect("a folder of the corpus");
     let mut files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
-    let mut cases = Vec::new();
-    for file in files {
+    let read = |file: &std::path::PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        cases.extend(Case::parse(&name, &std::fs::read_to_string(&file).expect("a file of the corpus")));
+        (name, std::fs::read_to_string(file).expect("a file of the corpus"))
+    };
+    files.iter().map(read).collect()
+}
+
+/// A name says which case has failed.
+pub(crate) fn check_names<'a>(names: impl Iterator<Item = &'a str>) {
+    let mut known = BTreeSet::new();
+    for name in names {
+        assert!(known.insert(name), "two cases have the name {name}");
     }
-    let mut names = BTreeSet::new();
-    for case in &cases {
-        assert!(names.insert(&case.name), "two cases have the name {}", case.name);
-    }
-    cases
 }
 
 /// The bytes that a text of the corpus stands for: `{case}` is the case's token, `{repeat:TEXT:COUNT}` a text many

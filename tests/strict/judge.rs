@@ -1,9 +1,10 @@
 //! Compares what came of a case with what the case demands. No I/O: its own tests show it made-up results.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::case::{After, Behind, Case, Reaches, expand};
-use super::parse::{Answer, Request, values};
+use super::case::{After, Behind, Case, Reaches, Values, expand};
+use super::parse::{Answer, Framing, Request, values};
 use super::recorder::{Item, asked};
 use super::talk::{End, Talk, last_target};
 
@@ -35,12 +36,12 @@ fn judge_refused_by_backend(case: &Case, token: &str, talk: &Talk, items: &[&Ite
         wrong.push(format!("{} items and {lasts} last requests", items.len()));
     }
     for request in requests {
-        judge_request(case, token, request, wrong);
+        judge_request(&case.meaning(), token, request, wrong);
     }
 }
 
 /// Those of the case, and how often the last one came.
-fn requests<'a>(token: &str, items: &[&'a Item]) -> (Vec<&'a Request>, usize) {
+pub(crate) fn requests<'a>(token: &str, items: &[&'a Item]) -> (Vec<&'a Request>, usize) {
     let last = format!("GET {} HTTP/1.1", last_target(token));
     let all = items.iter().filter_map(|item| match item {
         Item::Whole(request) => Some(request),
@@ -130,7 +131,7 @@ fn judge_backend(
         return;
     }
     if let Some(first) = requests.first() {
-        judge_request(case, token, first, wrong);
+        judge_request(&case.meaning(), token, first, wrong);
     }
     for (request, line) in requests.iter().skip(1).zip(&case.next) {
         expect_one_of("a further request line", &request.line, std::slice::from_ref(line), token, wrong);
@@ -146,28 +147,49 @@ fn judge_backend(
     }
 }
 
-fn judge_request(case: &Case, token: &str, seen: &Request, wrong: &mut Vec<String>) {
-    if let Some(line) = &case.line {
+/// What a request must mean when it comes to a backend.
+pub(crate) struct Meaning<'a> {
+    pub(crate) line: Option<&'a Values>,
+    pub(crate) fields: &'a BTreeMap<String, Values>,
+    pub(crate) absent: &'a [String],
+    pub(crate) body: Option<&'a str>,
+    pub(crate) framing: Option<Framing>,
+}
+
+impl Case {
+    fn meaning(&self) -> Meaning<'_> {
+        Meaning {
+            line: self.line.as_ref(),
+            fields: &self.fields,
+            absent: &self.absent,
+            body: self.body.as_deref(),
+            framing: self.framing,
+        }
+    }
+}
+
+pub(crate) fn judge_request(meaning: &Meaning<'_>, token: &str, seen: &Request, wrong: &mut Vec<String>) {
+    if let Some(line) = meaning.line {
         expect_one_of("the request line", &seen.line, line.all(), token, wrong);
     }
-    for (name, expected) in &case.fields {
+    for (name, expected) in meaning.fields {
         let expected: Vec<Vec<u8>> = expected.all().iter().map(|value| expand(value, token)).collect();
         let found: Vec<&[u8]> = values(&seen.fields, &name.to_ascii_lowercase()).collect();
         if found != expected {
             wrong.push(format!("field {name} is [{}], expected [{}]", shown(&found), shown(&expected)));
         }
     }
-    for name in &case.absent {
+    for name in meaning.absent {
         let found: Vec<&[u8]> = values(&seen.fields, &name.to_ascii_lowercase()).collect();
         if !found.is_empty() {
             wrong.push(format!("field {name} is [{}], expected none", shown(&found)));
         }
     }
-    if let Some(body) = &case.body {
-        expect_one_of("the body", &seen.body, std::slice::from_ref(body), token, wrong);
+    if let Some(body) = meaning.body {
+        expect_one_of("the body", &seen.body, &[body.to_owned()], token, wrong);
     }
-    if case.framing.is_some_and(|framing| framing != seen.framing) {
-        wrong.push(format!("the framing is {:?}, expected {:?}", seen.framing, case.framing));
+    if meaning.framing.is_some_and(|framing| framing != seen.framing) {
+        wrong.push(format!("the framing is {:?}, expected {:?}", seen.framing, meaning.framing));
     }
 }
 
@@ -183,7 +205,7 @@ fn shown(all: &[impl AsRef<[u8]>]) -> String {
 }
 
 /// Readable, and short enough to be read.
-fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     const SHOWN: usize = 400;
     match bytes.get(..SHOWN) {
         Some(begin) if bytes.len() > SHOWN => {
@@ -207,6 +229,12 @@ pub(crate) fn report(case: &Case, manners: &str, wrong: &[String], talk: &Talk, 
     });
     let answers = answers.collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "    answered  {answers} (interim {:?}), then {:?}", talk.interim, talk.end);
+    write_items(&mut text, items);
+    text
+}
+
+/// What came at the backend.
+pub(crate) fn write_items(text: &mut String, items: &[&Item]) {
     for item in items {
         let kind = match item {
             Item::Whole(_) => "a request",
@@ -215,5 +243,4 @@ pub(crate) fn report(case: &Case, manners: &str, wrong: &[String], talk: &Talk, 
         };
         let _ = writeln!(text, "    backend   {kind}: {}", escaped(item.raw()));
     }
-    text
 }

@@ -40,6 +40,22 @@ pub(crate) struct Answer {
     pub(crate) saw: Option<String>,
 }
 
+/// Fields that frame, route, control or attribute a message (RFC 9110, 6.5.1).
+const BELONG_IN_HEADS: [&[u8]; 12] = [
+    b"connection",
+    b"content-length",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"te",
+    b"transfer-encoding",
+    b"upgrade",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+];
+
 fn broken<T>(why: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Broken(why.into()))
 }
@@ -211,8 +227,12 @@ impl<'a> Cursor<'a> {
                 size.saturating_mul(16).saturating_add((*digit as char).to_digit(16).unwrap_or(0) as usize)
             });
             if size == 0 {
-                self.fields()?;
-                return Ok(body);
+                let trailers = self.fields()?;
+                // Some readers merge trailers with the fields of the head.
+                return match trailers.iter().find(|(name, _)| BELONG_IN_HEADS.contains(&name.as_slice())) {
+                    Some((name, _)) => broken(format!("{} as a trailer", name.escape_ascii())),
+                    None => Ok(body),
+                };
             }
             body.extend_from_slice(self.exactly(size)?);
             if !self.line()?.is_empty() {

@@ -2,11 +2,11 @@
 //! corpus whose checker sees nothing would pass for ever.
 
 use super::behind::{Connection, Understood};
-use super::by_token;
 use super::case::{Behind, Case, expand};
 use super::judge::judge;
 use super::parse::{self, Answer, Stop};
 use super::recorder::Item;
+use super::stage::by_token;
 use super::talk::{End, Talk};
 
 const TOKEN: &str = "k0007w";
