@@ -45,7 +45,10 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
             Known::Other | Known::Accept | Known::Date | Known::ContentLength => true,
             // HTTP/2 may send a cookie a field; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
             Known::Cookie => !fields.has_several(Known::Cookie),
-            Known::Forwarded | Known::XForwardedHost | Known::XForwardedProto => peer.is_trusted(),
+            Known::Forwarded => peer.is_trusted(),
+            Known::XForwardedHost | Known::XForwardedProto => {
+                peer.is_trusted() && !fields.has_several(field.known)
+            }
             // Written anew, or not at all. A client that waits for a 100 is told to go on when its body is first
             // read, whatever the backend thinks.
             Known::Host | Known::Expect | Known::XRequestId | Known::XForwardedFor => false,

@@ -5,13 +5,17 @@
 use std::io;
 use std::net::IpAddr;
 
-use ppp::{HeaderResult, PartialResult, v1, v2};
+use ppp::{PartialResult, v1, v2};
 use tokio::io::AsyncReadExt;
 
 use crate::net::Socket;
 
 /// Longest header, in bytes: addresses, and what a balancer tells besides.
-const HEADER_BYTES_MAX: usize = 4096;
+pub const HEADER_BYTES_MAX: usize = 4096;
+/// Longest header of version 1, in bytes, its line end included.
+const LINE_BYTES_MAX: usize = 107;
+/// What one of version 1 begins with.
+const TEXT: &[u8] = b"PROXY ";
 
 /// Whose connection this is: the balancer's own (`None`), or that of this client. Nothing but the header is read.
 ///
@@ -37,34 +41,52 @@ pub async fn client(stream: &mut Socket) -> io::Result<Option<IpAddr>> {
 }
 
 /// The header's length and whom it names, as soon as it is there.
-fn parse(text: &[u8]) -> io::Result<Option<(usize, Option<IpAddr>)>> {
-    let bad = |why: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, why.to_string());
-    let parsed = HeaderResult::parse(text);
+///
+/// # Errors
+/// There is no header, or it is none.
+pub fn parse(text: &[u8]) -> io::Result<Option<(usize, Option<IpAddr>)>> {
+    if text.first() == Some(&TEXT[0]) { parse_text(text) } else { parse_binary(text) }
+}
+
+/// Version 1. Half a line says nothing: half an address is another one, or none.
+fn parse_text(text: &[u8]) -> io::Result<Option<(usize, Option<IpAddr>)>> {
+    let seen = &text[..text.len().min(LINE_BYTES_MAX)];
+    let Some(end) = memchr::memchr(b'\n', seen) else {
+        let may_become =
+            seen.len() < LINE_BYTES_MAX && seen.iter().zip(TEXT).all(|(seen, text)| seen == text);
+        return if may_become { Ok(None) } else { Err(bad(&"a line that is no header")) };
+    };
+    if !seen[..end].ends_with(b"\r") {
+        return Err(bad(&"its line ends without a carriage return"));
+    }
+    let header = v1::Header::try_from(&seen[..=end]).map_err(|error| bad(&error))?;
+    let client = match header.addresses {
+        v1::Addresses::Tcp4(addresses) => Some(addresses.source_address.into()),
+        v1::Addresses::Tcp6(addresses) => Some(addresses.source_address.into()),
+        v1::Addresses::Unknown => None,
+    };
+    Ok(Some((end + 1, client)))
+}
+
+/// Version 2, which says its length.
+fn parse_binary(text: &[u8]) -> io::Result<Option<(usize, Option<IpAddr>)>> {
+    let parsed = v2::Header::try_from(text);
     if parsed.is_incomplete() && text.len() < HEADER_BYTES_MAX {
         return Ok(None);
     }
-    match parsed {
-        HeaderResult::V1(Ok(header)) => {
-            let client = match header.addresses {
-                v1::Addresses::Tcp4(addresses) => Some(addresses.source_address.into()),
-                v1::Addresses::Tcp6(addresses) => Some(addresses.source_address.into()),
-                v1::Addresses::Unknown => None,
-            };
-            Ok(Some((header.header.len(), client)))
-        }
-        HeaderResult::V2(Ok(header)) => {
-            let client = match header.addresses {
-                // Its own connection: to see whether somebody is there, mostly.
-                _ if header.command == v2::Command::Local => None,
-                v2::Addresses::IPv4(addresses) => Some(addresses.source_address.into()),
-                v2::Addresses::IPv6(addresses) => Some(addresses.source_address.into()),
-                v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
-            };
-            Ok(Some((header.len(), client)))
-        }
-        HeaderResult::V1(Err(error)) => Err(bad(&error)),
-        HeaderResult::V2(Err(error)) => Err(bad(&error)),
-    }
+    let header = parsed.map_err(|error| bad(&error))?;
+    let client = match header.addresses {
+        // Its own connection: to see whether somebody is there, mostly.
+        _ if header.command == v2::Command::Local => None,
+        v2::Addresses::IPv4(addresses) => Some(addresses.source_address.into()),
+        v2::Addresses::IPv6(addresses) => Some(addresses.source_address.into()),
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
+    };
+    Ok(Some((header.len(), client)))
+}
+
+fn bad(why: &dyn std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
 
 /// Whether connections from here begin with a header.
@@ -135,6 +157,20 @@ mod tests {
                     "{header:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn half_a_header_is_waited_for_whatever_it_looks_like() {
+        for header in ["PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n", "PROXY UNKNOWN é\r\n"] {
+            for end in 0..header.len() {
+                assert!(matches!(parse(&header.as_bytes()[..end]), Ok(None)), "{end} bytes of {header:?}");
+            }
+            let (length, _) = parse(header.as_bytes()).unwrap().unwrap();
+            assert_eq!(length, header.len());
+        }
+        for none in ["PROXIES", "PX", "GET", "PROXY UNKNOWN\n", &"PROXY UNKNOWN".repeat(9)] {
+            assert!(parse(none.as_bytes()).is_err(), "{none}");
         }
     }
 

@@ -68,6 +68,9 @@ impl Peer {
         ] {
             if !self.is_trusted() || !fields.has(known) {
                 put(name.as_bytes(), value);
+            } else if fields.has_several(known) {
+                // The last one is the peer's own word. The others it may only have passed on.
+                put(name.as_bytes(), fields.all(known).last().unwrap_or_default());
             }
         }
     }

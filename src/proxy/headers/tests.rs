@@ -239,6 +239,20 @@ fn a_stranger_can_say_nothing_of_who_asks() {
 }
 
 #[test]
+fn of_several_words_of_a_trusted_proxy_its_own_one_counts() {
+    let words = [
+        ("host", "a.example"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "public.example"),
+        ("x-forwarded-proto", "https"),
+    ];
+    let written = forwarded(&request("GET /", &words), &peer(PROXY));
+    assert_eq!(written.values("x-forwarded-host"), ["public.example"]);
+    assert_eq!(written.values("x-forwarded-proto"), ["https"]);
+}
+
+#[test]
 fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
     for (chain, expected) in [
         (&[][..], PROXY.to_owned()),
