@@ -35,3 +35,13 @@ pub fn config(data: &[u8]) {
 pub fn differential(data: &[u8]) {
     holds(checks::differential(data));
 }
+
+/// A header of the PROXY protocol.
+pub fn proxied(data: &[u8]) {
+    holds(checks::proxied(data));
+}
+
+/// What a client says of who asks.
+pub fn forwarded(data: &[u8]) {
+    holds(checks::forwarded(data));
+}

@@ -22,12 +22,14 @@ use checks::{Found, compare, ours, parse, pipe::Manner, theirs};
 
 type Check = fn(&[u8]) -> Result<Found, String>;
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 7] = [
     ("request", checks::request),
     ("response", checks::response),
     ("chunked", checks::chunked),
     ("config", checks::config),
     ("differential", checks::differential),
+    ("proxied", checks::proxied),
+    ("forwarded", checks::forwarded),
 ];
 
 /// Cases of one test if nobody says otherwise: some seconds on a slow machine.
@@ -102,6 +104,87 @@ fn a_body(dice: &mut Dice) -> Vec<u8> {
     let made = grammar::chunks(&text, dice);
     data.extend(if dice.one_in(2) { made } else { mutate::mutated(&[made], dice) });
     data
+}
+
+/// A header of the PROXY protocol, and what a client says behind it.
+fn a_header(dice: &mut Dice) -> Vec<u8> {
+    let words =
+        ["TCP4", "TCP6", "UNKNOWN", "192.0.2.7", "2001:db8::7", "10.1.2.3", "::1", "1", "65535", "é", ""];
+    let mut data = if dice.one_in(2) {
+        let count = if dice.one_in(2) { 5 } else { dice.roll(30) };
+        let mut line: Vec<&str> = vec!["PROXY"];
+        line.extend((0..count).map(|_| dice.pick(&words)));
+        if dice.one_in(2) {
+            line = vec![
+                "PROXY",
+                dice.pick(&["TCP4", "TCP6"]),
+                dice.pick(&words[3..7]),
+                dice.pick(&words[3..7]),
+                "1",
+                "2",
+            ];
+        }
+        line.join(" ").into_bytes()
+    } else {
+        let bytes = dice.roll(60);
+        let (kind, family) =
+            (dice.pick(&[&[0x20][..], &[0x21], &[0x22]])[0], dice.pick(&[&[0x11][..], &[0x21], &[0]])[0]);
+        let mut data = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+        data.extend([kind, family, 0, bytes as u8]);
+        data.extend((0..bytes).map(|_| dice.next() as u8));
+        data
+    };
+    data.extend(b"\r\nGET / HTTP/1.1\r\n\r\n");
+    if dice.one_in(2) { data } else { mutate::mutated(&[data], dice) }
+}
+
+/// A request that says much about who asks.
+fn forwarded(dice: &mut Dice) -> Vec<u8> {
+    let names = [
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "Forwarded",
+        "Host",
+        "Connection",
+        "X-Request-Id",
+        "X-A",
+    ];
+    let values = [
+        "192.0.2.9",
+        "10.9.9.9",
+        "10.9.9.9:80",
+        "[fd00::9]:80",
+        "fd00::9",
+        "unknown",
+        "a.test",
+        "https",
+        "for=192.0.2.9",
+        "x-forwarded-for",
+        "é",
+        ",",
+    ];
+    let mut text = String::from(if dice.one_in(3) {
+        "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n"
+    } else {
+        "GET / HTTP/1.1\r\nHost: a.test\r\n"
+    });
+    for _ in 0..dice.roll(8) {
+        let value: Vec<&str> = (0..dice.roll(4)).map(|_| dice.pick(&values)).collect();
+        text += &format!("{}: {}\r\n", dice.pick(&names), value.join(dice.pick(&[", ", ",", " "])));
+    }
+    let made = format!("{text}\r\n").into_bytes();
+    if dice.one_in(2) { made } else { mutate::mutated(&[made], dice) }
+}
+
+#[test]
+fn a_header_of_the_proxy_protocol_names_one_client_in_whatever_pieces_it_comes() {
+    run(checks::proxied, a_header);
+}
+
+#[test]
+fn who_asks_is_said_once_and_by_nobody_who_is_not_believed() {
+    run(checks::forwarded, forwarded);
 }
 
 #[test]
@@ -205,6 +288,8 @@ fn write_the_seeds_of_the_fuzzers() {
         ("response", made(&grammar::answer, &mut dice)),
         ("chunked", made(&a_body, &mut dice)),
         ("config", configs),
+        ("proxied", made(&a_header, &mut dice)),
+        ("forwarded", made(&forwarded, &mut dice)),
     ] {
         let folder = repo().join("fuzz/corpus").join(name);
         std::fs::create_dir_all(&folder).expect("a folder");

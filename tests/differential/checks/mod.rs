@@ -5,12 +5,14 @@ pub(crate) mod answers;
 pub(crate) mod bodies;
 pub(crate) mod compare;
 pub(crate) mod dice;
+pub(crate) mod forwarded;
 pub(crate) mod ours;
 // The strict reader of the recording backend. It shares no code with ghostpin.
 #[allow(dead_code)]
 #[path = "../../strict/parse.rs"]
 pub(crate) mod parse;
 pub(crate) mod pipe;
+pub(crate) mod proxied;
 pub(crate) mod requests;
 pub(crate) mod theirs;
 
@@ -91,6 +93,22 @@ pub(crate) fn chunked(data: &[u8]) -> Result<Found, String> {
     }
     bodies::check_outbox(&read.body, (!trailers.is_empty()).then_some(&trailers), &mut dice)?;
     Ok(Found { accepted: 1, allowed: Vec::new() })
+}
+
+/// A header of the PROXY protocol names the same client in whatever pieces it comes, or is refused.
+pub(crate) fn proxied(data: &[u8]) -> Result<Found, String> {
+    let accepted = usize::from(proxied::check(data, &mut Dice::of(data))?);
+    Ok(Found { accepted, allowed: Vec::new() })
+}
+
+/// Who asks is said once to a backend, and by nobody who isn't believed.
+pub(crate) fn forwarded(data: &[u8]) -> Result<Found, String> {
+    let mut dice = Dice::of(data);
+    let reading = ours::read(data, Manner::Whole, ours::USUAL);
+    for accepted in &reading.requests {
+        forwarded::check(&accepted.head, &mut dice)?;
+    }
+    Ok(Found { accepted: reading.requests.len(), allowed: Vec::new() })
 }
 
 /// A configuration is read or refused, and who refuses says where.
