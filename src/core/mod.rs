@@ -11,6 +11,7 @@ pub mod admission;
 pub mod handoff;
 pub mod health;
 pub mod names;
+pub mod orders;
 pub mod release;
 pub mod retry;
 pub mod table;
