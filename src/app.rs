@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::acme;
 use crate::certs::{Certificates, Place, Sources};
 use crate::clock::Clock;
 use crate::config::{self, Config, ListenAddress};
@@ -22,7 +23,7 @@ use crate::observe::logging;
 use crate::proxy::listener::{self, Listener};
 use crate::proxy::tls::Tls;
 use crate::proxy::worker;
-use crate::published::{Published, Publisher};
+use crate::published::{Published, Publisher, Reader};
 use crate::workers::{Order, Workers};
 
 /// Runs until a signal ends it.
@@ -82,14 +83,20 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
     let tls = certificates.clone().map(|certificates| Tls::new(certificates, public_port));
     let tls = tls.transpose().context("preparing TLS")?;
-    let reload = Reload::new(path, controller.clone(), certificates);
+    let challenges = acme::Challenges::default();
+    let authority =
+        config.acme.clone().map(|acme| order_certificates(acme, &config, &challenges, seed)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let reader = parts.publisher.reader();
     let handles = local.block_on(&runtime, async {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
-        let common = worker::Common { clock, reader: reader.clone(), census: Arc::default(), tls, seed };
+        let reload = Reload::new(path, controller.clone(), certificates)
+            .telling(authority.map(|one| (one, reader.clone())));
+        reload.tell_names();
+        let common =
+            worker::Common { clock, reader: reader.clone(), census: Arc::default(), tls, challenges, seed };
         let mut handles = Vec::new();
         for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
             let handle = worker::spawn(number, listeners, orders, common.clone());
@@ -150,12 +157,28 @@ pub struct Reload {
     pub certificates: Option<Arc<Certificates>>,
     /// The way to the reconciler.
     pub controller: Controller,
+    /// Who orders certificates, and what tells which names are served.
+    names: Option<(acme::Authority, Reader)>,
 }
 
 impl Reload {
     /// From this file, named from the root, to the reconciler at the other end.
     pub fn new(path: &Path, controller: Controller, certificates: Option<Arc<Certificates>>) -> Self {
-        Self { path: path.to_owned(), certificates, controller }
+        Self { path: path.to_owned(), certificates, controller, names: None }
+    }
+
+    /// Tells who orders certificates which names are served after each reload.
+    fn telling(self, names: Option<(acme::Authority, Reader)>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Does so now, from what is published: whoever comes last tells the newest.
+    fn tell_names(&self) {
+        let Some((authority, reader)) = &self.names else { return };
+        let published = reader.clone().load().clone();
+        let hosts = published.routes.sites().iter().flat_map(|site| &site.config.hosts);
+        let (wildcards, exact): (Vec<&String>, Vec<&String>) = hosts.partition(|host| host.starts_with("*."));
+        authority.names_changed(exact, wildcards);
     }
 
     /// The file.
@@ -203,6 +226,9 @@ impl Reload {
                 Err(why)
             }
         };
+        if applied.is_ok() {
+            self.tell_names();
+        }
         match &applied {
             Ok(applied) => tracing::info!(
                 added = applied.added.len(),
@@ -247,6 +273,25 @@ fn sources(config: &Config) -> Sources {
         acme: None,
         sites: config.sites.iter().filter_map(of_site).collect(),
     }
+}
+
+/// Starts who orders certificates.
+fn order_certificates(
+    acme: config::Acme,
+    config: &Config,
+    challenges: &acme::Challenges,
+    seed: u64,
+) -> Result<acme::Authority> {
+    let parts = acme::Parts {
+        config: acme,
+        state: config.server.state.clone(),
+        challenges: challenges.clone(),
+        installed: Arc::new(
+            |name, path| tracing::info!(name, path = %path.display(), "a certificate is there"),
+        ),
+        seed,
+    };
+    acme::start(parts).context("[acme]")
 }
 
 /// For each worker its listeners; and the addresses that they listen on.

@@ -6,6 +6,7 @@
 //! The way of a handoff: a wish, a probe or a refused connection reaches the [`control::reconciler`];
 //! [`core::handoff`] says what is to be done; the gate is shut, fenced and opened, and the pin is stored in between.
 
+pub mod acme;
 pub mod admin;
 pub mod app;
 pub mod certs;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::acme::Challenge;
+
 /// `server.state`: beside the configuration, so that a first try needs no rights elsewhere.
 pub const DEFAULT_STATE: &str = "./state";
 /// `server.threads`: 0, one per core; the workers share nothing but the gates.
@@ -74,6 +76,13 @@ pub const DEFAULT_CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// `resolver.timeout`: a resolver nearby answers in milliseconds, and a lost packet is sent again well within this time.
 pub const DEFAULT_RESOLVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `acme.on_demand`: thousands of hosts of which few are ever asked for cost few orders.
+pub const DEFAULT_ACME_ON_DEMAND: bool = true;
+/// `acme.wait`: an authority takes some seconds over an order, and browsers give up a handshake after half a minute.
+pub const DEFAULT_ACME_WAIT: Duration = Duration::from_secs(20);
+/// `acme.challenges`: on port 443 nothing but the listener itself is needed; port 80 is the second try.
+pub const DEFAULT_ACME_CHALLENGES: &[Challenge] = &[Challenge::TlsAlpn01, Challenge::Http01];
 
 /// `log.level`: handoffs and refusals, not each probe.
 pub const DEFAULT_LOG_LEVEL: &str = "info";

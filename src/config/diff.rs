@@ -268,6 +268,24 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     );
     differing!(keys, Tls, &old.tls, &new.tls, [public_port = "tls.public_port"], certificates);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
+    match (&old.acme, &new.acme) {
+        (Some(old), Some(new)) => differing!(
+            keys,
+            Acme,
+            old,
+            new,
+            [
+                authorities = "acme.directory, acme.fallback",
+                contact = "acme.contact",
+                on_demand = "acme.on_demand",
+                ask = "acme.ask",
+                wait = "acme.wait",
+                challenges = "acme.challenges",
+            ]
+        ),
+        (None, None) => {}
+        _ => keys.push("acme"),
+    }
     keys
 }
 
@@ -278,6 +296,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         listen: Listen { proxy_protocol_from: new.listen.proxy_protocol_from, ..old.listen.clone() },
         tls: Tls { certificates: new.tls.certificates, ..old.tls.clone() },
         admin: old.admin.clone(),
+        acme: old.acme.clone(),
         log: Log { access: new.log.access, ..old.log.clone() },
         ..new
     }

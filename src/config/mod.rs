@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::core::{Backend, SiteName};
 
+pub mod acme;
 pub mod defaults;
 pub mod diff;
 mod errors;
@@ -28,6 +29,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+pub use acme::Acme;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[resolver]`
     pub resolver: Resolver,
+    /// `[acme]`; `None` if certificates are not ordered.
+    pub acme: Option<Acme>,
     /// `[log]`
     pub log: Log,
     /// `[pages]`

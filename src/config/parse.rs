@@ -99,6 +99,7 @@ impl Config {
             },
             limits: limits(&top.limits),
             resolver: resolver(&top.resolver),
+            acme: acme::acme(&top.acme, report),
             log: log(&top.log),
             pages: pages(&top.pages, report),
             sites: all.list,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use toml::Spanned;
 
+use super::acme::RawAcme;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
@@ -32,6 +33,7 @@ pub(super) struct RawFile {
     pub(super) upstream: RawUpstream,
     pub(super) limits: RawLimits,
     pub(super) resolver: RawResolver,
+    pub(super) acme: Option<Spanned<RawAcme>>,
     pub(super) log: RawLog,
     pub(super) pages: RawPages,
     /// Sites are taken out and read one by one; the field is here so that its key is known.

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod buffer;
 pub mod census;
+mod challenge;
 pub mod connection;
 pub mod flight;
 pub mod forward;
@@ -150,6 +151,10 @@ impl Journey {
     async fn go_where_the_host_is(&mut self, outgoing: &mut Outgoing) -> Answered {
         if !self.connection.may_ask_for(outgoing.head.host()) {
             return Err(Refusal::Misdirected);
+        }
+        // A certificate authority asks about a name, and not the site that has it.
+        if let Some(answer) = challenge::answer(self.worker.challenges(), &outgoing.head) {
+            return Ok(answer);
         }
         let mut before: Option<Arc<PublishedSite>> = None;
         loop {

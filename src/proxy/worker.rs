@@ -22,6 +22,7 @@ use super::listener::{self, Listener};
 use super::pool::Pool;
 use super::proxied;
 use super::tls::Tls;
+use crate::acme::Challenges;
 use crate::clock::{Clock, ROUND, Tick};
 use crate::config::Limits;
 use crate::net::Socket;
@@ -43,6 +44,8 @@ pub struct Common {
     pub census: Arc<Census>,
     /// For listeners of TLS.
     pub tls: Option<Tls>,
+    /// Answers for certificate authorities.
+    pub challenges: Challenges,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
 }
@@ -82,6 +85,7 @@ pub struct Worker {
     census: Arc<Census>,
     /// For listeners of TLS.
     pub tls: Option<Tls>,
+    challenges: Challenges,
     stopping: watch::Sender<bool>,
 }
 
@@ -121,6 +125,7 @@ impl Worker {
             connections: RefCell::default(),
             census: common.census,
             tls: common.tls,
+            challenges: common.challenges,
             stopping: watch::Sender::new(false),
         }
     }
@@ -201,6 +206,11 @@ impl Worker {
     /// Looks something up in what is published now.
     pub fn published<T>(&self, look: impl FnOnce(&crate::published::Published) -> T) -> T {
         look(self.reader.borrow_mut().load())
+    }
+
+    /// Answers for certificate authorities.
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
     }
 
     /// The time of day, as it is written in answers.

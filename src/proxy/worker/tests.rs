@@ -19,6 +19,7 @@ fn worker(config: &Config) -> Worker {
         reader: publisher.reader(),
         census: Arc::default(),
         tls: None,
+        challenges: Default::default(),
         seed: 0,
     };
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)
