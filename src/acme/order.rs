@@ -203,7 +203,7 @@ async fn finish(
     };
     let text = Zeroizing::new(format!("{}\n{}", chain.trim_end(), unfinished.key.as_str()));
     let facts = pem::check(name, &text).map_err(|why| Trouble {
-        failure: Failure::Lapsed,
+        failure: Failure::Refused,
         why: format!("what the authority has issued can't be used: {why}"),
     })?;
     means.store.keep_certificate(name, &text).map_err(|error| ours(&error))?;

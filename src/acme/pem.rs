@@ -1,9 +1,10 @@
 //! A certificate file: the chain, then the key. What can't be used is told before anybody serves it.
 
 use rcgen::KeyPair;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_parser::extensions::GeneralName;
+use zeroize::Zeroize;
 
 use crate::core::orders::Time;
 
@@ -19,8 +20,12 @@ pub(super) fn check(name: &str, pem: &str) -> Result<Facts, String> {
     let leaf = leaf(pem)?;
     let (_, certificate) =
         x509_parser::parse_x509_certificate(&leaf).map_err(|error| format!("no certificate: {error}"))?;
-    let key = KeyPair::from_pem(pem).map_err(|error| format!("no key: {error}"))?;
-    if certificate.public_key().subject_public_key.data != key.public_key_raw() {
+    let key =
+        PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| format!("no key: {error}"))?;
+    let mut key = KeyPair::try_from(&key).map_err(|error| format!("no key: {error}"))?;
+    let public = key.public_key_raw().to_vec();
+    key.zeroize();
+    if certificate.public_key().subject_public_key.data != public {
         return Err("its key is not that of its certificate".to_owned());
     }
     let names = certificate.subject_alternative_name().map_err(|error| error.to_string())?;
