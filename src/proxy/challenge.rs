@@ -23,3 +23,33 @@ pub(super) fn answer(challenges: &Challenges, head: &RequestHead) -> Option<Answ
     let body = if head.method == Method::HEAD { Vec::new() } else { body.as_bytes().to_vec() };
     Some(Answer { head: answer, body: Body::Whole(body), close: false })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(request: &str) -> RequestHead {
+        RequestHead::parse(format!("{request} HTTP/1.1\r\nhost: a.example\r\n\r\n").as_bytes(), 10).unwrap()
+    }
+
+    #[test]
+    fn only_known_tokens_are_answered() {
+        let challenges = Challenges::default();
+        let _answering = challenges.answer_http01("token", "token.thumb");
+        let answered = |request: &str| answer(&challenges, &asked(request)).map(|answer| answer.body);
+        let body = answered("GET /.well-known/acme-challenge/token");
+        assert!(matches!(body, Some(Body::Whole(bytes)) if bytes == b"token.thumb"));
+        assert!(
+            matches!(answered("HEAD /.well-known/acme-challenge/token"), Some(Body::Whole(bytes)) if bytes.is_empty())
+        );
+        for other in [
+            "GET /",
+            "GET /.well-known/acme-challenge/",
+            "GET /.well-known/acme-challenge/other",
+            "POST /.well-known/acme-challenge/token",
+            "GET /blog/.well-known/acme-challenge/token",
+        ] {
+            assert!(answered(other).is_none(), "{other}");
+        }
+    }
+}

@@ -209,7 +209,7 @@ fn certificates_are_renewed_in_time_and_stay_while_the_authority_is_down() {
     let rig = Rig::new();
     // Proofs are remembered by this one: a renewal has nothing to prove.
     let manners =
-        Manners { validity: Some(15), environment: vec![("PEBBLE_AUTHZREUSE", "100")], ..Manners::default() };
+        Manners { validity: Some(6), environment: vec![("PEBBLE_AUTHZREUSE", "100")], ..Manners::default() };
     let mut pebble = rig.pebble("pebble", 0, &manners);
     let library = rig.library(&rig.acme(&[&pebble], HTTP01));
     library.authority.names_changed(["a.example"], []);

@@ -160,10 +160,6 @@ impl Rig {
         process
     }
 
-    pub(crate) fn ghostpin_log(&self) -> String {
-        fs::read_to_string(self.path("ghostpin.log")).unwrap_or_default()
-    }
-
     /// The part that orders certificates, as a library, with a listener that only answers challenges.
     pub(crate) fn library(&self, acme: &str) -> Library {
         let config =

@@ -51,7 +51,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), StoreError> {
 /// An empty file that nobody else may read, whatever was there.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path),
     }
 }

@@ -189,6 +189,7 @@ impl World {
 }
 
 #[test]
+#[allow(clippy::disallowed_macros, reason = "a random test prints its seed")]
 fn whatever_happens_the_promises_hold() {
     let first = std::collections::hash_map::RandomState::new();
     let first = std::hash::BuildHasher::hash_one(&first, 0_u8) >> 16;
