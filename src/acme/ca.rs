@@ -41,13 +41,18 @@ impl Ca {
         Ok(made)
     }
 
-    /// The authority doesn't know our account any more: the next order makes another.
-    pub(super) async fn forget_account(&self, store: &Store) {
+    /// The authority doesn't know this account of ours any more: the next order makes another.
+    pub(super) async fn forget_account(&self, gone: &Account, store: &Store) {
+        let mut account = self.account.lock().await;
+        // Of ten orders that find out, the first makes a new one for all.
+        if account.as_ref().is_some_and(|account| account.id() != gone.id()) {
+            return;
+        }
         tracing::warn!(
             directory = self.config.directory,
             "the authority has forgotten our account; making a new one"
         );
-        *self.account.lock().await = None;
+        *account = None;
         if let Err(error) = store.forget_account(&self.config.directory) {
             tracing::error!(%error, "its key could not be removed");
         }

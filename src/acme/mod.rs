@@ -131,12 +131,16 @@ impl std::fmt::Debug for Authority {
 /// # Errors
 /// The folder can't be used, or no thread can be had.
 pub fn start(parts: Parts) -> Result<Authority, StoreError> {
-    let (store, remembered) = Store::open(&parts.state)?;
+    let (store, mut remembered) = Store::open(&parts.state)?;
     let (messages, received) = mpsc::unbounded_channel();
     let status: Arc<Mutex<Status>> = Arc::default();
     let shared = status.clone();
     let dice = Dice::new(parts.seed);
     let run = move || {
+        if let Err(error) = store.look(&mut remembered) {
+            // To order all of them anew would be worse.
+            return tracing::error!(%error, "no certificates are ordered: those that are there can't be read");
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -64,22 +64,26 @@ pub(super) async fn carry_out(order: &Order, means: Means<'_>) -> Result<Ended, 
 
 async fn steps(order: &Order, means: Means<'_>) -> Result<Ended, Trouble> {
     let name = &*order.name;
-    // Whatever is wrong with our account is wrong for all names.
-    let account = means.ca.account(means.store).await.map_err(|error| match trouble(&error) {
-        limited @ Trouble { failure: Failure::RateLimited { .. }, .. } => limited,
-        Trouble { why, .. } => Trouble { failure: Failure::Unavailable, why: format!("our account: {why}") },
-    })?;
+    let mut account = account(means).await?;
     let begun = means.store.unfinished(name).filter(|begun| begun.directory == means.ca.directory());
     let taken_up = begun.is_some();
     let (mut ordered, unfinished) = match begun {
         Some(unfinished) => (take_up(&account, &unfinished, means).await?, unfinished),
-        None => begin(order, &account, means).await?,
+        None => begin(order, &mut account, means).await?,
     };
     let result = finish(name, order.attempt, &mut ordered, &unfinished, &account, means).await;
     result.map_err(|trouble| match trouble.failure {
         // While the process was gone, nobody answered the challenge.
         Failure::Challenge | Failure::Refused if taken_up => Trouble { failure: Failure::Lapsed, ..trouble },
         _ => trouble,
+    })
+}
+
+/// Whatever is wrong with our account is wrong for all names.
+async fn account(means: Means<'_>) -> Result<Account, Trouble> {
+    means.ca.account(means.store).await.map_err(|error| match trouble(&error) {
+        limited @ Trouble { failure: Failure::RateLimited { .. }, .. } => limited,
+        Trouble { why, .. } => Trouble { failure: Failure::Unavailable, why: format!("our account: {why}") },
     })
 }
 
@@ -95,7 +99,7 @@ async fn take_up(
     };
     let gone = problem(&error) == "accountDoesNotExist";
     if gone {
-        means.ca.forget_account(means.store).await;
+        means.ca.forget_account(account, means.store).await;
     }
     Err(match trouble(&error) {
         // Orders are forgotten after some days; or the whole authority was made anew.
@@ -108,7 +112,7 @@ async fn take_up(
 
 async fn begin(
     order: &Order,
-    account: &Account,
+    account: &mut Account,
     means: Means<'_>,
 ) -> Result<(instant_acme::Order, Unfinished), Trouble> {
     let name = &*order.name;
@@ -130,13 +134,12 @@ async fn begin(
     if unheard {
         ordered = async { with_a_good_nonce!(account.new_order(&plain)) }.await;
     }
-    let ordered = match ordered {
-        Err(error) if problem(&error) == "accountDoesNotExist" => {
-            means.ca.forget_account(means.store).await;
-            return Err(Trouble { failure: Failure::Unavailable, why: error.to_string() });
-        }
-        result => result.map_err(|error| trouble(&error))?,
-    };
+    if problem_of(&ordered) == "accountDoesNotExist" {
+        means.ca.forget_account(account, means.store).await;
+        *account = self::account(means).await?;
+        ordered = async { with_a_good_nonce!(account.new_order(&plain)) }.await;
+    }
+    let ordered = ordered.map_err(|error| trouble(&error))?;
     let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| ours(&error))?;
     let unfinished = Unfinished {
         directory: means.ca.directory().to_owned(),

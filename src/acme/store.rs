@@ -73,11 +73,16 @@ impl Store {
         for path in [&folder, &accounts, &certificates] {
             folder::make(path)?;
         }
-        let (database, mut remembered) = Database::open(&folder.join(DATABASE))?;
-        // Only to choose renewals anew where the database knows none; what hangs on it is spread by the names.
+        let (database, remembered) = Database::open(&folder.join(DATABASE))?;
+        Ok((Self { accounts, certificates, database }, remembered))
+    }
+
+    /// Looks at all certificates, and corrects what was remembered by them. It takes some seconds for 100,000.
+    pub(super) fn look(&self, remembered: &mut Remembered) -> Result<(), StoreError> {
+        // Only to choose renewals anew where the database knows none.
         let seed = remembered.names.len() as u64 ^ u64::from(std::process::id());
         let mut dice = Dice::new(seed);
-        for (name, facts) in found(&certificates)? {
+        for (name, facts) in found(&self.certificates)? {
             let record = remembered.names.entry(name).or_default();
             let known = record.certificate.as_ref().is_some_and(|certificate| {
                 (certificate.not_before, certificate.not_after) == (facts.not_before, facts.not_after)
@@ -87,14 +92,13 @@ impl Store {
                     Some(Certificate::new(facts.not_before, facts.not_after, None, &mut dice));
             }
         }
-        let store = Self { accounts, certificates, database };
         // A file that is gone, or can't be read any more, is a certificate that isn't there.
         for (name, record) in &mut remembered.names {
-            if record.certificate.is_some() && !store.path(name).exists() {
+            if record.certificate.is_some() && !self.path(name).exists() {
                 record.certificate = None;
             }
         }
-        Ok((store, remembered))
+        Ok(())
     }
 
     /// Where the certificate of a name is.

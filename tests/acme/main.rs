@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ghostpin::acme::{Authority, Unavailable};
-use rig::{Manners, Rig, ask, until};
+use rig::{Manners, Rig, ask, turn_away, until};
 
 /// For anything that has to come at all.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -71,8 +71,8 @@ fn a_name_is_ordered_once_however_many_ask_and_however_many_nonces_are_refused()
     let library = rig.library(&rig.acme(&[&pebble], HTTP01));
     library.authority.names_changed(["a.example", "b.example"], []);
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let ask = |number: usize| {
-            let name = if number % 2 == 0 { "a.example" } else { "B.example." };
+        let ask = |number: u32| {
+            let name = if number.is_multiple_of(2) { "a.example" } else { "B.example." };
             let authority = library.authority.clone();
             scope.spawn(move || want(&authority, name))
         };
@@ -228,7 +228,47 @@ fn certificates_are_renewed_in_time_and_stay_while_the_authority_is_down() {
 }
 
 #[test]
-fn a_kill_in_the_middle_costs_no_certificate_and_no_second_order() {
+fn a_certificate_that_is_there_is_not_ordered_again_whatever_is_forgotten_about_it() {
+    let rig = Rig::new();
+    let pebble = rig.pebble("pebble", 0, &Manners::default());
+    let acme = rig.acme(&[&pebble], HTTP01);
+    let begin = || {
+        let library = rig.library(&acme);
+        library.authority.names_changed(["a.example"], []);
+        assert_eq!(want(&library.authority, "a.example"), Ok(()));
+    };
+    begin();
+    begin();
+    // The thread of the former life may not have closed it yet, which does not matter to a file without a name.
+    std::fs::remove_file(rig.path("state/acme/orders.redb")).unwrap();
+    begin();
+    assert_eq!((pebble.orders(), pebble.issued()), (1, 1));
+}
+
+#[test]
+fn who_is_told_to_come_back_later_does_not_come_before_and_remembers_it() {
+    let rig = Rig::new();
+    let (address, asked) = turn_away(&rig, "HTTP/1.1 429 Too Many Requests\r\nretry-after: 600\r\n");
+    let acme = format!("[acme]\ndirectory = \"https://{address}/dir\"\nca_file = \"root.pem\"\n{HTTP01}\n");
+    let library = rig.library(&acme);
+    library.authority.names_changed(["a.example", "b.example"], []);
+    assert!(
+        matches!(want(&library.authority, "a.example"), Err(Unavailable::Failed(why)) if why.contains("429"))
+    );
+    let soon = |name: &str, library: &rig::Library| match want(&library.authority, name) {
+        Err(Unavailable::Later(wait)) => wait < Duration::from_secs(590),
+        other => panic!("{other:?}"),
+    };
+    assert!(!soon("b.example", &library));
+    drop(library);
+    let library = rig.library(&acme);
+    library.authority.names_changed(["a.example", "b.example"], []);
+    assert!(!soon("b.example", &library), "forgotten by a restart");
+    assert_eq!(asked.try_iter().count(), 1);
+}
+
+#[test]
+fn a_kill_in_the_middle_costs_no_certificate_and_certifies_no_name_twice() {
     let rig = Rig::new();
     let slow = Manners {
         environment: vec![

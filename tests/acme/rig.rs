@@ -68,6 +68,8 @@ pub(crate) struct Rig {
     /// Where ghostpin is to listen, and where the authority looks.
     pub(crate) here: SocketAddr,
     dns: SocketAddr,
+    challenges: Challenges,
+    answering: std::sync::Once,
 }
 
 /// A running authority.
@@ -87,7 +89,13 @@ impl Rig {
         let here = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
-        Self { folder, here, dns: dns(ip) }
+        Self {
+            folder,
+            here,
+            dns: dns(ip),
+            challenges: Challenges::default(),
+            answering: std::sync::Once::new(),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -164,18 +172,19 @@ impl Rig {
     pub(crate) fn library(&self, acme: &str) -> Library {
         let config =
             Config::parse(acme, &self.path("ghostpin.toml")).unwrap_or_else(|errors| panic!("{errors}"));
-        let challenges = Challenges::default();
-        answer_challenges(self.here, challenges.clone());
+        self.answering.call_once(|| answer_challenges(self.here, self.challenges.clone()));
         fs::create_dir_all(&config.server.state).unwrap();
         let (told, installed) = std::sync::mpsc::channel();
         let parts = Parts {
             config: config.acme.expect("[acme]"),
             state: config.server.state,
-            challenges,
+            challenges: self.challenges.clone(),
             installed: Arc::new(move |name, path| drop(told.send((name.to_owned(), path.to_owned())))),
             seed: 7,
         };
-        Library { authority: ghostpin::acme::start(parts).unwrap(), installed }
+        // A former one in this process ends soon after its last handle is gone.
+        let start = || ghostpin::acme::start(parts.clone()).map_err(|error| println!("{error}")).ok();
+        Library { authority: until("the folder is free", start), installed }
     }
 
     /// The certificate of a name and until when it is valid, in seconds since 1970, if it is there.
@@ -312,6 +321,38 @@ fn answer_challenges(at: SocketAddr, challenges: Challenges) {
             });
         }
     });
+}
+
+/// An authority that answers every request with this head. It tells each.
+pub(crate) fn turn_away(rig: &Rig, head: &'static str) -> (SocketAddr, std::sync::mpsc::Receiver<()>) {
+    use rustls_pki_types::pem::PemObject;
+    let chain = vec![rustls_pki_types::CertificateDer::from_pem_file(rig.path("server.pem")).unwrap()];
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_file(rig.path("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, asked) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let mut request = [0; 2000];
+            if stream.read(&mut request).is_ok() {
+                let _ = told.send(());
+                let _ = write!(stream, "{head}connection: close\r\ncontent-length: 0\r\n\r\n");
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    (address, asked)
 }
 
 #[derive(Debug)]

@@ -16,6 +16,12 @@ fn certificate(name: &str) -> String {
     format!("{}{}", certificate.pem(), key.serialize_pem())
 }
 
+fn open(state: &Path) -> Result<(Store, Remembered), StoreError> {
+    let (store, mut remembered) = Store::open(state)?;
+    store.look(&mut remembered)?;
+    Ok((store, remembered))
+}
+
 fn record(name: &str, next_try: u64) -> (String, Record) {
     let record =
         Record { failures: 2, recent: vec![Time(5), Time(6)], next_try: Time(next_try), ..Record::default() };
@@ -33,7 +39,7 @@ fn unfinished() -> Unfinished {
 /// A state folder with a certificate, a backoff and an order that has not ended.
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let (store, remembered) = Store::open(folder.path()).unwrap();
+    let (store, remembered) = open(folder.path()).unwrap();
     assert!(remembered.names.is_empty() && remembered.unfinished.is_empty());
     store.keep_certificate("good.example", &certificate("good.example")).unwrap();
     let (name, bad) = record("bad.example", 99);
@@ -46,7 +52,7 @@ fn filled() -> tempfile::TempDir {
 #[test]
 fn what_was_written_is_there_in_the_next_life() {
     let folder = filled();
-    let (store, remembered) = Store::open(folder.path()).unwrap();
+    let (store, remembered) = open(folder.path()).unwrap();
     let good = remembered.names["good.example"].certificate.as_ref().unwrap();
     assert_eq!((good.not_before, good.not_after), (Time(1_893_456_000), Time(1_924_992_000)));
     assert!(good.renew_at > good.not_before && good.renew_at < good.not_after);
@@ -64,12 +70,12 @@ fn what_was_written_is_there_in_the_next_life() {
 #[test]
 fn a_chosen_renewal_stays_as_long_as_its_certificate() {
     let folder = filled();
-    let (store, remembered) = Store::open(folder.path()).unwrap();
+    let (store, remembered) = open(folder.path()).unwrap();
     let mut chosen = remembered.names["good.example"].clone();
     chosen.certificate.as_mut().unwrap().renew_at = Time(1_900_000_000);
     store.ended("good.example", Some(&chosen), false, BACKOFF).unwrap();
     drop(store);
-    let (store, remembered) = Store::open(folder.path()).unwrap();
+    let (store, remembered) = open(folder.path()).unwrap();
     assert_eq!(remembered.names["good.example"], chosen);
     // The process died between the file and the record: the file is the truth.
     store.keep_certificate("good.example", &certificate("good.example")).unwrap();
@@ -77,7 +83,7 @@ fn a_chosen_renewal_stays_as_long_as_its_certificate() {
     older.certificate.as_mut().unwrap().not_after = Time(1_895_000_000);
     store.ended("good.example", Some(&older), false, BACKOFF).unwrap();
     drop(store);
-    let (_, remembered) = Store::open(folder.path()).unwrap();
+    let (_, remembered) = open(folder.path()).unwrap();
     assert_eq!(remembered.names["good.example"].certificate.as_ref().unwrap().not_after, Time(1_924_992_000));
 }
 
@@ -116,13 +122,13 @@ fn certificates_survive_any_damage_to_the_database() {
     for (number, bytes) in states.into_iter().enumerate() {
         fs::write(&path, bytes).unwrap();
         let (store, remembered) =
-            Store::open(folder.path()).unwrap_or_else(|error| panic!("state {number}: {error}"));
+            open(folder.path()).unwrap_or_else(|error| panic!("state {number}: {error}"));
         assert!(remembered.names["good.example"].certificate.is_some(), "state {number}");
         store.begun("new.example", &unfinished()).unwrap();
         assert!(store.unfinished("new.example").is_some(), "state {number}");
     }
     fs::remove_file(&path).unwrap();
-    assert!(Store::open(folder.path()).unwrap().1.names["good.example"].certificate.is_some());
+    assert!(open(folder.path()).unwrap().1.names["good.example"].certificate.is_some());
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn what_a_killed_process_left_half_written_is_removed() {
     let folder = filled();
     let half = folder.path().join("acme/certificates/good.example.pem.new");
     fs::write(&half, "-----BEGIN CERT").unwrap();
-    let (_, remembered) = Store::open(folder.path()).unwrap();
+    let (_, remembered) = open(folder.path()).unwrap();
     assert!(!half.exists());
     assert!(remembered.names["good.example"].certificate.is_some());
 }
@@ -148,7 +154,7 @@ fn a_certificate_that_cannot_be_used_is_set_aside() {
     fs::write(certificates.join("a.example.pem"), mixed).unwrap();
     fs::write(certificates.join("b.example.pem"), &one).unwrap();
     fs::write(certificates.join("c.example.pem"), "garbage").unwrap();
-    let (store, remembered) = Store::open(folder.path()).unwrap();
+    let (store, remembered) = open(folder.path()).unwrap();
     let names: Vec<&str> = remembered.names.keys().map(String::as_str).collect();
     assert_eq!(names, ["bad.example", "good.example"]);
     assert!(!store.path("a.example").exists());
@@ -158,7 +164,7 @@ fn a_certificate_that_cannot_be_used_is_set_aside() {
 #[test]
 fn a_folder_has_one_owner() {
     let folder = filled();
-    let _store = Store::open(folder.path()).unwrap();
-    let error = Store::open(folder.path()).err().unwrap().to_string();
+    let _store = open(folder.path()).unwrap();
+    let error = open(folder.path()).err().unwrap().to_string();
     assert!(error.contains("another process"), "{error}");
 }
