@@ -18,7 +18,8 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.argv[0]).resolve().parent.name
 TICK = os.sysconf("SC_CLK_TCK")
-PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk", "cmake": "cmake"}
+PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk", "cmake": "cmake",
+            "h2load": "nghttp2-client", "openssl": "openssl"}
 SERVICES = {"nginx", "haproxy", "caddy"}
 USER = "user root;" if os.geteuid() == 0 else ""
 
