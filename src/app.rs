@@ -1,6 +1,9 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
-use std::path::{Path, PathBuf};
+mod certificates;
+mod reload;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -10,21 +13,20 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::acme;
-use crate::certs::{Certificates, Place, Sources};
 use crate::clock::Clock;
-use crate::config::{self, Config, ListenAddress};
+use crate::config::{Config, ListenAddress};
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::{Origin, PinStore};
 use crate::control::writer::Writer;
-use crate::control::{Applied, Controller};
 use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::observe::logging;
 use crate::proxy::listener::{self, Listener};
-use crate::proxy::tls::Tls;
+use crate::proxy::tls::{Ordering, Tls};
 use crate::proxy::worker;
-use crate::published::{Published, Publisher, Reader};
+use crate::published::{Published, Publisher};
 use crate::workers::{Order, Workers};
+pub use reload::Reload;
 
 /// Runs until a signal ends it.
 ///
@@ -46,7 +48,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         Origin::Found => tracing::info!(pins = pins.len(), "pins read"),
         Origin::Adopted { set_aside } => tracing::warn!(?set_aside, "the pin store was made anew, as told"),
     }
-    let certificates = open_certificates(&config)?;
+    let certificates = certificates::open(&config)?;
     let (listeners, addresses) = bind_all(&config)?;
     let admin = crate::admin::bind(&config.admin).context("[admin] listen")?;
 
@@ -81,11 +83,15 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         seed,
     };
     let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
-    let tls = certificates.clone().map(|certificates| Tls::new(certificates, public_port));
-    let tls = tls.transpose().context("preparing TLS")?;
     let challenges = acme::Challenges::default();
-    let authority =
-        config.acme.clone().map(|acme| order_certificates(acme, &config, &challenges, seed)).transpose()?;
+    let authority = certificates::order(&config, certificates.as_ref(), &challenges, seed)?;
+    let ordering = config.acme.as_ref().zip(authority.clone()).map(|(acme, authority)| Ordering {
+        authority,
+        challenges: challenges.clone(),
+        wait: acme.wait,
+    });
+    let tls = certificates.clone().map(|certificates| Tls::new(certificates, ordering, public_port));
+    let tls = tls.transpose().context("preparing TLS")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let reader = parts.publisher.reader();
@@ -147,151 +153,6 @@ async fn until_stopped(reload: Reload) -> Result<()> {
         }
         return Ok(());
     }
-}
-
-/// Reads the configuration again and puts it in force.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    path: PathBuf,
-    /// The certificates, where there is TLS.
-    pub certificates: Option<Arc<Certificates>>,
-    /// The way to the reconciler.
-    pub controller: Controller,
-    /// Who orders certificates, and what tells which names are served.
-    names: Option<(acme::Authority, Reader)>,
-}
-
-impl Reload {
-    /// From this file, named from the root, to the reconciler at the other end.
-    pub fn new(path: &Path, controller: Controller, certificates: Option<Arc<Certificates>>) -> Self {
-        Self { path: path.to_owned(), certificates, controller, names: None }
-    }
-
-    /// Tells who orders certificates which names are served after each reload.
-    fn telling(self, names: Option<(acme::Authority, Reader)>) -> Self {
-        Self { names, ..self }
-    }
-
-    /// Does so now, from what is published: whoever comes last tells the newest.
-    fn tell_names(&self) {
-        let Some((authority, reader)) = &self.names else { return };
-        let published = reader.clone().load().clone();
-        let hosts = published.routes.sites().iter().flat_map(|site| &site.config.hosts);
-        let (wildcards, exact): (Vec<&String>, Vec<&String>) = hosts.partition(|host| host.starts_with("*."));
-        authority.names_changed(exact, wildcards);
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Reads the file, and leaves it at that.
-    ///
-    /// # Errors
-    /// What is wrong with it, by file, line and key.
-    pub async fn read(&self) -> Result<Config, String> {
-        let path = self.path.clone();
-        // Reading thousands of files takes a while, and nobody waits for it here.
-        blocking(move || Config::load(&path)).await?.map_err(|errors| errors.to_string())
-    }
-
-    /// Puts it in force: all of it, or nothing.
-    async fn apply(&self, config: Config) -> Result<Applied, String> {
-        let Some(certificates) = self.certificates.clone() else {
-            return self.controller.apply(config).await;
-        };
-        let sources = sources(&config);
-        let survey = blocking(move || sources.survey()).await??;
-        let applied = self.controller.apply(config).await?;
-        let reloaded = blocking(move || certificates.reload(survey)).await?;
-        tracing::info!(
-            read = reloaded.read,
-            removed = reloaded.removed,
-            problems = reloaded.problems,
-            "the certificates were reloaded"
-        );
-        Ok(applied)
-    }
-
-    /// Does it. The error says what is wrong with the new one, by file, line and key; then the old one stays.
-    ///
-    /// # Errors
-    /// Why it was refused.
-    pub async fn reload(&self) -> Result<Applied, String> {
-        let applied = match self.read().await {
-            Ok(config) => self.apply(config).await,
-            Err(why) => {
-                self.controller.refused_update(why.clone());
-                Err(why)
-            }
-        };
-        if applied.is_ok() {
-            self.tell_names();
-        }
-        match &applied {
-            Ok(applied) => tracing::info!(
-                added = applied.added.len(),
-                removed = applied.removed.len(),
-                changed = applied.changed.len(),
-                unchanged = applied.unchanged,
-                needs_restart = ?applied.needs_restart,
-                "the configuration was reloaded"
-            ),
-            Err(why) => tracing::error!(why, "the new configuration was refused: the old one stays"),
-        }
-        applied
-    }
-}
-
-/// Does what takes a while, on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|panicked| panicked.to_string())
-}
-
-/// The certificates that are shown, if any listener needs them.
-fn open_certificates(config: &Config) -> Result<Option<Arc<Certificates>>> {
-    if config.listen.https.is_empty() {
-        return Ok(None);
-    }
-    // From now on there are private keys in memory, and memory must not get into files.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .context("keeping private keys out of core dumps")?;
-    let survey = sources(config).survey().map_err(anyhow::Error::msg)?;
-    Ok(Some(Certificates::open(survey)))
-}
-
-/// Where the configuration says that certificates are.
-fn sources(config: &Config) -> Sources {
-    let of_site = |site: &Arc<config::Site>| {
-        let files = site.certificate.clone()?;
-        let hosts = site.hosts.as_slice().into();
-        Some(Place::of_site(site.name.as_str().into(), hosts, files.certificate, files.key))
-    };
-    Sources {
-        folder: config.tls.certificates.clone(),
-        acme: None,
-        sites: config.sites.iter().filter_map(of_site).collect(),
-    }
-}
-
-/// Starts who orders certificates.
-fn order_certificates(
-    acme: config::Acme,
-    config: &Config,
-    challenges: &acme::Challenges,
-    seed: u64,
-) -> Result<acme::Authority> {
-    let parts = acme::Parts {
-        config: acme,
-        state: config.server.state.clone(),
-        challenges: challenges.clone(),
-        installed: Arc::new(
-            |name, path| tracing::info!(name, path = %path.display(), "a certificate is there"),
-        ),
-        seed,
-    };
-    acme::start(parts).context("[acme]")
 }
 
 /// For each worker its listeners; and the addresses that they listen on.

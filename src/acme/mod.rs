@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 pub use challenges::{CHALLENGE_PATH, Challenges};
-pub use store::StoreError;
+pub use store::{StoreError, certificates_in};
 
 use crate::config;
 use crate::core::orders::{Dice, Served};

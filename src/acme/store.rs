@@ -58,6 +58,11 @@ pub(super) struct Remembered {
     pub(super) authorities: BTreeMap<String, (Time, u32)>,
 }
 
+/// The folder of the certificates, in `state`; it need not be there yet.
+pub fn certificates_in(state: &Path) -> PathBuf {
+    state.join(FOLDER).join(CERTIFICATES)
+}
+
 /// See the [module](self). Its calls block on the disk.
 pub(super) struct Store {
     accounts: PathBuf,
@@ -69,7 +74,7 @@ impl Store {
     /// Opens or makes the folder `acme` in `state`.
     pub(super) fn open(state: &Path) -> Result<(Self, Remembered), StoreError> {
         let folder = state.join(FOLDER);
-        let (accounts, certificates) = (folder.join(ACCOUNTS), folder.join(CERTIFICATES));
+        let (accounts, certificates) = (folder.join(ACCOUNTS), certificates_in(state));
         for path in [&folder, &accounts, &certificates] {
             folder::make(path)?;
         }
@@ -98,6 +103,7 @@ impl Store {
                 record.certificate = None;
             }
         }
+        remembered.unfinished.retain(|name| self.unfinished(name).is_some());
         Ok(())
     }
 
@@ -136,7 +142,11 @@ impl Store {
 
     /// The order for a name that has not ended.
     pub(super) fn unfinished(&self, name: &str) -> Option<Unfinished> {
-        self.database.unfinished(name)
+        let unfinished = self.database.unfinished(name)?;
+        // The process may have died between its certificate and the note that it has ended. Taken up at the next
+        // renewal, it would bring back the old certificate.
+        let is_there = self.certificate(name).is_some_and(|pem| pem.ends_with(unfinished.key.as_str()));
+        (!is_there).then_some(unfinished)
     }
 
     /// An order has ended, or is only interrupted: then it stays to be taken up again.

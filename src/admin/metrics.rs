@@ -36,13 +36,20 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     let seconds = |millis: Option<u64>| millis.unwrap_or(0) as f64 / 1e3;
     text.one(&LAST_RELOAD, seconds(status.last_reload_ms));
     text.one(&LAST_REFUSED_UPDATE, seconds(status.refused_update_ms));
-    if let Some(certificates) = &context.reload.certificates {
-        let Summary { serving, unread, problems, first_end_s } = certificates.summary();
-        text.one(&CERTIFICATES, serving);
-        text.one(&CERTIFICATES_UNREAD, unread);
-        text.one(&CERTIFICATES_WITH_PROBLEMS, problems);
-        text.one(&CERTIFICATES_END, first_end_s);
-    }
+    let certificates = context.reload.certificates.as_ref().map(|all| all.summary());
+    let Summary { serving, unread, problems, first_end_s } = certificates.unwrap_or_default();
+    text.one(&CERTIFICATES, serving);
+    text.one(&CERTIFICATES_UNREAD, unread);
+    text.one(&CERTIFICATES_WITH_PROBLEMS, problems);
+    text.one(&CERTIFICATES_END, first_end_s);
+    let ordering = context.reload.authority().map(|authority| authority.status()).unwrap_or_default();
+    let mut orders = text.family(&ORDERS);
+    orders.add(&["issued"], ordering.issued);
+    orders.add(&["failed"], ordering.failed);
+    text.one(&ORDERS_QUEUED, ordering.queued);
+    text.one(&ORDERS_UNDER_WAY, ordering.under_way);
+    let left_alone = ordering.authorities.iter().filter(|authority| authority.backoff_until.is_some());
+    text.one(&AUTHORITIES_LEFT_ALONE, left_alone.count());
     text.family(&BUILD).add(&[&status.version], 1);
     process::render(&mut text);
     text.into_string()

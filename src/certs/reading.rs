@@ -85,10 +85,8 @@ impl Certificates {
     pub(super) fn read(&self, place: &Arc<Place>) {
         // Before the files: if they change in between, the next reload sees it.
         let stamp = place.stamp();
-        match locked(&self.known).get(place) {
-            None => return,
-            Some(known) if !known.is_unread && stamp.is_some() && known.stamp == stamp => return,
-            Some(_) => {}
+        if locked(&self.known).get(place).is_none_or(|known| known.is_of(stamp)) {
+            return;
         }
         let read = pem::read(place, SystemTime::now(), &self.shared);
         self.settle(place, stamp, read);
@@ -106,6 +104,10 @@ impl Certificates {
         let mut all = locked(&self.known);
         // It may have gone while it was read.
         let Some(known) = all.get_mut(place) else { return };
+        // Or somebody else has read it as well: a handshake and the background, say.
+        if known.is_of(stamp) {
+            return;
+        }
         known.stamp = stamp;
         let had_problem = known.problem.is_some();
         match read {
@@ -148,6 +150,13 @@ impl Certificates {
         if known.problem.is_some() {
             self.problems.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Known {
+    /// What is known is what was read from files that were like this.
+    fn is_of(&self, stamp: Option<Stamp>) -> bool {
+        !self.is_unread && stamp.is_some() && self.stamp == stamp
     }
 }
 

@@ -82,11 +82,12 @@ impl Config {
         top.health.check("health", report);
         let listen = listen(&top.listen, report);
         let tls = tls(&top.tls, report);
-        let has_certificates =
-            tls.certificates.is_some() || all.list.iter().any(|site| site.certificate.is_some());
+        let acme = acme::acme(&top.acme, report);
+        let has_certificates = tls.certificates.is_some()
+            || acme.is_some()
+            || all.list.iter().any(|site| site.certificate.is_some());
         if let Some(key) = top.listen.https.as_ref().filter(|_| !has_certificates) {
-            let message =
-                r#"there is no certificate to show there; add certificates = "certs/" to [tls], say"#;
+            let message = r#"there is no certificate to show there; add certificates = "certs/" to [tls], say, or [acme]"#;
             report.missing(key.span().start, "listen.https", message);
         }
         let config = Self {
@@ -99,7 +100,7 @@ impl Config {
             },
             limits: limits(&top.limits),
             resolver: resolver(&top.resolver),
-            acme: acme::acme(&top.acme, report),
+            acme,
             log: log(&top.log),
             pages: pages(&top.pages, report),
             sites: all.list,

@@ -167,6 +167,25 @@ pub const CERTIFICATES_END: Family = gauge(
     "When the first certificate that is served runs out, in seconds since 1970; 0 if none is served.",
 );
 
+/// By how they ended.
+pub const ORDERS: Family = counter(
+    "ghostpin_acme_orders_total",
+    &["outcome"],
+    "Orders of certificates that have ended, by outcome.",
+);
+/// Not begun yet.
+pub const ORDERS_QUEUED: Family =
+    gauge("ghostpin_acme_queued_orders", &[], "Names that wait for their turn to be ordered a certificate.");
+/// Begun.
+pub const ORDERS_UNDER_WAY: Family =
+    gauge("ghostpin_acme_orders_under_way", &[], "Orders of certificates that are under way.");
+/// After failures.
+pub const AUTHORITIES_LEFT_ALONE: Family = gauge(
+    "ghostpin_acme_authorities_left_alone",
+    &[],
+    "Certificate authorities that nothing is ordered at for now: down, or asked too often.",
+);
+
 // The process. Names are those that Prometheus' client libraries use.
 
 /// Which ghostpin this is.
@@ -219,7 +238,7 @@ pub const SITE_CONFLICT: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 28] = [
+pub const OF_THE_PROCESS: [Family; 32] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -240,6 +259,10 @@ pub const OF_THE_PROCESS: [Family; 28] = [
     CERTIFICATES_UNREAD,
     CERTIFICATES_WITH_PROBLEMS,
     CERTIFICATES_END,
+    ORDERS,
+    ORDERS_QUEUED,
+    ORDERS_UNDER_WAY,
+    AUTHORITIES_LEFT_ALONE,
     BUILD,
     CPU,
     RESIDENT,

@@ -186,7 +186,14 @@ impl Journey {
             return None;
         }
         let tls = self.worker.tls.as_ref()?;
-        let is_wanted = site.config.https.redirect.unwrap_or_else(|| tls.is_ready_for(head.host()));
+        let is_ready = || {
+            let is_ready = tls.is_ready_for(head.host());
+            if !is_ready {
+                self.worker.seen_in_clear_text(head.host());
+            }
+            is_ready
+        };
+        let is_wanted = site.config.https.redirect.unwrap_or_else(is_ready);
         is_wanted.then(|| redirect::answer(head, tls.port))
     }
 

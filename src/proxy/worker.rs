@@ -3,6 +3,7 @@
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ use crate::workers::Order;
 
 /// Rounds between two looks for idle backend connections that are no longer good.
 const ROUNDS_PER_SWEEP: u32 = 5;
+
+/// Hosts without a certificate that are remembered until the next sweep.
+const SEEN_MAX: usize = 100;
 
 /// What all workers are made from.
 #[derive(Clone)]
@@ -86,6 +90,8 @@ pub struct Worker {
     /// For listeners of TLS.
     pub tls: Option<Tls>,
     challenges: Challenges,
+    /// Hosts that were seen in clear text lately, and that a certificate has been ordered for.
+    seen: RefCell<HashSet<Box<str>>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -126,6 +132,7 @@ impl Worker {
             census: common.census,
             tls: common.tls,
             challenges: common.challenges,
+            seen: RefCell::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -181,6 +188,7 @@ impl Worker {
         }
         if count.is_multiple_of(ROUNDS_PER_SWEEP) {
             self.pool.sweep(now);
+            self.seen.borrow_mut().clear();
         }
     }
 
@@ -211,6 +219,18 @@ impl Worker {
     /// Answers for certificate authorities.
     pub fn challenges(&self) -> &Challenges {
         &self.challenges
+    }
+
+    /// A host was asked for in clear text, and has no certificate: whoever has them made is told of it, now and then.
+    pub fn seen_in_clear_text(&self, host: &str) {
+        let mut seen = self.seen.borrow_mut();
+        if let Some(tls) = self.tls.as_ref().filter(|tls| tls.orders())
+            && seen.len() < SEEN_MAX
+            && !seen.contains(host)
+        {
+            seen.insert(host.into());
+            tls.order(host);
+        }
     }
 
     /// The time of day, as it is written in answers.
@@ -265,10 +285,11 @@ impl Worker {
         self.metrics.count(Count::ConnectionsAccepted);
         let (socket, certificate) = match &self.tls {
             Some(tls) if is_tls => {
-                match tokio::time::timeout(limits.head_timeout, tls.accept(stream)).await {
-                    Ok(Ok((stream, certificate))) => (Socket::Tls(stream), Some(certificate)),
-                    Ok(Err(failed)) => return self.metrics.count(failed.counted()),
-                    Err(_) => return self.metrics.count(Count::HandshakesTimedOut),
+                let is_served =
+                    |name: &str| self.published(|published| published.routes.lookup(name).is_some());
+                match tls.accept(stream, limits.head_timeout, is_served).await {
+                    Ok(accepted) => (Socket::Tls(accepted.stream), Some(accepted.certificate)),
+                    Err(why) => return why.counted().into_iter().for_each(|what| self.metrics.count(what)),
                 }
             }
             _ => (stream, None),

@@ -4,6 +4,7 @@
 //! It validates over sockets like any other; only DNS is the test's own, and leads every name here.
 
 mod rig;
+mod shown;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -149,14 +149,18 @@ impl Rig {
         text
     }
 
-    /// Starts ghostpin as a process with one site that has these hosts.
+    /// Starts ghostpin as a process with one site that has these hosts, in clear text.
     pub(crate) fn ghostpin(&self, acme: &str, hosts: &[String]) -> Process {
+        self.ghostpin_at(&format!("http = [\"{}\"]", self.here), acme, hosts)
+    }
+
+    /// The same, with these listeners. One of them is at the rig's address.
+    pub(crate) fn ghostpin_at(&self, listen: &str, acme: &str, hosts: &[String]) -> Process {
         let hosts = hosts.iter().map(|host| format!("{host:?}")).collect::<Vec<_>>().join(", ");
         let text = format!(
-            "[listen]\nhttp = [\"{}\"]\n[admin]\nlisten = \"./admin.sock\"\n[server]\nthreads = 1\n{acme}\n\
+            "[listen]\n{listen}\n[admin]\nlisten = \"./admin.sock\"\n[server]\nthreads = 1\n{acme}\n\
              [log]\nlevel = \"info\"\naccess = false\n[[site]]\nname = \"blog\"\nhosts = [{hosts}]\n\
-             backends = [\"127.0.0.1:1\"]\napp = \"generic\"\nhealth.host = \"x.example\"\n[hold]\ntimeout = \"1s\"\n",
-            self.here
+             backends = [\"127.0.0.1:1\"]\napp = \"generic\"\nhealth.host = \"x.example\"\n[hold]\ntimeout = \"1s\"\n"
         );
         fs::write(self.path("ghostpin.toml"), text).unwrap();
         let log = File::options().create(true).append(true).open(self.path("ghostpin.log")).unwrap();

@@ -168,3 +168,22 @@ fn a_folder_has_one_owner() {
     let error = open(folder.path()).err().unwrap().to_string();
     assert!(error.contains("another process"), "{error}");
 }
+
+#[test]
+fn an_order_whose_certificate_is_there_has_ended() {
+    let folder = filled();
+    let pem = certificate("open.example");
+    let (store, _) = open(folder.path()).unwrap();
+    let key = pem[pem.find("-----BEGIN PRIVATE").unwrap()..].to_owned();
+    store.begun("open.example", &Unfinished { key: Zeroizing::new(key), ..unfinished() }).unwrap();
+    assert!(store.unfinished("open.example").is_some());
+    // Here the process dies: nobody notes that it has ended.
+    store.keep_certificate("open.example", &pem).unwrap();
+    drop(store);
+    let (store, remembered) = open(folder.path()).unwrap();
+    assert!(remembered.unfinished.is_empty() && store.unfinished("open.example").is_none());
+    assert!(remembered.names["open.example"].certificate.is_some());
+    // The next one is another.
+    store.begun("open.example", &unfinished()).unwrap();
+    assert!(store.unfinished("open.example") == Some(unfinished()));
+}

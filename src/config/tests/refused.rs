@@ -193,11 +193,23 @@ fn backends_that_cannot_be_reached_are_refused() {
 }
 
 #[test]
+fn tls_without_certificates_is_refused() {
+    refused("[listen]\nhttps = [\"127.0.0.1:443\"]", "2: listen.https: ", "certificates = \"certs/\"");
+    refused("[tls]\ncertificates = \"/not/there\"", "2: tls.certificates: ", "can't be read as a folder");
+    let site = "[[site]]\nname = \"a\"\nhosts = [\"a.example\"]\nbackends = [\"127.0.0.1:1\"]\n";
+    refused(&format!("{site}key = \"a.key\""), "5: site.key: ", "certificate = \"...\"");
+}
+
+#[test]
 fn listeners_that_would_meet_are_refused() {
     refused("[listen]\nhttp = [\"127.0.0.1:80\", \"127.0.0.1:80\"]", "2: listen.http: ", "twice");
     refused("[listen]\nhttp = []", "2: listen.http: ", "way in");
-    refused("[listen]\nhttp = [\"localhost:80\"]", "2: listen.http: ", "IP:port");
+    refused("[listen]\nhttp = [\"localhost:80\"]", "2: listen.http: ", "neither an address");
     refused("[admin]\nlisten = \"127.0.0.1:8080\"", "2: admin.listen: ", "another port");
+    let twice =
+        "[listen]\nhttp = [\"./front\", \"127.0.0.1:80\"]\nhttps = [\"127.0.0.1:80\", \"unix:./front\"]";
+    refused(twice, "3: listen.https: ", "`127.0.0.1:80` is listed twice");
+    refused(twice, "3: listen.https: ", "front` is listed twice");
 }
 
 #[test]

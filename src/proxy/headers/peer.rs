@@ -42,9 +42,10 @@ impl Peer {
 
     /// Whether a request came over TLS: to ghostpin, or to a trusted proxy that says so.
     pub fn is_secure(&self, head: &RequestHead) -> bool {
-        let said = || head.fields.members(Known::XForwardedProto).next();
+        // As it is passed on: of several, the last one is its own.
+        let said = || head.fields.all(Known::XForwardedProto).last();
         self.scheme == "https"
-            || self.is_trusted() && said().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+            || self.is_trusted() && said().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
     }
 
     /// Puts the fields that say who asks, by which way, for which host. What a trusted peer says of the way and the
