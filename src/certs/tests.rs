@@ -78,7 +78,9 @@ fn file_for(certificates: &Arc<Certificates>, name: &str) -> String {
 }
 
 #[track_caller]
-fn only_problem(certificates: &Certificates) -> String {
+fn only_problem(certificates: &Arc<Certificates>) -> String {
+    // Known to be nowhere only when all are read.
+    assert!(find(certificates, "nobody.example").is_none());
     assert_eq!(certificates.problems(), 1);
     let told = certificates.views(&Wanted { problems: true, host: None });
     assert_eq!(told.len(), 1);

@@ -206,10 +206,12 @@ fn listeners_that_would_meet_are_refused() {
     refused("[listen]\nhttp = []", "2: listen.http: ", "way in");
     refused("[listen]\nhttp = [\"localhost:80\"]", "2: listen.http: ", "neither an address");
     refused("[admin]\nlisten = \"127.0.0.1:8080\"", "2: admin.listen: ", "another port");
-    let twice =
-        "[listen]\nhttp = [\"./front\", \"127.0.0.1:80\"]\nhttps = [\"127.0.0.1:80\", \"unix:./front\"]";
-    refused(twice, "3: listen.https: ", "`127.0.0.1:80` is listed twice");
-    refused(twice, "3: listen.https: ", "front` is listed twice");
+    let both = |http: &str, https: &str| {
+        let acme = "[acme]\ndirectory = \"https://ca.example/directory\"";
+        format!("[listen]\nhttp = [\"{http}\"]\nhttps = [\"{https}\"]\n{acme}")
+    };
+    refused(&both("127.0.0.1:80", "127.0.0.1:80"), "3: listen.https: ", "`127.0.0.1:80` is listed twice");
+    refused(&both("./front", "unix:./front"), "3: listen.https: ", "front` is listed twice");
 }
 
 #[test]
