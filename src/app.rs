@@ -55,9 +55,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let clock = Clock::start();
     let publisher = Publisher::new(Published {
         routes: RouteTable::build(std::iter::empty())?,
-        limits: config.limits,
+        listeners: Published::settings(&config.listen),
         trusted_proxies: [].into(),
-        balancers: [].into(),
         pages: config.pages.clone(),
         access_log: config.log.access,
     });
@@ -159,14 +158,16 @@ async fn until_stopped(reload: Reload) -> Result<()> {
 fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<ListenAddress>)> {
     let mut workers: Vec<Vec<Listener>> = Vec::new();
     workers.resize_with(config.server.threads, Vec::new);
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<ListenAddress> = Vec::new();
     for (key, list, is_tls) in [("http", &config.listen.http, false), ("https", &config.listen.https, true)] {
-        for address in list {
+        for listener in list {
+            let address = &listener.address;
             let (address, bound) = listener::bind(address, config.server.threads)
                 .with_context(|| format!("[listen] {key}: can't listen on {address}"))?;
+            let number = addresses.len();
             addresses.push(address);
             for (worker, bound) in workers.iter_mut().zip(bound) {
-                worker.push(Listener { bound, is_tls });
+                worker.push(Listener { bound, number, is_tls });
             }
         }
     }

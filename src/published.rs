@@ -26,16 +26,21 @@ pub struct PublishedSite {
 pub struct Published {
     /// Host to site.
     pub routes: RouteTable<Arc<PublishedSite>>,
-    /// What holds for all sites.
-    pub limits: config::Limits,
+    /// What connections are served by, by the number of their listener.
+    pub listeners: Arc<[config::ListenerSettings]>,
     /// Peers that are believed.
     pub trusted_proxies: Arc<[ipnet::IpNet]>,
-    /// Peers that say whose connection they pass on.
-    pub balancers: Arc<[ipnet::IpNet]>,
     /// Replaced pages.
     pub pages: config::Pages,
     /// Whether each request leaves a line.
     pub access_log: bool,
+}
+
+impl Published {
+    /// The settings of all listeners, for [`Published::listeners`].
+    pub fn settings(listen: &config::Listen) -> Arc<[config::ListenerSettings]> {
+        listen.all().map(|listener| listener.settings.clone()).collect()
+    }
 }
 
 /// The writing end: held by the reconciler alone.

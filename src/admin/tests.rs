@@ -91,9 +91,8 @@ impl Edge {
         let opened = PinStore::open(&config.server.state, false).unwrap();
         let publisher = Publisher::new(Published {
             routes: RouteTable::build(std::iter::empty()).unwrap(),
-            limits: config.limits,
+            listeners: Published::settings(&config.listen),
             trusted_proxies: [].into(),
-            balancers: [].into(),
             pages: config.pages.clone(),
             access_log: false,
         });

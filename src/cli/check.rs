@@ -105,8 +105,7 @@ async fn compare(client: &Client, file: &Path) -> Compared {
 fn summary(config: &Config) -> String {
     let hosts = config.sites.iter().map(|site| site.hosts.len()).sum();
     let backends = config.sites.iter().map(|site| site.backends.len()).sum();
-    let listening: Vec<String> =
-        config.listen.http.iter().chain(&config.listen.https).map(ToString::to_string).collect();
+    let listening: Vec<String> = config.listen.all().map(|listener| listener.address.to_string()).collect();
     format!(
         "{}, {}, {}, listening on {}",
         plural(config.sites.len(), "site"),

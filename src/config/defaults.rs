@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Limits;
 use super::acme::Challenge;
 
 /// `server.state`: beside the configuration, so that a first try needs no rights elsewhere.
@@ -134,4 +135,16 @@ pub(super) const GENERIC: Profile = Profile {
     expect: (200, 399),
     keep_alive: BELOW_NODES_KEEP_ALIVE,
     never_hold: &[],
+};
+
+/// `[limits]`, if nothing is said.
+pub const DEFAULT_LIMITS: Limits = Limits {
+    max_connections: DEFAULT_MAX_CONNECTIONS as usize,
+    max_connections_per_client: DEFAULT_MAX_CONNECTIONS_PER_CLIENT as usize,
+    max_head_bytes: DEFAULT_MAX_HEAD_BYTES as usize,
+    max_headers: DEFAULT_MAX_HEADERS as usize,
+    head_timeout: DEFAULT_HEAD_TIMEOUT,
+    body_timeout: DEFAULT_BODY_TIMEOUT,
+    write_timeout: DEFAULT_WRITE_TIMEOUT,
+    keep_alive_timeout: DEFAULT_CLIENT_KEEP_ALIVE,
 };

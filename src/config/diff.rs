@@ -230,6 +230,14 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         http,
         https
     );
+    // What holds for all of them was told by its own key.
+    let by_itself =
+        old.limits == new.limits && old.listen.proxy_protocol_from == new.listen.proxy_protocol_from;
+    for (key, old, new) in listeners(&old.listen, &new.listen) {
+        if by_itself && listeners_in_force(old, new) != *old {
+            keys.push(key);
+        }
+    }
     differing!(keys, Tls, &old.tls, &new.tls, [certificates = "tls.certificates"], public_port);
     differing!(keys, Log, &old.log, &new.log, [access = "log.access"], format, level);
     differing!(
@@ -258,14 +266,13 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         trusted_proxies
     );
     differing!(keys, Log, &old.log, &new.log, [format = "log.format", level = "log.level"], access);
-    differing!(
-        keys,
-        Listen,
-        &old.listen,
-        &new.listen,
-        [http = "listen.http", https = "listen.https"],
-        proxy_protocol_from
-    );
+    let addresses =
+        |list: &[Listener]| list.iter().map(|listener| listener.address.clone()).collect::<Vec<_>>();
+    for (key, old, new) in listeners(&old.listen, &new.listen) {
+        if addresses(old) != addresses(new) {
+            keys.push(key);
+        }
+    }
     differing!(keys, Tls, &old.tls, &new.tls, [public_port = "tls.public_port"], certificates);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
     match (&old.acme, &new.acme) {
@@ -289,11 +296,26 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     keys
 }
 
+/// The lists of listeners, old and new, by their keys.
+fn listeners<'a>(old: &'a Listen, new: &'a Listen) -> [(&'static str, &'a [Listener], &'a [Listener]); 2] {
+    [("listen.http", &old.http, &new.http), ("listen.https", &old.https, &new.https)]
+}
+
+/// The listeners that there are, with what is said of them now.
+fn listeners_in_force(old: &[Listener], new: &[Listener]) -> Vec<Listener> {
+    let now = |old: &Listener| new.iter().find(|new| new.address == old.address).unwrap_or(old).clone();
+    old.iter().map(now).collect()
+}
+
 /// `new` as it takes effect in a process that was started with `old`: what needs a restart stays as it was.
 pub fn in_force(old: &Config, new: Config) -> Config {
     Config {
         server: Server { trusted_proxies: new.server.trusted_proxies, ..old.server.clone() },
-        listen: Listen { proxy_protocol_from: new.listen.proxy_protocol_from, ..old.listen.clone() },
+        listen: Listen {
+            http: listeners_in_force(&old.listen.http, &new.listen.http),
+            https: listeners_in_force(&old.listen.https, &new.listen.https),
+            proxy_protocol_from: new.listen.proxy_protocol_from,
+        },
         tls: Tls { certificates: new.tls.certificates, ..old.tls.clone() },
         admin: old.admin.clone(),
         acme: old.acme.clone(),
@@ -385,6 +407,24 @@ mod tests {
         let plan = Plan::between(&after_a_reload, &written, unpinned);
         assert_eq!(plan.settings, [] as [&str; 0], "these were set by the reload");
         assert_eq!(plan.needs_restart, ["server.threads", "log.level"]);
+    }
+
+    #[test]
+    fn the_settings_of_a_listener_follow_its_address() {
+        let running = config("[listen]\nhttp = ['127.0.0.1:1', '127.0.0.1:2']");
+        let own = "{ address = '127.0.0.1:2', limits.head_timeout = '1s' }";
+        let written = config(&format!("[listen]\nhttp = [{own}, '127.0.0.1:3']"));
+        let plan = Plan::between(&running, &written, unpinned);
+        assert_eq!((plan.settings, plan.needs_restart), (vec!["listen.http"], vec!["listen.http"]));
+        let after_a_reload = in_force(&running, written.clone());
+        let listeners = &after_a_reload.listen.http;
+        assert_eq!(listeners[0], running.listen.http[0]);
+        assert_eq!(listeners[1], written.listen.http[0]);
+        let plan = Plan::between(&after_a_reload, &written, unpinned);
+        assert_eq!((plan.settings, plan.needs_restart), (vec![], vec!["listen.http"]));
+        let written =
+            config("[limits]\nhead_timeout = '1s'\n[listen]\nhttp = ['127.0.0.1:1', '127.0.0.1:2']");
+        assert_eq!(Plan::between(&running, &written, unpinned).settings, ["limits.head_timeout"]);
     }
 
     #[test]

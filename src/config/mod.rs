@@ -18,6 +18,7 @@ pub mod defaults;
 pub mod diff;
 mod errors;
 mod include;
+mod listener;
 mod names;
 mod parse;
 mod raw;
@@ -77,11 +78,36 @@ pub struct Server {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listen {
     /// Cleartext HTTP/1.1 and HTTP/2 addresses.
-    pub http: Vec<ListenAddress>,
+    pub http: Vec<Listener>,
     /// Addresses of HTTP/1.1 and HTTP/2 over TLS.
-    pub https: Vec<ListenAddress>,
-    /// Balancers whose connections begin with a PROXY header (version 1 or 2), on all listeners.
+    pub https: Vec<Listener>,
+    /// Balancers whose connections begin with a PROXY header (version 1 or 2), unless a listener says otherwise.
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
+}
+
+impl Listen {
+    /// All listeners, in the order by which they are numbered.
+    pub fn all(&self) -> impl Iterator<Item = &Listener> {
+        self.http.iter().chain(&self.https)
+    }
+}
+
+/// One listener, what holds for all of them filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Where it is.
+    pub address: ListenAddress,
+    /// What its connections are served by.
+    pub settings: ListenerSettings,
+}
+
+/// What connections of one listener are served by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerSettings {
+    /// Balancers whose connections begin with a PROXY header (version 1 or 2).
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
+    /// What one client, or all of them, may take.
+    pub limits: Limits,
 }
 
 /// `[tls]`: what readers are shown over TLS.

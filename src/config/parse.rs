@@ -9,8 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::defaults::*;
 use super::errors::{ConfigErrors, Report, Source};
+use super::listener::RawListeners;
 use super::raw::{
-    Addresses, RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawResolver,
+    RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawProxyProtocol, RawResolver,
     RawServer, RawSite, RawTls,
 };
 use super::read::{Read, read};
@@ -80,7 +81,8 @@ impl Config {
 
         let report = &mut Report { source: &source, errors: &mut errors, whole };
         top.health.check("health", report);
-        let listen = listen(&top.listen, report);
+        let limits = limits(&top.limits, &DEFAULT_LIMITS);
+        let listen = listen(&top.listen, &limits, report);
         let tls = tls(&top.tls, report);
         let acme = acme::acme(&top.acme, report);
         let has_certificates = tls.certificates.is_some()
@@ -98,7 +100,7 @@ impl Config {
             hold_total: HoldTotal {
                 max_requests: count(top.hold.max_requests_total, DEFAULT_HOLD_MAX_REQUESTS_TOTAL),
             },
-            limits: limits(&top.limits),
+            limits,
             resolver: resolver(&top.resolver),
             acme,
             log: log(&top.log),
@@ -197,41 +199,62 @@ fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
     }
 }
 
-fn listen(raw: &RawListen, report: &mut Report<'_, '_>) -> Listen {
-    let balancers = raw.proxy_protocol.as_ref().and_then(|raw| raw.from.as_ref());
-    let proxy_protocol_from = balancers.into_iter().flatten().map(|key| key.0).collect();
+fn listen(raw: &RawListen, limits: &Limits, report: &mut Report<'_, '_>) -> Listen {
+    let proxy_protocol_from = balancers(raw.proxy_protocol.as_ref());
+    let settings = ListenerSettings { proxy_protocol_from: proxy_protocol_from.clone(), limits: *limits };
     let mut taken = Vec::new();
+    let mut listeners =
+        |list: &Spanned<RawListeners>, name| listeners(list, name, &settings, &mut taken, report);
     let http = match &raw.http {
-        Some(list) => addresses(list, "listen.http", &mut taken, report),
-        None => vec![ListenAddress::Tcp(DEFAULT_LISTEN.parse().expect("a constant address"))],
+        Some(list) => listeners(list, "listen.http"),
+        None => {
+            let address = ListenAddress::Tcp(DEFAULT_LISTEN.parse().expect("a constant address"));
+            vec![Listener { address, settings: settings.clone() }]
+        }
     };
-    let https = raw.https.as_ref().map(|list| addresses(list, "listen.https", &mut taken, report));
-    let https = https.unwrap_or_default();
-    if let Some(list) = raw.http.as_ref().filter(|_| http.is_empty() && https.is_empty()) {
+    let https = raw.https.as_ref().map(|list| listeners(list, "listen.https")).unwrap_or_default();
+    if let Some(list) = raw.http.as_ref().filter(|list| list.get_ref().is_empty() && https.is_empty()) {
         let message = r#"is empty; readers need a way in, such as http = ["0.0.0.0:80"]"#;
         report.missing(list.span().start, "listen.http", message);
     }
     Listen { http, https, proxy_protocol_from }
 }
 
-/// The addresses of a list, none of which is among those that are taken already.
-fn addresses(
-    list: &Spanned<Addresses>,
+fn balancers(raw: Option<&RawProxyProtocol>) -> Vec<ipnet::IpNet> {
+    raw.and_then(|raw| raw.from.as_ref()).into_iter().flatten().map(|key| key.0).collect()
+}
+
+/// The listeners of a list, none of which is where another one is already.
+fn listeners(
+    list: &Spanned<RawListeners>,
     name: &str,
+    settings: &ListenerSettings,
     taken: &mut Vec<ListenAddress>,
     report: &mut Report<'_, '_>,
-) -> Vec<ListenAddress> {
-    let mut addresses = Vec::new();
+) -> Vec<Listener> {
+    let mut listeners = Vec::new();
     for key in list.get_ref() {
-        let address = in_folder(&key.get_ref().0, report);
+        let raw = key.get_ref();
+        let Some(address) = &raw.address else {
+            let message = r#"is missing; write address = "0.0.0.0:80", say"#;
+            report.missing(key.span().start, format!("{name}.address"), message);
+            continue;
+        };
+        let address = in_folder(address, report);
         if address.is_one_place() && taken.contains(&address) {
             let message = format!("`{address}` is listed twice; remove one of them");
             report.wrong(key.span().start, name, message);
         }
         taken.push(address.clone());
-        addresses.push(address);
+        let own = raw.settings.proxy_protocol.as_ref();
+        let settings = ListenerSettings {
+            proxy_protocol_from: own
+                .map_or_else(|| settings.proxy_protocol_from.clone(), |own| balancers(Some(own))),
+            limits: limits(&raw.settings.limits, &settings.limits),
+        };
+        listeners.push(Listener { address, settings });
     }
-    addresses
+    listeners
 }
 
 fn tls(raw: &RawTls, report: &mut Report<'_, '_>) -> Tls {
@@ -257,7 +280,9 @@ fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin 
     let at = key.span().start;
     let address = in_folder(&key.get_ref().0, report);
     let lists = [("listen.http", &listen.http), ("listen.https", &listen.https)];
-    if let Some((name, _)) = lists.iter().find(|(_, list)| address.is_one_place() && list.contains(&address))
+    if let Some((name, _)) = lists
+        .iter()
+        .find(|(_, list)| address.is_one_place() && list.iter().any(|listener| listener.address == address))
     {
         let other = if matches!(address, ListenAddress::Tcp(_)) { "port" } else { "path" };
         report.wrong(at, "admin.listen", format!("`{address}` is in {name} too; choose another {other}"));
@@ -327,17 +352,28 @@ fn token(raw: &RawAdmin, report: &mut Report<'_, '_>) -> Option<Secret> {
     Some(Secret(token))
 }
 
-fn limits(raw: &RawLimits) -> Limits {
+/// What is written, or else what holds otherwise.
+fn limits(raw: &RawLimits, otherwise: &Limits) -> Limits {
     Limits {
-        max_connections: count(raw.max_connections, DEFAULT_MAX_CONNECTIONS),
-        max_connections_per_client: count(raw.max_connections_per_client, DEFAULT_MAX_CONNECTIONS_PER_CLIENT),
-        max_head_bytes: raw.max_head.map_or(DEFAULT_MAX_HEAD_BYTES, |key| key.0.0) as usize,
-        max_headers: count(raw.max_headers, DEFAULT_MAX_HEADERS),
-        head_timeout: raw.head_timeout.map_or(DEFAULT_HEAD_TIMEOUT, |key| key.0.0),
-        body_timeout: raw.body_timeout.map_or(DEFAULT_BODY_TIMEOUT, |key| key.0.0),
-        write_timeout: raw.write_timeout.map_or(DEFAULT_WRITE_TIMEOUT, |key| key.0.0),
-        keep_alive_timeout: raw.keep_alive_timeout.map_or(DEFAULT_CLIENT_KEEP_ALIVE, |key| key.0.0),
+        max_connections: count_or(raw.max_connections, otherwise.max_connections),
+        max_connections_per_client: count_or(
+            raw.max_connections_per_client,
+            otherwise.max_connections_per_client,
+        ),
+        max_head_bytes: raw.max_head.map_or(otherwise.max_head_bytes, |key| key.0.0 as usize),
+        max_headers: count_or(raw.max_headers, otherwise.max_headers),
+        head_timeout: raw.head_timeout.map_or(otherwise.head_timeout, |key| key.0.0),
+        body_timeout: raw.body_timeout.map_or(otherwise.body_timeout, |key| key.0.0),
+        write_timeout: raw.write_timeout.map_or(otherwise.write_timeout, |key| key.0.0),
+        keep_alive_timeout: raw.keep_alive_timeout.map_or(otherwise.keep_alive_timeout, |key| key.0.0),
     }
+}
+
+fn count_or<const MIN: u32, const MAX: u32>(
+    written: Option<Text<Count<MIN, MAX>>>,
+    otherwise: usize,
+) -> usize {
+    written.map_or(otherwise, |key| key.0.0 as usize)
 }
 
 fn count<const MIN: u32, const MAX: u32>(written: Option<Text<Count<MIN, MAX>>>, default: u32) -> usize {

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::acme::RawAcme;
+use super::listener::RawListeners;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
@@ -63,12 +64,10 @@ pub(super) struct RawServer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawListen {
-    pub(super) http: Option<Spanned<Addresses>>,
-    pub(super) https: Option<Spanned<Addresses>>,
+    pub(super) http: Option<Spanned<RawListeners>>,
+    pub(super) https: Option<Spanned<RawListeners>>,
     pub(super) proxy_protocol: Option<RawProxyProtocol>,
 }
-
-pub(super) type Addresses = Vec<Spanned<Text<ListenAddress>>>;
 
 /// `proxy_protocol` in `[listen]`
 #[derive(Debug, Default, Deserialize)]

@@ -58,7 +58,7 @@ fn the_contract_is_read_as_written() {
     let config = good(CONTRACT);
     assert_eq!(config.server.state, Path::new("/etc/ghostpin/./state"));
     assert_eq!(config.server.threads, std::thread::available_parallelism().unwrap().get());
-    assert_eq!(config.listen.http, [ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap())]);
+    assert_eq!(config.listen.http[0].address, ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap()));
     assert_eq!(config.admin.listen, ListenAddress::Tcp("127.0.0.1:9180".parse().unwrap()));
     assert_eq!(config.admin.token, None);
     let site = &config.sites[0];
@@ -79,7 +79,9 @@ fn the_contract_is_read_as_written() {
 fn an_empty_file_is_a_proxy_without_sites_on_loopback() {
     let config = good("");
     assert_eq!(config.sites, []);
-    assert!(matches!(config.listen.http[..], [ListenAddress::Tcp(address)] if address.ip().is_loopback()));
+    assert!(
+        matches!(config.listen.http[0].address, ListenAddress::Tcp(address) if address.ip().is_loopback())
+    );
     assert!(config.server.threads >= 1);
 }
 
@@ -265,4 +267,20 @@ fn every_file_in_the_config_folder_loads() {
         }
     }
     assert!(loaded >= 2, "the example and what it includes");
+}
+
+#[test]
+fn a_listener_overrides_what_holds_for_all_key_by_key() {
+    let config = parse(
+        "[limits]\nhead_timeout = '3s'\nmax_headers = 50\n\
+         [listen]\nproxy_protocol = { from = ['10.0.0.0/8'] }\n\
+         http = ['127.0.0.1:1', { address = './front', proxy_protocol = { from = [] }, limits = { head_timeout = '1s' } }]",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let [first, second] = &config.listen.http[..] else { panic!("two listeners") };
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!((first.settings.limits.head_timeout, first.settings.limits.max_headers), (seconds(3), 50));
+    assert_eq!((second.settings.limits.head_timeout, second.settings.limits.max_headers), (seconds(1), 50));
+    assert_eq!((first.settings.proxy_protocol_from.len(), second.settings.proxy_protocol_from.len()), (1, 0));
+    assert!(matches!(&second.address, ListenAddress::Unix(path) if path.ends_with("front")));
 }

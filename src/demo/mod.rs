@@ -246,7 +246,7 @@ mod tests {
         let text = config_of(&scratch, &http, &admin, [&a, &b]);
         let config = Config::parse(&text, &scratch.path("ghostpin.toml"));
         let config = config.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        assert_eq!(config.listen.http, [ListenAddress::Tcp(http.address)]);
+        assert_eq!(config.listen.http[0].address, ListenAddress::Tcp(http.address));
         assert_eq!(config.sites[0].backends.len(), 2);
     }
 }

@@ -34,6 +34,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// See the module's text.
 pub struct Connection {
     peer: Peer,
+    /// The number of the listener that it came in by.
+    pub listener: usize,
     /// What the client was shown, if the connection is one of TLS.
     certificate: Option<Arc<Certificate>>,
     /// The socket.
@@ -89,6 +91,7 @@ impl Connection {
     /// A connection just accepted.
     pub fn new(
         socket: Socket,
+        listener: usize,
         certificate: Option<Arc<Certificate>>,
         peer: Peer,
         clock: Clock,
@@ -96,6 +99,7 @@ impl Connection {
     ) -> Rc<Self> {
         Rc::new(Self {
             peer,
+            listener,
             certificate,
             socket: RefCell::new(socket),
             inbound: RefCell::default(),

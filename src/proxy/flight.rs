@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::connection::Connection;
 use crate::clock::{Clock, Tick};
-use crate::config::Upstream;
+use crate::config::{Limits, Upstream};
 use crate::gate::{Lease, SiteKey};
 
 /// What a flight waits for, with a deadline of its own.
@@ -198,9 +198,10 @@ impl Flights {
     }
 
     /// Looks at all deadlines.
-    pub fn look(&self, limits: &crate::config::Limits) {
+    pub fn look(&self, limits_of: impl Fn(&Connection) -> Limits) {
         let now = self.clock.now();
         for (_, flight) in &*self.slab.borrow() {
+            let limits = limits_of(&flight.connection);
             flight.look(now, limits.body_timeout, limits.write_timeout);
         }
     }

@@ -44,7 +44,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
 
 /// The head of the next request, or what is wrong with it; `None` at the end of the connection.
 async fn next_head(worker: &Worker, connection: &Connection) -> Option<Result<RequestHead, BadRequest>> {
-    let limits = worker.limits();
+    let limits = worker.limits(connection);
     poll_fn(|cx| {
         let inbound = &mut *connection.inbound.borrow_mut();
         loop {

@@ -48,7 +48,7 @@ const PIECE_MAX: usize = 16 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
-    let limits = worker.limits();
+    let limits = worker.limits(connection);
     let mut http = http2::Builder::new(LocalExecutor);
     http.max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -87,7 +87,7 @@ async fn serve_request(
     let is_websocket = websocket.is_some();
     let (parts, incoming) = request.into_parts();
     let has_body = !is_websocket && !incoming.is_end_stream();
-    let fields_max = worker.limits().max_headers;
+    let fields_max = worker.limits(connection).max_headers;
     let head = match &websocket {
         None => RequestHead::from_http2(&parts, has_body, fields_max),
         Some(_) => RequestHead::from_http2_websocket(&parts, &worker.nonce(), fields_max),

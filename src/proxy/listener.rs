@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::Connection;
-use super::worker::Worker;
+use super::worker::{Way, Worker};
 use super::{http1, http2};
 use crate::config::ListenAddress;
 use crate::net::{self, bind_unix};
@@ -29,6 +29,8 @@ const FIRST_BYTES: usize = 16 * 1024;
 pub struct Listener {
     /// The socket.
     pub bound: Bound,
+    /// Which one it is of all that are configured: what its settings are found by.
+    pub number: usize,
     /// Clients begin with a TLS handshake.
     pub is_tls: bool,
 }
@@ -116,7 +118,7 @@ impl Listening {
 
 /// Accepts connections until the task is aborted.
 pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
-    let Listener { bound, is_tls } = listener;
+    let Listener { bound, number, is_tls } = listener;
     let listener = match Listening::new(bound) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener can't be used"),
@@ -124,7 +126,11 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                tokio::task::spawn_local(worker.clone().serve_connection(stream, from, is_tls));
+                tokio::task::spawn_local(worker.clone().serve_connection(
+                    stream,
+                    from,
+                    Way { listener: number, is_tls },
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection can't be accepted");

@@ -25,10 +25,10 @@ use super::proxied;
 use super::tls::Tls;
 use crate::acme::Challenges;
 use crate::clock::{Clock, ROUND, Tick};
-use crate::config::Limits;
+use crate::config::{Limits, ListenerSettings};
 use crate::net::Socket;
 use crate::observe::metrics::{Count, WorkerMetrics};
-use crate::published::Reader;
+use crate::published::{Published, Reader};
 use crate::workers::Order;
 
 /// Rounds between two looks for idle backend connections that are no longer good.
@@ -52,6 +52,15 @@ pub struct Common {
     pub challenges: Challenges,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
+}
+
+/// The way by which a connection came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The number of its listener.
+    pub listener: usize,
+    /// It begins with a TLS handshake.
+    pub is_tls: bool,
 }
 
 /// A running worker, as the rest of the process sees it.
@@ -177,10 +186,9 @@ impl Worker {
     /// Looks at all that has a deadline.
     fn round(&self, count: u32) {
         let now = self.clock.look();
-        let limits = self.limits();
-        self.flights.look(&limits);
+        self.flights.look(|connection| self.limits(connection));
         for (_, connection) in &*self.connections.borrow() {
-            match connection.look(now, &limits) {
+            match connection.look(now, &self.limits(connection)) {
                 Some("slow_head") => self.metrics.count(Count::SlowHeads),
                 Some("slow_reader") => self.metrics.count(Count::SlowReaders),
                 _ => {}
@@ -206,13 +214,13 @@ impl Worker {
         &self.clock
     }
 
-    /// The limits in force.
-    pub fn limits(&self) -> Limits {
-        self.reader.borrow_mut().load().limits
+    /// The limits in force for a connection.
+    pub fn limits(&self, connection: &Connection) -> Limits {
+        self.reader.borrow_mut().load().listeners[connection.listener].limits
     }
 
     /// Looks something up in what is published now.
-    pub fn published<T>(&self, look: impl FnOnce(&crate::published::Published) -> T) -> T {
+    pub fn published<T>(&self, look: impl FnOnce(&Published) -> T) -> T {
         look(self.reader.borrow_mut().load())
     }
 
@@ -259,13 +267,15 @@ impl Worker {
     }
 
     /// Serves one connection to its end.
-    pub async fn serve_connection(self: Rc<Self>, mut stream: Socket, from: IpAddr, is_tls: bool) {
-        let limits = self.limits();
+    pub async fn serve_connection(self: Rc<Self>, mut stream: Socket, from: IpAddr, way: Way) {
+        let Way { listener: number, is_tls } = way;
+        let settings = |published: &Published| published.listeners[number].clone();
+        let ListenerSettings { limits, proxy_protocol_from } = self.published(settings);
         let Ok(mut counted) = self.census.count(limits.max_connections) else {
             return self.metrics.count(Count::ConnectionsRefused);
         };
         let mut client = from;
-        if self.published(|published| proxied::is_expected(from, &published.balancers)) {
+        if proxied::is_expected(from, &proxy_protocol_from) {
             let header = tokio::time::timeout(limits.head_timeout, proxied::client(&mut stream)).await;
             match header.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(named) => client = named.unwrap_or(client),
@@ -294,7 +304,7 @@ impl Worker {
             }
             _ => (stream, None),
         };
-        let connection = Connection::new(socket, certificate, peer, self.clock.clone(), counted);
+        let connection = Connection::new(socket, number, certificate, peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
         if *self.stopping.borrow() {
             connection.end_gracefully();

@@ -52,3 +52,30 @@ fn ipv6_is_a_way_in_and_its_unspecified_address_is_both() {
         a.requests().iter().map(|head| head.field("x-forwarded-for").map(str::to_owned)).collect();
     assert_eq!(seen, [Some("::1".to_owned()), Some("127.0.0.1".to_owned())]);
 }
+
+#[test]
+fn each_listener_has_limits_of_its_own_and_they_follow_a_reload() {
+    let a = Backend::named("A");
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("front");
+    let config = |limits: &str| Config {
+        http: format!("'127.0.0.1:0', {{ address = '{}', limits = {{ {limits} }} }}", path.display()),
+        ..Config::of(&[&a])
+    };
+    let proxy = Proxy::start(&config("max_headers = 16"));
+    let many = "X-A: 1\r\n".repeat(20);
+    let ask = || {
+        let mut stream = UnixStream::connect(&path).expect("it listens");
+        let request = format!("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{many}\r\n");
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read");
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    assert_eq!(ask().as_deref(), Some("431"));
+    let mut other = proxy.client();
+    other.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{many}\r\n"));
+    assert_eq!(other.response().status, 200);
+    proxy.reload(&config("max_headers = 30"));
+    assert_eq!(ask().as_deref(), Some("200"));
+}

@@ -193,6 +193,15 @@ fn backends_that_cannot_be_reached_are_refused() {
 }
 
 #[test]
+fn a_listener_that_is_a_table_has_an_address_and_known_keys() {
+    let listener = |table: &str| format!("[listen]\nhttp = [{{ {table} }}]");
+    refused(&listener("limits.head_timeout = '1s'"), "2: listen.http.address: is missing", "0.0.0.0:80");
+    refused(&listener("address = '127.0.0.1:1', limit = {}"), "2: listen.http", "did you mean `limits`?");
+    refused(&listener("address = '127.0.0.1:1', limits.head_timeout = 5"), "2: listen.http", "5s");
+    refused(&listener("address = 'localhost:1'"), "2: listen.http", "neither an address");
+}
+
+#[test]
 fn tls_without_certificates_is_refused() {
     refused("[listen]\nhttps = [\"127.0.0.1:443\"]", "2: listen.https: ", "certificates = \"certs/\"");
     refused("[tls]\ncertificates = \"/not/there\"", "2: tls.certificates: ", "can't be read as a folder");

@@ -169,9 +169,8 @@ impl Reconciler {
         match RouteTable::build(sites) {
             Ok(routes) => self.publisher.publish(Published {
                 routes,
-                limits: self.config.limits,
+                listeners: Published::settings(&self.config.listen),
                 trusted_proxies: self.config.server.trusted_proxies.as_slice().into(),
-                balancers: self.config.listen.proxy_protocol_from.as_slice().into(),
                 pages: self.config.pages.clone(),
                 access_log: self.config.log.access,
             }),

@@ -8,9 +8,8 @@ use crate::published::{Published, Publisher};
 fn worker(config: &Config) -> Worker {
     let publisher = Publisher::new(Published {
         routes: RouteTable::build(std::iter::empty()).unwrap(),
-        limits: config.limits,
+        listeners: Published::settings(&config.listen),
         trusted_proxies: [].into(),
-        balancers: [].into(),
         pages: config.pages.clone(),
         access_log: false,
     });
@@ -39,7 +38,7 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let (stream, from) = listener.accept().await.unwrap();
     let counted = worker.census.count(1).unwrap();
     let peer = Peer::new(from.ip(), false, &[].into());
-    let connection = Connection::new(Socket::Tcp(stream), None, peer, worker.clock.clone(), counted);
+    let connection = Connection::new(Socket::Tcp(stream), 0, None, peer, worker.clock.clone(), counted);
 
     let (serving, lease, upstream) = (worker.clone(), gate.enter(), config.sites[0].upstream);
     let request = async move {
