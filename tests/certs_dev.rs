@@ -105,6 +105,22 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn the_page_of_the_folder_has_the_commands_that_the_program_prints() {
+    let desk = Desk::new();
+    let said = desk.make(&["localhost"]).unwrap().replace(desk.out.to_str().unwrap(), "certs-dev");
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/certs-dev/README.md")).unwrap();
+    let (_, clients) = said.split_once("Clients that are to trust it:\n").unwrap();
+    let commands = ["curl --cacert", "store=", "certutil", "sudo cp"];
+    for command in commands {
+        let at = clients.find(command).unwrap_or_else(|| panic!("no {command} in {clients}"));
+        let line = clients[at..].lines().next().unwrap();
+        // What follows after more than one space is a remark.
+        let line = line.split("   ").next().unwrap();
+        assert!(page.lines().any(|of_page| of_page == line), "certs-dev/README.md lacks: {line}");
+    }
+}
+
+#[test]
 fn a_client_that_trusts_the_authority_accepts_every_name() {
     let desk = Desk::new();
     let said = desk.make(&[]).unwrap();

@@ -46,7 +46,8 @@ fn report(made: &Made, folder: &Path) -> String {
             "
 Clients that are to trust it:
   curl       curl --cacert {ca} https://localhost:8443/
-  Chromium   certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n ghostpin-dev -i {ca}   (Debian: libnss3-tools)
+  Chromium   store=$HOME/.pki/nssdb; [ -d $store ] || store=$HOME/.local/share/pki/nssdb; mkdir -p $store
+             certutil -d sql:$store -A -t C,, -n ghostpin-dev -i {ca}   (Debian: libnss3-tools)
   Firefox    Settings, Privacy & Security, View Certificates, Authorities, Import: {ca}
   Debian     sudo cp {ca} /usr/local/share/ca-certificates/ghostpin-dev.crt && sudo update-ca-certificates
 "
