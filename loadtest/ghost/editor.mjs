@@ -1,5 +1,5 @@
 // The editor: changes the site's title and navigation and publishes posts, one request after the other, all of them numbered.
-import { describe, parse, request } from './http.mjs';
+import { describe, parse } from './http.mjs';
 import { postSlug } from './posts.mjs';
 import { sleep } from './processes.mjs';
 
@@ -81,7 +81,7 @@ export class Editor {
 
     async #send(what, method, path, json) {
         const at = performance.now();
-        const answer = await request(this.site.origin, `/ghost/api/admin/${path}`, { method, json, headers: this.site.ownerHeaders });
+        const answer = await this.site.ask(`/ghost/api/admin/${path}`, { method, json, headers: this.site.ownerHeaders });
         const taken = answer.status === 200 || answer.status === 201;
         this.writes.push({ what, at, ms: answer.ms, taken, failure: taken ? undefined : describe(answer) });
         return answer;

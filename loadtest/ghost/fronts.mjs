@@ -6,8 +6,8 @@ import { freePort, start, stop, tail, until } from './processes.mjs';
 
 const START_PATIENCE_MS = 15_000;
 
-async function up(it, origin) {
-    const answers = () => it.ended || request(origin, '/').then((answer) => answer.status !== undefined);
+async function up(it, site) {
+    const answers = () => it.ended || site.ask('/').then((answer) => answer.status !== undefined);
     if (!await until(answers, START_PATIENCE_MS) || it.ended) {
         throw new Error(`${it.name} does not start (${it.ended ? await it.exit : 'no answer'}); the end of ${it.log}:\n${tail(it.log)}`);
     }
@@ -28,7 +28,7 @@ http {
     ${temp}
     upstream ghost { ${backends.map((backend) => `server ${backend};`).join(' ')} }
     server {
-        listen ${new URL(site.origin).host};
+        listen ${site.listen};
         location / {
             proxy_pass http://ghost;
             proxy_set_header Host $http_host;
@@ -40,13 +40,14 @@ http {
 }
 `);
     const it = start('nginx', 'nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'error.log'], { log: path.join(folder, 'nginx.log') });
-    await up(it, site.origin);
+    await up(it, site);
     return { stop: () => stop(it) };
 }
 
 // ghostpin before both backends, the first one pinned, with a state folder of its own. `fence` says whether it may stop the
-// old Ghost; without, both run on after a handoff, as with a worker that comes back.
-export async function ghostpin(site, program, name, { fence }) {
+// old Ghost; without, both run on after a handoff, as with a worker that comes back. If the site is reached over TLS, it has its
+// certificate made at the first handshake, and proves the name by `challenge`.
+export async function ghostpin(site, program, name, { fence, challenge }) {
     const folder = path.join(site.folder, name);
     fs.mkdirSync(folder);
     const admin = `127.0.0.1:${await freePort()}`;
@@ -55,8 +56,7 @@ export async function ghostpin(site, program, name, { fence }) {
     fs.writeFileSync(config, `
 [server]
 state = "${folder}/state"
-[listen]
-http = ["${new URL(site.origin).host}"]
+${site.authority ? secure(site, challenge) : `[listen]\nhttp = ["${site.listen}"]`}
 [admin]
 listen = "${admin}"
 [log]
@@ -65,14 +65,14 @@ access = true
 interval = "500ms"
 timeout = "2s"
 fall = 2
-forwarded_proto = "http"
+forwarded_proto = "${new URL(site.origin).protocol.slice(0, -1)}"
 [hold]
 timeout = "30s"
 [handoff]
 prove_timeout = "25s"
 [[site]]
 name = "blog"
-hosts = ["127.0.0.1"]
+hosts = ["${site.host}"]
 backends = ${JSON.stringify(site.backends)}
 app = "ghost"
 [site.hooks]
@@ -80,7 +80,8 @@ start = ${hook(site.startHook)}
 ${fence ? `fence = ${hook(site.fenceHook)}` : ''}
 `);
     const it = start('ghostpin', program, ['run', '--config', config], { log: path.join(folder, 'ghostpin.log') });
-    await up(it, site.origin);
+    site.connect();
+    await up(it, site);
     const ask = async (apiPath) => {
         const answer = await request(`http://${admin}`, apiPath);
         if (answer.status !== 200) throw new Error(`ghostpin's ${apiPath}: ${answer.error ?? answer.status}`);
@@ -88,9 +89,22 @@ ${fence ? `fence = ${hook(site.fenceHook)}` : ''}
     };
     return {
         log: it.log,
-        stop: () => stop(it),
+        stop: () => {
+            site.disconnect();
+            return stop(it);
+        },
         site: () => ask('/v1/sites/blog'),
         journal: () => ask('/v1/journal'),
         metrics: () => ask('/metrics'),
     };
+}
+
+function secure(site, challenge) {
+    return `[listen]
+http = ["${site.clearListen}"]
+https = ["${site.listen}"]
+[acme]
+directory = "${site.authority.directory}"
+ca_file = "${site.authority.caFile}"
+challenges = ["${challenge}"]`;
 }

@@ -1,16 +1,27 @@
 // One HTTP request, told as a plain value: nothing here throws, since a failed request is a result.
 import http from 'node:http';
+import https from 'node:https';
 
-const GIVE_UP_MS = 40_000;
+export const GIVE_UP_MS = 40_000;
 
 // A connection of its own for each request, as from one reader each, so that no idle connection can be the cause of a failure.
-export function request(origin, path, { method = 'GET', headers = {}, json } = {}) {
+export function request(origin, path, options) {
+    return ask(http, origin, path, options);
+}
+
+// The same over TLS with HTTP/1.1, from a server that has to be trusted by `ca`.
+export function requestTls(origin, path, ca, options) {
+    return ask(https, origin, path, { ...options, ca });
+}
+
+function ask(how, origin, path, { method = 'GET', headers = {}, json, ca } = {}) {
     const body = json === undefined ? undefined : JSON.stringify(json);
     const began = performance.now();
     return new Promise((resolve) => {
         const done = (result) => resolve({ ms: performance.now() - began, ...result });
-        const req = http.request(origin + path, {
+        const req = how.request(origin + path, {
             method,
+            ca,
             agent: false,
             signal: AbortSignal.timeout(GIVE_UP_MS),
             headers: {

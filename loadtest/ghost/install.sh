@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what this test runs - Ghost with its Node, MariaDB and nginx - from npm and Debian alone.
+# Installs what this test runs - Ghost with its Node, MariaDB, nginx and pebble - from npm and Debian alone.
 # The second run finds everything in place and takes no time. Prints the folder of Ghost; the cache has `node` beside it.
 #
 #   install.sh [VERSION]   Ghost's version; several lie side by side
@@ -29,6 +29,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 missing=()
 command -v npm >/dev/null || missing+=(nodejs npm)
 command -v nginx >/dev/null || missing+=(nginx-light)
+command -v pebble >/dev/null || missing+=(pebble)
 command -v mariadbd >/dev/null && command -v my_print_defaults >/dev/null || missing+=(mariadb-server-core mariadb-client-core)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "missing: ${missing[*]}. Install them; this script can only do so with apt-get."

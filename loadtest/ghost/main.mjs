@@ -6,14 +6,19 @@ import { parseArgs } from 'node:util';
 import { stopAll } from './processes.mjs';
 import { alone, balanced, frozen, killed } from './runs.mjs';
 import { Site } from './site.mjs';
-import { judge, table, told } from './verdict.mjs';
+import { judges, table, told } from './verdict.mjs';
 
-const TIME_LIMIT_MS = 6 * 60_000;
+const TIME_LIMIT_MS = 10 * 60_000;
+
+// What is printed over its column, what happens, and by whom it is done and judged. A `secure` run is reached over TLS, and proves
+// its name in this way.
 const RUNS = {
-    alone: ['one Ghost', 'one Ghost alone behind nginx', alone],
-    balanced: ['round robin', 'two Ghosts behind nginx, taking turns; then one is killed', balanced],
-    killed: ['ghostpin, killed', 'two Ghosts behind ghostpin; the active one is killed', killed],
-    frozen: ['ghostpin, frozen', 'two Ghosts behind ghostpin; the active one is frozen for 8 s', frozen],
+    alone: { heading: 'one Ghost', what: 'one Ghost alone behind nginx', run: alone, judge: judges.alone },
+    balanced: { heading: 'round robin', what: 'two Ghosts behind nginx, taking turns; then one is killed', run: balanced, judge: judges.balanced },
+    killed: { heading: 'ghostpin, killed', what: 'two Ghosts behind ghostpin; the active one is killed', run: killed, judge: judges.killed },
+    frozen: { heading: 'ghostpin, frozen', what: 'two Ghosts behind ghostpin; the active one is frozen for 8 s', run: frozen, judge: judges.frozen },
+    'killed-tls': { heading: 'killed, TLS', what: 'killed, over TLS', run: killed, judge: judges.killed, secure: 'tls-alpn-01' },
+    'frozen-tls': { heading: 'frozen, TLS', what: 'frozen, over TLS', run: frozen, judge: judges.frozen, secure: 'http-01' },
 };
 
 const { values: options } = parseArgs({
@@ -33,6 +38,16 @@ const say = (text) => console.log(`${((performance.now() - began) / 1000).toFixe
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ghostpin-ghost-'));
 let site;
 
+// The site of a run; runs that are reached in the same way share one.
+async function siteFor(secure) {
+    if (site && secure === Boolean(site.authority)) return;
+    if (site) await cleanUp();
+    site = await Site.create(path.join(folder, secure ? 'tls' : 'clear'), options.installed, { secure, program: options.ghostpin });
+    say(`a database, a content folder and Ghost ${site.version}, at ${site.origin}`);
+    await site.start(site.backends[0]);
+    await site.setUp();
+}
+
 async function cleanUp() {
     site?.stopAll();
     await stopAll();
@@ -49,20 +64,16 @@ setTimeout(() => leave(`not done in ${TIME_LIMIT_MS / 1000} s`, 1), TIME_LIMIT_M
 
 let broken = 0;
 try {
-    site = await Site.create(folder, options.installed);
-    say(`a database, a content folder and Ghost ${site.version}`);
-    await site.start(site.backends[0]);
-    await site.setUp();
-
     const columns = [];
     const promises = [];
     for (const name of wanted) {
-        const [heading, what, run] = RUNS[name];
+        const { heading, what, run, judge, secure } = RUNS[name];
+        await siteFor(Boolean(secure));
         say(what);
-        const seen = await run(site, options.ghostpin);
+        const seen = await run(site, options.ghostpin, name, secure);
         for (const line of told(seen)) say(`    ${line}`);
         columns.push([heading, seen]);
-        promises.push(...judge[name](seen, site.version));
+        promises.push(...judge(name, seen, site.version));
     }
     say('done');
 

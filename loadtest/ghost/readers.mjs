@@ -1,5 +1,5 @@
 // Readers: requests at a steady rate, whatever the answers do (open loop), each checked for the version that it shows.
-import { describe, request } from './http.mjs';
+import { describe } from './http.mjs';
 import { goneFor, isPost, postPath } from './posts.mjs';
 import { sleep } from './processes.mjs';
 import { newest } from './witness.mjs';
@@ -21,7 +21,7 @@ export class Readers {
     #loop;
 
     constructor(site, witness, perSecond) {
-        this.origin = site.origin;
+        this.site = site;
         this.witness = witness;
         // `path` is given the newest number that anybody was shown of the stream, so a post's page is asked for once the post was
         // taken; `version` says how far the answer had come.
@@ -53,7 +53,7 @@ export class Readers {
         const at = performance.now();
         const floor = this.witness.floor(stream);
         const path = kind.path(floor);
-        const answer = await request(this.origin, path);
+        const answer = await this.site.ask(path);
         const version = kind.version(answer, floor);
         if (version !== undefined) this.witness.saw(stream, version);
         this.#answers.push({

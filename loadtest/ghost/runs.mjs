@@ -1,6 +1,7 @@
 // The runs: what happens, in order. Each gives what was seen; whether that is good is judged in verdict.mjs.
 import { Editor } from './editor.mjs';
 import { ghostpin, roundRobin } from './fronts.mjs';
+import { request } from './http.mjs';
 import { sleep, until } from './processes.mjs';
 import { Readers } from './readers.mjs';
 import { Witness } from './witness.mjs';
@@ -71,9 +72,9 @@ export async function balanced(site) {
 }
 
 // The active Ghost is killed; the `start` hook boots the other one. A post is due while nobody is there to publish it.
-export async function killed(site, program) {
+export async function killed(site, program, name, challenge) {
     const [a] = site.backends;
-    return pinned(site, program, { name: 'kill', fence: true }, async ({ work }) => {
+    return pinned(site, program, name, { fence: true, challenge }, async ({ work }) => {
         const scheduled = await work.editor.schedule(new Date(Date.now() + 3_000));
         await sleep(2_000);
         site.kill(a);
@@ -84,9 +85,9 @@ export async function killed(site, program) {
 
 // The active Ghost stands still for 8 s and then goes on, beside the new one: there is no fence hook that would end it. A post
 // is due while it stands still.
-export async function frozen(site, program) {
+export async function frozen(site, program, name, challenge) {
     const [a] = site.backends;
-    return pinned(site, program, { name: 'freeze', fence: false }, async ({ work, front, seen }) => {
+    return pinned(site, program, name, { fence: false, challenge }, async ({ work, front, seen }) => {
         const scheduled = await work.editor.schedule(new Date(Date.now() + 4_000));
         await sleep(2_000);
         site.freeze(a);
@@ -98,10 +99,11 @@ export async function frozen(site, program) {
     });
 }
 
-async function pinned(site, program, { name, fence }, happen) {
+async function pinned(site, program, name, how, happen) {
     const [a] = site.backends;
+    const issued = site.authority?.issued();
     await site.start(a);
-    const front = await ghostpin(site, program, name, { fence });
+    const front = await ghostpin(site, program, name, how);
     const seen = { before: await front.site() };
     if (seen.before.backend !== a) throw new Error(`ghostpin begins with ${seen.before.backend}, not with the first backend ${a}`);
     const work = new Work(site);
@@ -115,7 +117,21 @@ async function pinned(site, program, { name, fence }, happen) {
     seen.titlesHeld = await Promise.all(site.backends.map((backend) => site.titleOn(backend)));
     seen.after = await front.site();
     seen.journal = await front.journal();
+    if (site.kept) seen.secure = await overTls(site, issued);
     await front.stop();
     site.stopAll();
     return seen;
+}
+
+// How a site was reached, if not in clear text.
+async function overTls(site, issuedBefore) {
+    const clear = await request(`http://${site.clearListen}`, '/', { headers: { host: site.host } });
+    return {
+        protocols: [...site.kept.protocols],
+        connections: site.kept.connections,
+        opened: site.kept.opened,
+        issued: site.authority.issued() - issuedBefore,
+        clear: `${clear.error ?? clear.status} ${clear.headers?.location}`,
+        origin: site.origin,
+    };
 }

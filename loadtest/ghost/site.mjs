@@ -1,23 +1,38 @@
-// One Ghost site: a MariaDB, a content folder, and two instances that share both.
+// One Ghost site: a MariaDB, a content folder, and two instances that share both. With an authority it is reached over TLS.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { Authority } from './authority.mjs';
 import { describe, parse, request } from './http.mjs';
+import { Kept } from './kept.mjs';
 import { isPost, postPath } from './posts.mjs';
 import { finish, freePort, signal, start, until } from './processes.mjs';
 
 const OWNER = { name: 'Olivia Owner', email: 'owner@example.com', password: 'correct horse battery staple' };
 const HOOKS = path.join(import.meta.dirname, 'hooks');
 const BOOT_PATIENCE_MS = 60_000;
+const NAME = 'blog.example'; // of the site that is reached over TLS
+const CONNECTIONS = 6; // its readers'
 
 export class Site {
-    // `ghost` is the folder that install.sh made; everything of this run goes into `folder`.
-    static async create(folder, ghost) {
+    // `ghost` is the folder that install.sh made; everything of this run goes into `folder`. A `secure` site has a name, and an
+    // authority that is asked by `program`, ghostpin.
+    static async create(folder, ghost, { secure, program }) {
+        fs.mkdirSync(folder);
         const site = new Site();
         site.folder = folder;
         site.node = process.execPath; // install.sh's Node runs this test, too
         site.version = JSON.parse(fs.readFileSync(path.join(ghost, 'package.json'), 'utf8')).version;
-        site.origin = `http://127.0.0.1:${await freePort()}`; // Ghost's `url`: every front listens here, one after the other
+        // Ghost's `url`: every front listens here, one after the other.
+        const port = await freePort();
+        site.host = secure ? NAME : '127.0.0.1';
+        site.listen = `127.0.0.1:${port}`;
+        site.origin = `${secure ? 'https' : 'http'}://${site.host}:${port}`;
+        if (secure) {
+            const clearPort = await freePort();
+            site.clearListen = `127.0.0.1:${clearPort}`;
+            site.authority = await Authority.create(folder, program, { httpPort: clearPort, tlsPort: port });
+        }
         site.backends = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
         await site.#startDatabase();
         fs.cpSync(path.join(ghost, 'content'), path.join(folder, 'content'), { recursive: true });
@@ -27,12 +42,26 @@ export class Site {
 
     // The hooks that ghostpin is given; this test starts and stops Ghost by the same ones.
     get fenceHook() { return [path.join(HOOKS, 'fence'), this.folder]; }
-    get startHook() { return [path.join(HOOKS, 'start'), this.folder, this.node]; }
+    get startHook() { return [...this.#environment(), path.join(HOOKS, 'start'), this.folder, this.node]; }
+
+    // A request to the site as its readers come: each on a connection of its own, or over kept ones if there is TLS.
+    ask(path, options) { return this.kept ? this.kept.request(path, options) : request(this.origin, path, options); }
+
+    // A request to one instance, past every front.
+    direct(backend, path, options) {
+        const headers = { 'x-forwarded-proto': new URL(this.origin).protocol.slice(0, -1), ...options?.headers };
+        return request(`http://${backend}`, path, { ...options, headers });
+    }
+
+    // Before the first and after the last request of a run's readers.
+    connect() { this.kept = this.authority && new Kept(this.origin, this.authority.root, CONNECTIONS); }
+
+    disconnect() { this.kept?.close(); }
 
     // Starts an instance and waits until it answers.
     async start(backend) {
         this.#hook(this.startHook, { GHOSTPIN_NEW: backend });
-        const well = () => request(`http://${backend}`, '/').then((answer) => answer.status === 200);
+        const well = () => this.direct(backend, '/').then((answer) => answer.status === 200);
         if (!await until(well, BOOT_PATIENCE_MS)) throw new Error(`Ghost on ${backend} does not come up; see ${this.log(backend)}`);
     }
 
@@ -50,10 +79,10 @@ export class Site {
 
     // Makes the owner, and a key for the Content API. The first backend has to be up.
     async setUp() {
-        const direct = `http://${this.backends[0]}`;
         const headers = { origin: this.origin, host: new URL(this.origin).host };
         const ask = async (apiPath, json, more) => {
-            const answer = await request(direct, `/ghost/api/admin/${apiPath}`, { method: 'POST', json, headers: { ...headers, ...more } });
+            const options = { method: 'POST', json, headers: { ...headers, ...more } };
+            const answer = await this.direct(this.backends[0], `/ghost/api/admin/${apiPath}`, options);
             if (answer.error || answer.status >= 300) throw new Error(`${apiPath}: ${describe(answer)}`);
             return answer;
         };
@@ -70,13 +99,13 @@ export class Site {
 
     // The site's title as one instance has it, past every front.
     async titleOn(backend) {
-        const answer = parse(await request(`http://${backend}`, this.contentApi('settings')));
+        const answer = parse(await this.direct(backend, this.contentApi('settings')));
         return answer?.settings?.title;
     }
 
     // Whether one instance has a post at its address, past every front.
     async hasPost(backend, number) {
-        const answer = await request(`http://${backend}`, postPath(number));
+        const answer = await this.direct(backend, postPath(number));
         return isPost(answer, number);
     }
 
@@ -84,7 +113,7 @@ export class Site {
     async publishedTitles() {
         const titles = [];
         for (let page = 1; page; ) {
-            const answer = await request(this.origin, this.contentApi('posts', `&fields=title&limit=100&page=${page}`));
+            const answer = await this.ask(this.contentApi('posts', `&fields=title&limit=100&page=${page}`));
             const listed = parse(answer);
             if (!listed?.posts) throw new Error(`posts can't be listed: ${describe(answer)}`);
             titles.push(...listed.posts.map((post) => post.title));
@@ -98,13 +127,13 @@ export class Site {
         const missing = [];
         for (const title of titles) {
             const number = /^Post (\d+)$/.exec(title)?.[1];
-            if (number && !isPost(await request(this.origin, postPath(number)), number)) missing.push(title);
+            if (number && !isPost(await this.ask(postPath(number)), number)) missing.push(title);
         }
         return missing;
     }
 
     async isPublished(id) {
-        const answer = await request(this.origin, this.contentApi(`posts/${id}`, '&fields=id'));
+        const answer = await this.ask(this.contentApi(`posts/${id}`, '&fields=id'));
         return answer.status === 200;
     }
 
@@ -122,6 +151,13 @@ export class Site {
             `--pid-file=${path.join(this.folder, 'mariadb.pid')}`, `--init-file=${init}`, '--innodb-flush-log-at-trx-commit=0',
             '--skip-log-bin', '--innodb-doublewrite=0', ...user], { log });
         if (!await until(() => it.ended || fs.existsSync(this.socket), 30_000) || it.ended) throw new Error(`mariadbd does not start; see ${log}`);
+    }
+
+    // What Ghost has to know in order to reach itself over TLS, by its name.
+    #environment() {
+        if (!this.authority) return [];
+        const names = path.join(import.meta.dirname, 'names.cjs');
+        return ['env', `NODE_EXTRA_CA_CERTS=${this.authority.rootFile}`, `NODE_OPTIONS=--require=${names}`];
     }
 
     #instance(backend) { return path.join(this.folder, 'instances', backend); }

@@ -34,10 +34,10 @@ function thereAndGone(reads) {
     });
 }
 
-// By run: what it must have shown, given what was seen and Ghost's version.
-export const judge = {
+// What a run must have shown, given its name, what was seen, and Ghost's version.
+export const judges = {
     // The control: what one Ghost alone does must pass the check, or the check is worth nothing.
-    alone(seen) {
+    alone(_, seen) {
         const s = summary(seen);
         return [
             promise('one Ghost alone: no read fails', s.failedReads.length === 0, first(s.failedReads)),
@@ -47,7 +47,7 @@ export const judge = {
     },
 
     // The other control: what two Ghosts do must not pass it.
-    balanced(seen, version) {
+    balanced(_, seen, version) {
         const s = summary(seen);
         const flickers = ['title', 'navigation'].map((stream) =>
             promise(`round robin: the check sees two-state reads of the ${stream}`, s.twoStateOf[stream].length > 0, 'there were none'));
@@ -62,28 +62,28 @@ export const judge = {
         ];
     },
 
-    killed(seen) {
+    killed(run, seen) {
         return [
-            ...afterHandoff('killed', seen),
-            promise('killed: every post in the list has its page', seen.withoutPage.length === 0, `not so: ${seen.withoutPage}`),
+            ...afterHandoff(run, seen),
+            promise(`${run}: every post in the list has its page`, seen.withoutPage.length === 0, `not so: ${seen.withoutPage}`),
         ];
     },
 
-    frozen(seen, version) {
+    frozen(run, seen, version) {
         const [old, current] = seen.titlesHeld.map((title) => newest(title ?? '', /Version (\d+)/g));
         // A frozen Ghost that nobody fences may end its last write when the new one has read the database already. That write is
         // the one that got a 502; whatever has become of it is no promise.
         const unknown = summary(seen).failedWrites.map((write) => write.what);
         const withoutPage = seen.withoutPage.filter((title) => !unknown.includes(title));
         return [
-            ...afterHandoff('frozen', seen),
-            promise('frozen: every post in the list has its page, but one whose outcome is unknown', withoutPage.length === 0,
+            ...afterHandoff(run, seen),
+            promise(`${run}: every post in the list has its page, but one whose outcome is unknown`, withoutPage.length === 0,
                 `not so: ${withoutPage}`),
             // Without this there would have been nothing to protect the readers from.
-            promise('frozen: the old Ghost came back with an older state', old < current, `it has ${old}, the new one ${current}`),
-            ...(keepsAddresses(version) ? [promise('frozen: the old Ghost came back without the newest post', isOnlyOnNew(seen.newestHeld),
+            promise(`${run}: the old Ghost came back with an older state`, old < current, `it has ${old}, the new one ${current}`),
+            ...(keepsAddresses(version) ? [promise(`${run}: the old Ghost came back without the newest post`, isOnlyOnNew(seen.newestHeld),
                 `of old and new, these have it: ${seen.newestHeld}`)] : []),
-            promise('frozen: ghostpin names the conflict', seen.conflicts.includes(seen.before.backend), `it says ${JSON.stringify(seen.conflicts)}`),
+            promise(`${run}: ghostpin names the conflict`, seen.conflicts.includes(seen.before.backend), `it says ${JSON.stringify(seen.conflicts)}`),
         ];
     },
 };
@@ -118,6 +118,16 @@ function afterHandoff(run, seen) {
         promise(`${run}: every post that was taken is there`, lost.length === 0, `${lost.length} are not, such as ${lost[0]?.what}`),
         promise(`${run}: no post is there twice`, twice.length === 0, twice.join()),
         promise(`${run}: the scheduled post is published`, seen.published !== null, 'it is not'),
+        ...(seen.secure ? overTls(run, seen.secure) : []),
+    ];
+}
+
+function overTls(run, { protocols, connections, opened, issued, clear, origin }) {
+    return [
+        promise(`${run}: every reader comes with HTTP/2 over TLS 1.3`, protocols.join() === 'h2 over TLSv1.3', protocols.join()),
+        promise(`${run}: no connection of a reader is lost`, opened === connections, `${opened} were opened for ${connections}`),
+        promise(`${run}: the authority issued one certificate`, issued === 1, `${issued}`),
+        promise(`${run}: clear text is sent to TLS`, clear === `301 ${origin}/`, clear),
     ];
 }
 
@@ -159,6 +169,7 @@ export const ROWS = [
     ['failed writes', (s) => s.failedWrites.length],
     ['post scheduled into the fault', (_, seen) => published(seen)],
     ['second Ghost named as a conflict', (_, seen) => (seen.conflicts ? (seen.conflicts.length ? 'yes' : 'no') : '-')],
+    ['connections that were lost', (_, seen) => (seen.secure ? seen.secure.opened - seen.secure.connections : '-')],
 ];
 
 function published({ published, patience }) {
