@@ -47,7 +47,7 @@ http {
 // ghostpin before both backends, the first one pinned, with a state folder of its own. `fence` says whether it may stop the
 // old Ghost; without, both run on after a handoff, as with a worker that comes back. If the site is reached over TLS, it has its
 // certificate made at the first handshake, and proves the name by `challenge`.
-export async function ghostpin(site, program, name, { fence, challenge }) {
+export async function ghostpin(site, program, name, { fence, challenge, routes = {} }) {
     const folder = path.join(site.folder, name);
     fs.mkdirSync(folder);
     const admin = `127.0.0.1:${await freePort()}`;
@@ -78,6 +78,7 @@ app = "ghost"
 [site.hooks]
 start = ${hook(site.startHook)}
 ${fence ? `fence = ${hook(site.fenceHook)}` : ''}
+${Object.entries(routes).map(([route, upstream]) => `[[site.route]]\npath = "${route}"\nupstream = "${upstream}"`).join('\n')}
 `);
     const it = start('ghostpin', program, ['run', '--config', config], { log: path.join(folder, 'ghostpin.log') });
     site.connect();

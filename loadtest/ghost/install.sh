@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what this test runs - Ghost with its Node, MariaDB, nginx and pebble - from npm and Debian alone.
-# The second run finds everything in place and takes no time. Prints the folder of Ghost; the cache has `node` beside it.
+# The second run finds everything in place and takes no time. Prints the folder of Ghost; the cache has what else there is beside it.
 #
-#   install.sh [VERSION]   Ghost's version; several lie side by side
+#   install.sh [--browser] [VERSION]   Ghost's version; several lie side by side
+#   --browser              Chromium too, what it is driven with, and Ghost's portal, which Ghost itself does not carry
 #   GHOSTPIN_GHOST_CACHE   where it goes (default: loadtest/.cache/ghost, about 0.9 GB, 0.6 GB more for each other Ghost)
 set -euo pipefail
 
@@ -12,6 +13,12 @@ declare -A PNPM_VERSION_FOR=(
     [6.65.0]=12.4.2
     [6.56.0]=11.15.1      # one of the last that keep all addresses in memory, see docs/ghost.md
 )
+PLAYWRIGHT_VERSION=1.65.1
+browser=
+if [ "${1:-}" = --browser ]; then
+    browser=yes
+    shift
+fi
 GHOST_VERSION=${1:-6.65.0}
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,6 +38,10 @@ command -v npm >/dev/null || missing+=(nodejs npm)
 command -v nginx >/dev/null || missing+=(nginx-light)
 command -v pebble >/dev/null || missing+=(pebble)
 command -v mariadbd >/dev/null && command -v my_print_defaults >/dev/null || missing+=(mariadb-server-core mariadb-client-core)
+if [ "$browser" ]; then
+    [ -x /usr/bin/chromium ] || missing+=(chromium)
+    command -v certutil >/dev/null || missing+=(libnss3-tools)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "missing: ${missing[*]}. Install them; this script can only do so with apt-get."
     as_root=()
@@ -90,6 +101,14 @@ if [ ! -e "$ghost/.complete" ]; then
     } >"$ghost.log" 2>&1 || fail "Ghost could not be installed; the end of $ghost.log: $(tail -n 5 "$ghost.log")"
     rm -rf "$cache/pnpm-store" # hard links: Ghost keeps its own
     touch "$ghost/.complete"
+fi
+
+if [ "$browser" ]; then
+    portal=$("$node" -p "require('$ghost/core/shared/config/defaults.json').portal.version") # what this Ghost asks for
+    from_npm playwright-core "$PLAYWRIGHT_VERSION" playwright-core
+    from_npm portal "$portal" @tryghost/portal
+    ln -sfn "playwright-core-$PLAYWRIGHT_VERSION/node_modules/playwright-core" "$cache/playwright-core"
+    ln -sfn "portal-$portal/node_modules/@tryghost/portal/umd/portal.min.js" "$cache/portal.min.js"
 fi
 
 ln -sfn "$node" "$cache/node"

@@ -3,6 +3,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { browser, judgeBrowser } from './browser.mjs';
+import { toldPage } from './pages.mjs';
+import { judgePadlock, padlock } from './padlock.mjs';
 import { stopAll } from './processes.mjs';
 import { alone, balanced, frozen, killed } from './runs.mjs';
 import { Site } from './site.mjs';
@@ -10,8 +13,8 @@ import { judges, table, told } from './verdict.mjs';
 
 const TIME_LIMIT_MS = 10 * 60_000;
 
-// What is printed over its column, what happens, and by whom it is done and judged. A `secure` run is reached over TLS, and proves
-// its name in this way.
+// What is printed over its column if it has one, what happens, and by whom it is done and judged. A `secure` run is reached over
+// TLS, and proves its name in this way. One that is to be `named` needs a browser.
 const RUNS = {
     alone: { heading: 'one Ghost', what: 'one Ghost alone behind nginx', run: alone, judge: judges.alone },
     balanced: { heading: 'round robin', what: 'two Ghosts behind nginx, taking turns; then one is killed', run: balanced, judge: judges.balanced },
@@ -19,6 +22,8 @@ const RUNS = {
     frozen: { heading: 'ghostpin, frozen', what: 'two Ghosts behind ghostpin; the active one is frozen for 8 s', run: frozen, judge: judges.frozen },
     'killed-tls': { heading: 'killed, TLS', what: 'killed, over TLS', run: killed, judge: judges.killed, secure: 'tls-alpn-01' },
     'frozen-tls': { heading: 'frozen, TLS', what: 'frozen, over TLS', run: frozen, judge: judges.frozen, secure: 'http-01' },
+    browser: { what: 'the site over TLS in Chromium', run: browser, judge: judgeBrowser, secure: 'tls-alpn-01', named: true },
+    padlock: { what: 'certificates by `ghostpin certs-dev` in Chromium', run: padlock, judge: judgePadlock, noSite: true, named: true },
 };
 
 const { values: options } = parseArgs({
@@ -29,9 +34,11 @@ const { values: options } = parseArgs({
         keep: { type: 'boolean', default: false }, // the folder of this test, which is otherwise kept only if something broke
     },
 });
-const wanted = options.only?.split(',') ?? Object.keys(RUNS);
+const wanted = options.only?.split(',') ?? Object.keys(RUNS).filter((name) => !RUNS[name].named);
 const unknown = wanted.filter((name) => !RUNS[name]);
 if (unknown.length) throw new Error(`--only ${unknown}: the runs are ${Object.keys(RUNS).join(', ')}`);
+
+const parts = path.dirname(options.installed); // what else install.sh has put beside Ghost
 
 const began = performance.now();
 const say = (text) => console.log(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
@@ -67,17 +74,19 @@ try {
     const columns = [];
     const promises = [];
     for (const name of wanted) {
-        const { heading, what, run, judge, secure } = RUNS[name];
-        await siteFor(Boolean(secure));
+        const { heading, what, run, judge, secure, noSite } = RUNS[name];
+        if (!noSite) await siteFor(Boolean(secure));
         say(what);
-        const seen = await run(site, options.ghostpin, name, secure);
+        const seen = noSite ? await run(folder, options.ghostpin, parts) : await run(site, options.ghostpin, name, secure, parts);
+        for (const page of seen.pages ?? []) say(`    ${toldPage(page)}`);
         for (const line of told(seen)) say(`    ${line}`);
-        columns.push([heading, seen]);
-        promises.push(...judge(name, seen, site.version));
+        if (heading) columns.push([heading, seen]);
+        promises.push(...judge(name, seen, site?.version));
     }
     say('done');
 
-    console.log(`\n${table(columns)}\n`);
+    if (columns.length) console.log(`\n${table(columns)}`);
+    console.log();
     for (const { name, kept, otherwise } of promises) console.log(kept ? `ok      ${name}` : `BROKEN  ${name}: ${otherwise}`);
     broken = promises.filter((promise) => !promise.kept).length;
     console.log(`\n${promises.length - broken} passed, ${broken} failed`);

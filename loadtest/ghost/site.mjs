@@ -8,7 +8,7 @@ import { Kept } from './kept.mjs';
 import { isPost, postPath } from './posts.mjs';
 import { finish, freePort, signal, start, until } from './processes.mjs';
 
-const OWNER = { name: 'Olivia Owner', email: 'owner@example.com', password: 'correct horse battery staple' };
+export const OWNER = { name: 'Olivia Owner', email: 'owner@example.com', password: 'correct horse battery staple' };
 const HOOKS = path.join(import.meta.dirname, 'hooks');
 const BOOT_PATIENCE_MS = 60_000;
 const NAME = 'blog.example'; // of the site that is reached over TLS
@@ -42,6 +42,9 @@ export class Site {
 
     // The hooks that ghostpin is given; this test starts and stops Ghost by the same ones.
     get fenceHook() { return [path.join(HOOKS, 'fence'), this.folder]; }
+    // Where this site has its own copy of Ghost's portal, if a run serves one: Ghost's comes from a network for public files.
+    get portalPath() { return '/portal.min.js'; }
+
     get startHook() { return [...this.#environment(), path.join(HOOKS, 'start'), this.folder, this.node]; }
 
     // A request to the site as its readers come: each on a connection of its own, or over kept ones if there is TLS.
@@ -177,6 +180,8 @@ export class Site {
             // Nothing of this leaves the machine.
             mail: { transport: 'SMTP', options: { host: '127.0.0.1', port: 1 } },
             privacy: { useUpdateCheck: false, useGravatar: false, useRpcPing: false, useStructuredData: false },
+            portal: { url: this.origin + this.portalPath },
+            sodoSearch: { url: '' },
             security: { staffDeviceVerification: false },
         }, null, 2));
     }

@@ -131,7 +131,7 @@ function overTls(run, { protocols, connections, opened, issued, clear, origin })
     ];
 }
 
-function promise(name, kept, otherwise) { return { name, kept, otherwise }; }
+export function promise(name, kept, otherwise) { return { name, kept, otherwise }; }
 
 function first(failures) {
     const it = failures[0];
