@@ -40,6 +40,8 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
             return;
         }
     }
+    // Nothing was cut short, and over TLS that has to be said: an end without a word may be anybody's.
+    shut(connection).await;
 }
 
 /// The head of the next request, or what is wrong with it; `None` at the end of the connection.
@@ -226,11 +228,7 @@ fn drain(connection: &Rc<Connection>) {
 /// in it resets the connection, and what was on its way is lost.
 async fn linger(connection: &Connection) {
     connection.enter(Phase::Lingering);
-    let shut = poll_fn(|cx| {
-        let socket = &mut *connection.socket.borrow_mut();
-        Pin::new(socket).poll_shutdown(cx)
-    });
-    if shut.await.is_err() {
+    if !shut(connection).await {
         return;
     }
     poll_fn(|cx| {
@@ -244,4 +242,13 @@ async fn linger(connection: &Connection) {
         }
     })
     .await;
+}
+
+/// Says that nothing more is to come. Whether the client can have heard it.
+async fn shut(connection: &Connection) -> bool {
+    let shut = poll_fn(|cx| {
+        let socket = &mut *connection.socket.borrow_mut();
+        Pin::new(socket).poll_shutdown(cx)
+    });
+    shut.await.is_ok()
 }

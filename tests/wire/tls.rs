@@ -15,17 +15,6 @@ use crate::{http2, tunnel};
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// With a listener of TLS and this authority's certificates.
-fn secured(authority: &Authority, config: Config) -> Config {
-    let folder = authority.folder().display();
-    Config { listen: format!("https = ['127.0.0.1:0']\n[tls]\ncertificates = '{folder}'"), ..config }
-}
-
-fn https(proxy: &Proxy) -> SocketAddr {
-    let (_, status) = proxy.admin("GET", "/v1/status", "");
-    status["listening"][1].as_str().and_then(|address| address.parse().ok()).expect("an address of https")
-}
-
 /// The certificate's serial number stands for it: the text of the whole would do as well.
 fn shown(stream: &Stream) -> Vec<u8> {
     stream.conn.peer_certificates().expect("certificates")[0].to_vec()
@@ -50,9 +39,9 @@ fn each_host_is_shown_its_own_certificate_and_the_backend_is_told_https() {
     authority.certify("one.pem", &["a.test", "www.a.test"]);
     authority.certify("all.pem", &["*.b.test"]);
     let config = Config::of(&[&a]).site("b", &[&a], "app = 'generic'");
-    let config = secured(&authority, config);
+    let config = authority.secured(config);
     let proxy = Proxy::start(&config);
-    let (to, client) = (https(&proxy), Arc::new(authority.client(&["http/1.1"])));
+    let (to, client) = (proxy.https(), Arc::new(authority.client(&["http/1.1"])));
     // The client verifies that the certificate is for the host.
     let mut one = handshake(to, "a.test", &client).expect("a certificate");
     assert_eq!(one.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -68,8 +57,8 @@ fn who_names_no_host_or_an_unknown_one_gets_an_alert_and_is_counted() {
     let a = Backend::named("A");
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
-    let to = https(&proxy);
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a])));
+    let to = proxy.https();
     let client = authority.client(&[]);
     let said = |name, client: &ClientConfig| {
         handshake(to, name, &Arc::new(client.clone())).expect_err("refused").to_string()
@@ -93,14 +82,28 @@ fn who_names_no_host_or_an_unknown_one_gets_an_alert_and_is_counted() {
 }
 
 #[test]
+fn an_idle_connection_is_told_that_it_ends() {
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.pem", &["a.test"]);
+    let config = Config::of(&[&a]).limits("keep_alive_timeout = '200ms'");
+    let proxy = Proxy::start(&authority.secured(config));
+    let mut stream =
+        handshake(proxy.https(), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+    assert_eq!(ask(&mut stream, "a.test").0, 200);
+    // An end without TLS's own word for it is an error here.
+    assert_eq!(stream.read(&mut [0; 16]).expect("an end that is one"), 0);
+}
+
+#[test]
 fn a_host_that_the_certificate_is_not_for_is_misdirected_whoever_it_belongs_to() {
     let (a, b) = (Backend::named("A"), Backend::named("B"));
     let authority = Authority::new();
     authority.certify("a.pem", &["a.test", "b.test"]);
     let config = Config::of(&[&a]).site("b", &[&b], "app = 'generic'").site("c", &[&b], "app = 'generic'");
-    let proxy = Proxy::start(&secured(&authority, config));
+    let proxy = Proxy::start(&authority.secured(config));
     let mut stream =
-        handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+        handshake(proxy.https(), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
     assert_eq!(ask(&mut stream, "c.test").0, 421);
     assert_eq!(ask(&mut stream, "B.test:443"), (200, "B GET 0".to_owned()));
     assert_eq!(ask(&mut stream, "A.TEST."), (200, "A GET 0".to_owned()));
@@ -113,11 +116,11 @@ fn a_new_certificate_is_shown_after_a_reload_and_open_connections_go_on() {
     let a = Backend::named("A");
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let config = secured(&authority, Config::of(&[&a]));
+    let config = authority.secured(Config::of(&[&a]));
     let proxy = Proxy::start(&config);
     // Each time a new configuration of the client: another one would resume its session.
     let open =
-        || handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+        || handshake(proxy.https(), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
     let mut before = open();
     authority.certify("a.test.pem", &["a.test"]);
     proxy.hang_up();
@@ -143,12 +146,12 @@ fn a_session_is_resumed_by_its_ticket() {
     let a = Backend::named("A");
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a])));
     let client = Arc::new(authority.client(&[]));
-    let mut first = handshake(https(&proxy), "a.test", &client).expect("a certificate");
+    let mut first = handshake(proxy.https(), "a.test", &client).expect("a certificate");
     assert_eq!(ask(&mut first, "a.test").0, 200);
     assert_eq!(first.conn.handshake_kind(), Some(HandshakeKind::Full));
-    let mut second = handshake(https(&proxy), "a.test", &client).expect("a ticket");
+    let mut second = handshake(proxy.https(), "a.test", &client).expect("a ticket");
     assert_eq!(ask(&mut second, "a.test").0, 200);
     assert_eq!(second.conn.handshake_kind(), Some(HandshakeKind::Resumed));
 }
@@ -159,9 +162,9 @@ fn a_slow_reader_gets_all_of_a_large_answer_and_its_lease_ends_with_it() {
     let a = Backend::with("A", |_, conn| conn.answer(200, &"x".repeat(LENGTH)));
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a])));
     let mut stream =
-        handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+        handshake(proxy.https(), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("written");
     let mut reader = Reader::new(&mut stream);
     assert_eq!(
@@ -179,9 +182,9 @@ fn a_handshake_that_stands_still_is_ended_and_counted() {
     let a = Backend::named("A");
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let config = secured(&authority, Config::of(&[&a]).limits("head_timeout = '200ms'"));
+    let config = authority.secured(Config::of(&[&a]).limits("head_timeout = '200ms'"));
     let proxy = Proxy::start(&config);
-    let mut silent = TcpStream::connect(https(&proxy)).expect("it listens");
+    let mut silent = TcpStream::connect(proxy.https()).expect("it listens");
     let mut half = silent.try_clone().expect("a descriptor");
     half.write_all(&[22, 3, 1, 2, 0, 1]).expect("written");
     silent.set_read_timeout(Some(PATIENCE)).expect("a socket option");
@@ -203,10 +206,10 @@ fn a_websocket_over_tls_is_cut_by_a_handoff_and_comes_back_to_the_new_backend() 
     let (a, b) = (Backend::with("A", tunnel::echo), Backend::with("B", tunnel::echo));
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let config = secured(&authority, Config::of(&[&a, &b]).handoff("drain_timeout = '100ms'"));
+    let config = authority.secured(Config::of(&[&a, &b]).handoff("drain_timeout = '100ms'"));
     let proxy = Proxy::start(&config);
     proxy.until_well(&b);
-    let bridge = authority.bridge(https(&proxy), "a.test", "http/1.1");
+    let bridge = authority.bridge(proxy.https(), "a.test", "http/1.1");
     let mut client = Client::to(bridge);
     tunnel::upgrade(&mut client);
     client.send("hello");
@@ -223,10 +226,10 @@ fn a_kept_connection_follows_a_handoff_with_its_next_request() {
     let (a, b) = (Backend::named("A"), Backend::named("B"));
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a, &b])));
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a, &b])));
     proxy.until_well(&b);
     let mut stream =
-        handshake(https(&proxy), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
+        handshake(proxy.https(), "a.test", &Arc::new(authority.client(&[]))).expect("a certificate");
     assert_eq!(ask(&mut stream, "a.test").1, "A GET 0");
     assert_eq!(proxy.handoff(&b).0, 200);
     assert_eq!(ask(&mut stream, "a.test").1, "B GET 0");
@@ -241,8 +244,8 @@ fn clear_text_is_sent_to_tls_where_there_is_a_certificate_and_nobody_said_otherw
         .site("without", &[&a], "app = 'generic'")
         .site("stays", &[&a], "app = 'generic'\nhttps.redirect = false")
         .site("always", &[&a], "app = 'generic'\nhttps.redirect = true");
-    let proxy = Proxy::start(&secured(&authority, config));
-    let port = https(&proxy).port();
+    let proxy = Proxy::start(&authority.secured(config));
+    let port = proxy.https().port();
     until("all certificates are known", || proxy.metric("ghostpin_certificates") == 1);
     let mut client = proxy.client();
     let mut sent_to = |host: &str, path: &str| {
@@ -267,7 +270,7 @@ fn what_a_trusted_proxy_says_came_over_tls_is_not_sent_there_again() {
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
     let config = Config::of(&[&a]).site("b", &[&a], "app = 'generic'\nhttps.hsts = '1h'");
-    let mut config = secured(&authority, config);
+    let mut config = authority.secured(config);
     let claim = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Proto: https\r\n\r\n";
     let status = |proxy: &Proxy| {
         let mut client = proxy.client();
@@ -289,9 +292,9 @@ fn browsers_are_told_to_stay_with_tls_over_tls_only_and_only_where_it_is_wanted(
     let authority = Authority::new();
     authority.certify("all.pem", &["a.test", "b.test"]);
     let told = "app = 'generic'\nhttps = { redirect = false, hsts = '365d', hsts_subdomains = true }";
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a]).site("b", &[&a], told)));
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a]).site("b", &[&a], told)));
     assert_eq!(proxy.client().get("b.test", "/").field("strict-transport-security"), None);
-    let mut secure = Client::to(authority.bridge(https(&proxy), "a.test", "http/1.1"));
+    let mut secure = Client::to(authority.bridge(proxy.https(), "a.test", "http/1.1"));
     let hsts = secure.get("b.test", "/");
     assert_eq!(hsts.field("strict-transport-security"), Some("max-age=31536000; includeSubDomains"));
     assert_eq!(secure.get("a.test", "/").field("strict-transport-security"), None);
@@ -302,9 +305,9 @@ fn a_connection_of_http_2_stays_over_reloads_and_follows_a_handoff_with_its_next
     let (a, b) = (Backend::named("A"), Backend::named("B"));
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a, &b])));
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a, &b])));
     proxy.until_well(&b);
-    let bridge = authority.bridge(https(&proxy), "a.test", "h2");
+    let bridge = authority.bridge(proxy.https(), "a.test", "h2");
     http2::run(async {
         let (mut sender, connection) = http2::connect_at(bridge).await;
         let mut ask =
@@ -328,9 +331,9 @@ fn a_websocket_in_a_stream_over_tls_is_cut_by_a_handoff_and_streams_of_other_sit
     authority.certify("both.pem", &["a.test", "o.test"]);
     let config =
         Config::of(&[&a, &b]).site("o", &[&other], "app = 'generic'").handoff("drain_timeout = '100ms'");
-    let proxy = Proxy::start(&secured(&authority, config));
+    let proxy = Proxy::start(&authority.secured(config));
     proxy.until_well(&b);
-    let bridge = authority.bridge(https(&proxy), "a.test", "h2");
+    let bridge = authority.bridge(proxy.https(), "a.test", "h2");
     http2::run(async {
         let (mut sender, _connection) = http2::connect_at(bridge).await;
         let mut streams = Vec::new();
@@ -358,8 +361,8 @@ fn streams_of_one_connection_share_it() {
     });
     let authority = Authority::new();
     authority.certify("a.test.pem", &["a.test"]);
-    let proxy = Proxy::start(&secured(&authority, Config::of(&[&a])));
-    let bridge = authority.bridge(https(&proxy), "a.test", "h2");
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a])));
+    let bridge = authority.bridge(proxy.https(), "a.test", "h2");
     http2::run(async {
         let (sender, _connection) = http2::connect_at(bridge).await;
         let ask = |path| {

@@ -312,6 +312,13 @@ impl Proxy {
         self.admin("POST", "/v1/sites/a/handoff", &to)
     }
 
+    /// Where it speaks TLS.
+    #[track_caller]
+    pub(crate) fn https(&self) -> SocketAddr {
+        let (_, status) = self.admin("GET", "/v1/status", "");
+        status["listening"][1].as_str().and_then(|address| address.parse().ok()).expect("an address of https")
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::to(self.address)
     }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio_rustls::TlsConnector;
 
-use super::PATIENCE;
+use super::{Config, PATIENCE};
 
 /// An authority, and the folder that its certificates are in.
 pub(crate) struct Authority {
@@ -35,6 +35,12 @@ impl Authority {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// With a listener of TLS, and the certificates of this authority.
+    pub(crate) fn secured(&self, config: Config) -> Config {
+        let folder = self.folder().display();
+        Config { listen: format!("https = ['127.0.0.1:0']\n[tls]\ncertificates = '{folder}'"), ..config }
     }
 
     /// Puts a certificate for these names where the proxy finds it, in place of the one before.
