@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::parse::Framing;
+use super::road::Over;
 
 /// One connection: what is sent over it, and what must come of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -167,16 +168,17 @@ impl Case {
     }
 }
 
-/// All cases, in the order of their files.
-pub(crate) fn corpus() -> Vec<Case> {
-    let files = files("tests/strict/corpus");
+/// All cases, in the order of their files, for clients that come this way.
+pub(crate) fn corpus(over: Over) -> Vec<Case> {
+    let files = files("tests/strict/corpus", over);
     let cases: Vec<Case> = files.iter().flat_map(|(name, text)| Case::parse(name, text)).collect();
     check_names(cases.iter().map(|case| case.name.as_str()));
     cases
 }
 
-/// Names and texts of the TOML files of a folder of the repository, in the order of their names.
-pub(crate) fn files(folder: &str) -> Vec<(String, String)> {
+/// Names and texts of the TOML files of a folder of the repository, in the order of their names. A backend is told how the
+/// client came, whatever the client says: `{scheme}`.
+pub(crate) fn files(folder: &str, over: Over) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = std::fs::read_dir(&folder).expect("a folder of the corpus");
     let mut files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
@@ -184,7 +186,8 @@ pub(crate) fn files(folder: &str) -> Vec<(String, String)> {
     files.sort();
     let read = |file: &std::path::PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        (name, std::fs::read_to_string(file).expect("a file of the corpus"))
+        let text = std::fs::read_to_string(file).expect("a file of the corpus");
+        (name, text.replace("{scheme}", over.scheme()))
     };
     files.iter().map(read).collect()
 }

@@ -1,6 +1,6 @@
 //! A strictness corpus for HTTP/1.1 and HTTP/2: what could be read in two ways is refused or made unambiguous, and what is
-//! legal comes through unchanged. The cases are data, in `corpus/`; here they are sent, each on a connection of its own, to
-//! the real program, in front of a backend that writes down every byte, and in front of real ones.
+//! legal comes through unchanged. The cases are data, in `corpus/`; here they are sent, each on a connection of its own, in
+//! clear text and over TLS, to the real program, in front of a backend that writes down every byte, and in front of real ones.
 
 mod behind;
 mod case;
@@ -11,23 +11,23 @@ mod harness;
 mod judge;
 mod parse;
 mod recorder;
+mod road;
 mod selftest;
 mod stage;
 mod streams;
 mod talk;
 
-use std::net::SocketAddr;
-
 use case::{Behind, Case};
 use recorder::Item;
+use road::{Over, Road};
 use talk::{Manner, Talk};
 
 /// The cases of HTTP/1.1.
 struct Corpus(Vec<Case>);
 
 impl Corpus {
-    fn read() -> Self {
-        let cases = case::corpus();
+    fn read(over: Over) -> Self {
+        let cases = case::corpus(over);
         assert!(cases.len() >= 120, "only {} cases were found", cases.len());
         Self(cases)
     }
@@ -36,12 +36,14 @@ impl Corpus {
 impl stage::Cases for Corpus {
     type Talk = Talk;
 
+    const PROTOCOL: &str = "http/1.1";
+
     fn count(&self) -> usize {
         self.0.len()
     }
 
-    fn talk(&self, number: usize, to: SocketAddr, token: &str, manner: Manner) -> Talk {
-        talk::talk(to, &self.0[number], token, manner)
+    fn talk(&self, number: usize, road: &Road, token: &str, manner: Manner) -> Talk {
+        talk::talk(road.walk(), &self.0[number], token, manner)
     }
 
     fn judge(&self, number: usize, behind: Behind, token: &str, talk: &Talk, items: &[&Item]) -> Vec<String> {
@@ -59,15 +61,21 @@ impl stage::Cases for Corpus {
 
 #[test]
 fn every_case_of_the_corpus_is_read_in_one_way_only() {
-    stage::play(&Corpus::read(), Behind::Recorder);
+    for over in Over::BOTH {
+        stage::play(&Corpus::read(over), Behind::Recorder, over);
+    }
 }
 
 #[test]
 fn node_understands_of_every_case_what_ghostpin_has_understood() {
-    stage::play(&Corpus::read(), Behind::Node);
+    for over in Over::BOTH {
+        stage::play(&Corpus::read(over), Behind::Node, over);
+    }
 }
 
 #[test]
 fn nginx_understands_of_every_case_what_ghostpin_has_understood() {
-    stage::play(&Corpus::read(), Behind::Nginx);
+    for over in Over::BOTH {
+        stage::play(&Corpus::read(over), Behind::Nginx, over);
+    }
 }

@@ -157,6 +157,8 @@ fn a_wrong_end_is_caught() {
     caught(&refused, &open, &[whole(LAST)], "the connection was not closed");
     let silent = Talk { end: End::Silent, ..closed() };
     caught(&refused, &silent, &[], "Silent");
+    let cut_off = Talk { end: End::CutOff, ..closed() };
+    caught(&refused, &cut_off, &[], "CutOff");
     let garbled = Talk { end: End::Garbled("no status line".into()), ..closed() };
     caught(&refused, &garbled, &[], "no status line");
     let ended = Talk { last: None, end: End::Closed, ..went_on() };

@@ -5,14 +5,15 @@
 //! it reached the backend" more than a guess about how long to wait.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::behind::{Backend, Connection};
 use super::case::Behind;
+use super::harness::secure::Authority;
 use super::harness::{Config, Proxy};
 use super::recorder::Item;
+use super::road::{Over, Road};
 use super::talk::Manner;
 
 /// A case that goes wrong may wait until a deadline; others go on meanwhile.
@@ -71,8 +72,11 @@ pub(crate) trait Cases: Sync {
     /// What a client sees of one.
     type Talk: Send;
 
+    /// What is spoken inside of TLS, as ALPN names it.
+    const PROTOCOL: &str;
+
     fn count(&self) -> usize;
-    fn talk(&self, number: usize, to: SocketAddr, token: &str, manner: Manner) -> Self::Talk;
+    fn talk(&self, number: usize, road: &Road, token: &str, manner: Manner) -> Self::Talk;
     /// All that is wrong, one line each.
     fn judge(
         &self,
@@ -94,8 +98,8 @@ pub(crate) trait Cases: Sync {
     fn may_be_refused(&self, number: usize, by: Behind) -> bool;
 }
 
-/// Sends all cases through ghostpin to a backend, and judges them.
-pub(crate) fn play<C: Cases>(cases: &C, behind: Behind) {
+/// Sends all cases this way through ghostpin to a backend, and judges them.
+pub(crate) fn play<C: Cases>(cases: &C, behind: Behind, over: Over) {
     let backend = Backend::start(behind);
     let mut config = Config::new();
     let address = backend.address();
@@ -103,15 +107,29 @@ pub(crate) fn play<C: Cases>(cases: &C, behind: Behind) {
     config.sites.push(("a".into(), site));
     // A failure is told by what was sent and seen; a line for each of a thousand requests would bury it.
     config.log = "level = 'warn'\naccess = false".into();
-    let mut proxy = Proxy::start(&config);
-    let talks = talk_all(cases, proxy.address);
+    let authority = Authority::new();
+    // For b.test too, whom no site has: that a host is misdirected is said before that it is unknown.
+    authority.certify("both.pem", &["a.test", "b.test"]);
+    let (mut proxy, road);
+    match over {
+        Over::ClearText => {
+            proxy = Proxy::start(&config);
+            road = Road::ClearText(proxy.address);
+        }
+        Over::Tls => {
+            proxy = Proxy::start(&authority.secured(config));
+            road = Road::tls(proxy.https(), authority.client(&[C::PROTOCOL]));
+        }
+    }
+    let talks = talk_all(cases, &road);
     assert_eq!(proxy.ended(), None, "the proxy did not survive the corpus");
     proxy.kill();
+    println!("over {over:?}:");
     judge_all(cases, behind, &talks, &backend.finish());
 }
 
 /// All cases in both manners, several at a time.
-fn talk_all<C: Cases>(cases: &C, to: SocketAddr) -> BTreeMap<String, C::Talk> {
+fn talk_all<C: Cases>(cases: &C, road: &Road) -> BTreeMap<String, C::Talk> {
     let manners = [Manner::Whole, Manner::Pieces];
     let (next, talks) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
@@ -124,7 +142,7 @@ fn talk_all<C: Cases>(cases: &C, to: SocketAddr) -> BTreeMap<String, C::Talk> {
                         return;
                     }
                     let token = token(number, manner);
-                    let talk = cases.talk(number, to, &token, manner);
+                    let talk = cases.talk(number, road, &token, manner);
                     talks.lock().expect("no other run has panicked").insert(token, talk);
                 }
             });

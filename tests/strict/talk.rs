@@ -1,11 +1,10 @@
 //! One connection to the proxy for one case: sends what the case says, and writes down all that comes back.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::case::{Case, expand};
-use super::harness::PATIENCE;
 use super::parse::{self, Answer, Stop};
+use super::road::Way;
 
 /// How the bytes are handed over. Each case is sent both ways: a reader of heads has other states in the middle of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,9 @@ pub(crate) enum End {
     /// The last request was answered.
     Open,
     Closed,
-    /// Nothing came for [`PATIENCE`].
+    /// TLS was ended without its own word for it.
+    CutOff,
+    /// Nothing came for [`PATIENCE`](super::harness::PATIENCE).
     Silent,
     Garbled(String),
 }
@@ -42,18 +43,14 @@ pub(crate) fn last_target(token: &str) -> String {
 }
 
 /// Sends the case, and reads to the end or to the answer of the last request.
-pub(crate) fn talk(to: SocketAddr, case: &Case, token: &str, manner: Manner) -> Talk {
-    let stream = TcpStream::connect(to).expect("the proxy listens");
-    stream.set_nodelay(true).expect("a socket option");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
+pub(crate) fn talk(stream: Way, case: &Case, token: &str, manner: Manner) -> Talk {
     let mut line = Line { stream, ahead: Vec::new(), at_end: false, to_head: case.send.starts_with("HEAD ") };
     let talk = Talk { interim: Vec::new(), answers: Vec::new(), last: None, end: End::Open };
     line.talk(case, token, manner, talk)
 }
 
 struct Line {
-    stream: TcpStream,
+    stream: Way,
     ahead: Vec<u8>,
     at_end: bool,
     to_head: bool,
@@ -63,7 +60,7 @@ impl Line {
     fn talk(&mut self, case: &Case, token: &str, manner: Manner, mut talk: Talk) -> Talk {
         self.send(&expand(&case.send, token), manner);
         if case.close_after_send {
-            let _ = self.stream.shutdown(Shutdown::Write);
+            self.stream.end();
         }
         if let Some(then) = &case.then {
             match self.answer() {
@@ -92,6 +89,10 @@ impl Line {
                     return Talk { last: Some(answer), ..talk };
                 }
                 Ok(answer) => talk.answers.push(answer),
+                // Who has left in the middle of its request, and is told nothing, has been cut off by nobody.
+                Err(End::CutOff) if case.close_after_send && talk.answers.is_empty() => {
+                    return Talk { end: End::Closed, ..talk };
+                }
                 Err(end) => return Talk { end, ..talk },
             }
         }
@@ -137,6 +138,7 @@ impl Line {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return Err(End::Silent);
             }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(End::CutOff),
             // Bytes that the proxy didn't want turn its close into a reset.
             Err(_) => self.at_end = true,
         }

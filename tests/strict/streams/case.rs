@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::super::case::{Behind, Reaches, Values, expand};
 use super::super::judge::Meaning;
 use super::super::parse::Framing;
+use super::super::road::Over;
 use super::wire::List;
 
 /// One stream: what is sent over it, and what must come of it.
@@ -152,8 +153,8 @@ impl StreamCase {
 }
 
 /// All of them, in the order of their files.
-pub(super) fn corpus() -> Vec<StreamCase> {
-    let files = super::super::case::files("tests/strict/corpus/http2");
+pub(super) fn corpus(over: Over) -> Vec<StreamCase> {
+    let files = super::super::case::files("tests/strict/corpus/http2", over);
     let cases: Vec<StreamCase> =
         files.iter().flat_map(|(name, text)| StreamCase::parse(name, text)).collect();
     super::super::case::check_names(cases.iter().map(|case| case.name.as_str()));

@@ -8,10 +8,9 @@ mod selftest;
 mod talk;
 mod wire;
 
-use std::net::SocketAddr;
-
 use super::case::Behind;
 use super::recorder::Item;
+use super::road::{Over, Road};
 use super::stage::{self, Cases};
 use super::talk::Manner;
 
@@ -22,8 +21,8 @@ use talk::{Outcome, Talk};
 struct Streams(Vec<StreamCase>);
 
 impl Streams {
-    fn read() -> Self {
-        let cases = case::corpus();
+    fn read(over: Over) -> Self {
+        let cases = case::corpus(over);
         assert!(cases.len() >= 100, "only {} cases were found", cases.len());
         Self(cases)
     }
@@ -32,14 +31,16 @@ impl Streams {
 impl Cases for Streams {
     type Talk = Talk;
 
+    const PROTOCOL: &str = "h2";
+
     fn count(&self) -> usize {
         self.0.len()
     }
 
-    fn talk(&self, number: usize, to: SocketAddr, token: &str, manner: Manner) -> Talk {
+    fn talk(&self, number: usize, road: &Road, token: &str, manner: Manner) -> Talk {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            match talk::connect(to).await {
+            match road.walk_async().await {
                 Ok(stream) => talk::talk(stream, &self.0[number], token, manner).await,
                 Err(error) => Talk { case: Outcome::Garbled(error.to_string()), last: None },
             }
@@ -61,15 +62,21 @@ impl Cases for Streams {
 
 #[test]
 fn every_stream_of_the_corpus_is_one_request_of_http_1_1_or_none() {
-    stage::play(&Streams::read(), Behind::Recorder);
+    for over in Over::BOTH {
+        stage::play(&Streams::read(over), Behind::Recorder, over);
+    }
 }
 
 #[test]
 fn node_understands_of_every_stream_what_ghostpin_has_understood() {
-    stage::play(&Streams::read(), Behind::Node);
+    for over in Over::BOTH {
+        stage::play(&Streams::read(over), Behind::Node, over);
+    }
 }
 
 #[test]
 fn nginx_understands_of_every_stream_what_ghostpin_has_understood() {
-    stage::play(&Streams::read(), Behind::Nginx);
+    for over in Over::BOTH {
+        stage::play(&Streams::read(over), Behind::Nginx, over);
+    }
 }

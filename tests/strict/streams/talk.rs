@@ -1,10 +1,8 @@
 //! One connection of HTTP/2 for one case: its stream, and another behind it.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::super::harness::PATIENCE;
 use super::super::talk::{Manner, last_target};
@@ -39,13 +37,6 @@ pub(crate) struct Talk {
 
 const FIRST: u32 = 1;
 const SECOND: u32 = 3;
-
-/// A way to ghostpin that speaks HTTP/2 from its first byte.
-pub(super) async fn connect(to: SocketAddr) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
-    let stream = TcpStream::connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
 
 /// Sends the case and then the last request.
 pub(super) async fn talk(
@@ -139,6 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             }
             match tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.ahead)).await {
                 Ok(Ok(1..)) => {}
+                Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(Outcome::Garbled(error.to_string()));
+                }
                 // Bytes that the proxy didn't want turn its close into a reset.
                 Ok(Ok(0) | Err(_)) => return Err(Outcome::Closed),
                 Err(_) => return Err(Outcome::Silent),
