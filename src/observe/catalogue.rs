@@ -74,7 +74,7 @@ pub const COUNTS: [Family; 15] = [
     counter("ghostpin_tls_slow_total", &[], "TLS handshakes ended for taking too long."),
     counter("ghostpin_connections_ended_total", &[], "Client connections that have ended."),
     counter("ghostpin_slow_heads_total", &[], "Client connections ended for being too slow with a head."),
-    counter("ghostpin_slow_readers_total", &[], "Client connections ended for not reading their answer."),
+    counter("ghostpin_slow_readers_total", &[], "Answers, or client connections, ended for not being read."),
     counter("ghostpin_requests_held_total", &[], "Requests that had to wait at a gate."),
     counter("ghostpin_retries_total", &[], "Attempts that had no answer and went back to the gate."),
     counter("ghostpin_backend_connects_total", &[], "Connections made to backends."),

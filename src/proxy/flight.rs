@@ -119,12 +119,13 @@ impl Flight {
         }
     }
 
+    /// Ends the flight if its deadline has passed. Returns in which stage it was then.
     fn look(
         &self,
         now: Tick,
         client_body_timeout: std::time::Duration,
         client_write_timeout: std::time::Duration,
-    ) {
+    ) -> Option<Stage> {
         if self.ended.get().is_some() {
             // It was told, and a whole round later something still holds on to it: a client that takes nothing, most
             // likely. Its connection goes, and all that belongs to it. One look is not enough: on a busy worker it
@@ -132,7 +133,7 @@ impl Flight {
             if self.overdue.replace(true) {
                 self.connection.kill();
             }
-            return;
+            return None;
         }
         let stage = self.stage.get();
         let timeout = match stage {
@@ -143,9 +144,11 @@ impl Flight {
             Stage::Delivering => client_write_timeout,
             Stage::Tunnel => self.deadlines.tunnel_timeout,
         };
-        if now.is_past(self.since.get(), timeout) {
+        let is_late = now.is_past(self.since.get(), timeout);
+        if is_late {
             self.end(Ended::TimedOut(stage));
         }
+        is_late.then_some(stage)
     }
 }
 
@@ -197,13 +200,15 @@ impl Flights {
         }
     }
 
-    /// Looks at all deadlines.
-    pub fn look(&self, limits_of: impl Fn(&Connection) -> Limits) {
+    /// Looks at all deadlines. Returns how many clients did not take their answer.
+    pub fn look(&self, limits_of: impl Fn(&Connection) -> Limits) -> usize {
         let now = self.clock.now();
-        for (_, flight) in &*self.slab.borrow() {
+        let flights = &*self.slab.borrow();
+        let late = flights.iter().filter_map(|(_, flight)| {
             let limits = limits_of(&flight.connection);
-            flight.look(now, limits.body_timeout, limits.write_timeout);
-        }
+            flight.look(now, limits.body_timeout, limits.write_timeout)
+        });
+        late.filter(|stage| *stage == Stage::Delivering).count()
     }
 
     /// How many there are.

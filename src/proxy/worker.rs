@@ -186,7 +186,9 @@ impl Worker {
     /// Looks at all that has a deadline.
     fn round(&self, count: u32) {
         let now = self.clock.look();
-        self.flights.look(|connection| self.limits(connection));
+        for _ in 0..self.flights.look(|connection| self.limits(connection)) {
+            self.metrics.count(Count::SlowReaders);
+        }
         for (_, connection) in &*self.connections.borrow() {
             match connection.look(now, &self.limits(connection)) {
                 Some("slow_head") => self.metrics.count(Count::SlowHeads),

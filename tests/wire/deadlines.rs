@@ -105,6 +105,7 @@ fn a_reader_that_takes_nothing_is_given_up() {
     client.ask("GET", "a.test", "/");
     until("it is under way", || proxy.in_flight() == 1);
     until("the lease is given back", || proxy.in_flight() == 0);
+    assert_eq!(proxy.metric("ghostpin_slow_readers_total"), 1);
     assert!(client.reader.rest().len() < 200_000_000);
     until("the backend's connection is closed", || proxy.connections_to(&a) == 0);
 }
