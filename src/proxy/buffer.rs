@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes of a buffer: more than nearly every head, and most pages.
 const USUAL: usize = 16 * 1024;
+/// Bytes of a buffer in which a little waits for more: a slow client keeps no more memory than that.
+const LITTLE: usize = 1024;
 /// Bytes of a buffer through which a large body runs: what the kernel has by then is taken in one step.
 const LARGE: usize = 64 * 1024;
 /// Buffers of the usual size that a thread keeps.
@@ -23,10 +25,13 @@ thread_local! {
 /// Bytes read, from the first that was not taken yet.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// Empty if nothing is in it: it is fetched when something is about to be.
+    /// Empty if nothing is in it: it is fetched when something is about to be. Small while little of a client waits for
+    /// the rest.
     room: Box<[u8]>,
     start: usize,
     end: usize,
+    /// The last read has filled it: if this goes on, more room pays. What nobody takes is given none.
+    was_filled: bool,
 }
 
 impl Buffer {
@@ -61,31 +66,36 @@ impl Buffer {
         let mut space = ReadBuf::new(&mut self.room[self.end..]);
         let read = Pin::new(from).poll_read(cx, &mut space);
         let filled = space.filled().len();
-        let is_full = space.remaining() == 0;
+        self.was_filled = space.remaining() == 0;
         self.end += filled;
         if self.is_empty() {
             self.give_back();
-        } else if is_full && self.room.len() < LARGE && max >= LARGE {
-            self.grow(LARGE);
+        } else if read.is_pending() && self.room.len() == USUAL && self.data().len() <= LITTLE {
+            self.resize(LITTLE);
         }
         read.map_ok(|()| filled)
     }
 
     fn make_room(&mut self, max: usize) {
         if self.room.is_empty() {
-            self.room = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; USUAL].into());
+            self.room = room_of(USUAL);
+        } else if self.room.len() < USUAL {
+            self.resize(USUAL);
+        } else if self.was_filled && self.room.len() < LARGE && max >= LARGE {
+            self.resize(LARGE);
         } else if self.end == self.room.len() {
             if self.start > 0 {
                 self.room.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
-                self.grow((self.room.len() * 2).min(max.max(self.room.len() + USUAL)));
+                self.resize((self.room.len() * 2).min(max.max(self.room.len() + USUAL)));
             }
         }
     }
 
-    fn grow(&mut self, bytes: usize) {
-        let mut room: Box<[u8]> = vec![0; bytes].into();
+    /// Moves what is in it to a buffer of so many bytes.
+    fn resize(&mut self, bytes: usize) {
+        let mut room = room_of(bytes);
         let data = self.end - self.start;
         room[..data].copy_from_slice(self.data());
         self.give_back();
@@ -115,6 +125,12 @@ impl Buffer {
     }
 }
 
+/// Memory of so many bytes, used before if there is some.
+fn room_of(bytes: usize) -> Box<[u8]> {
+    let used = if bytes == USUAL { SPARE.with_borrow_mut(Vec::pop) } else { None };
+    used.unwrap_or_else(|| vec![0; bytes].into())
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
         self.give_back();
@@ -129,6 +145,15 @@ mod tests {
         match buffer.poll_fill(&mut Context::from_waker(std::task::Waker::noop()), &mut from, max) {
             Poll::Ready(read) => read.unwrap(),
             Poll::Pending => panic!("a slice is always ready"),
+        }
+    }
+
+    /// Nothing comes, and nothing ends.
+    struct Never;
+
+    impl AsyncRead for Never {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
         }
     }
 
@@ -155,6 +180,35 @@ mod tests {
         buffer.consume(3);
         buffer.rest();
         assert!(buffer.room.is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_more_keeps_little_memory_and_loses_nothing() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut buffer, mut sent) = (Buffer::default(), Vec::new());
+        // Never ready for long, like a client that sends a little now and then.
+        for size in [1, 300, 700, 300, 20_000, 1] {
+            let piece = vec![u8::try_from(sent.len() % 251).unwrap(); size];
+            let mut from = piece.as_slice();
+            while !from.is_empty() {
+                let read = fill(&mut buffer, from, LARGE);
+                from = &from[read..];
+            }
+            sent.extend_from_slice(&piece);
+            let mut nothing = Never;
+            assert!(buffer.poll_fill(&mut cx, &mut nothing, LARGE).is_pending());
+            assert_eq!(buffer.data(), sent);
+            assert_eq!(buffer.room.len() <= LITTLE, sent.len() <= LITTLE, "{} bytes", sent.len());
+        }
+    }
+
+    #[test]
+    fn more_room_is_given_when_more_is_taken() {
+        let (mut buffer, sent) = (Buffer::default(), vec![1; 10 * LARGE]);
+        assert_eq!(fill(&mut buffer, &sent, LARGE), USUAL);
+        assert_eq!(buffer.room.len(), USUAL, "nobody has taken any of it yet");
+        buffer.consume(USUAL);
+        assert_eq!(fill(&mut buffer, &sent, LARGE), LARGE);
     }
 
     #[test]
