@@ -77,7 +77,7 @@ fn checked(check: Check, data: &[u8]) -> Result<Found, String> {
 fn seeds() -> Vec<Vec<u8>> {
     let expand = |case: &case::Case| case::expand(&case.send, "x").to_vec();
     // A few are about sizes. They are cut, or nearly all time would go into copying them.
-    let seeds: Vec<Vec<u8>> = case::corpus().iter().map(expand).collect();
+    let seeds: Vec<Vec<u8>> = case::corpus("http").iter().map(expand).collect();
     seeds.into_iter().filter(|seed| seed.len() < 3000).collect()
 }
 

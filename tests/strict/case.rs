@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::parse::Framing;
-use super::road::Over;
 
 /// One connection: what is sent over it, and what must come of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -168,9 +167,9 @@ impl Case {
     }
 }
 
-/// All cases, in the order of their files, for clients that come this way.
-pub(crate) fn corpus(over: Over) -> Vec<Case> {
-    let files = files("tests/strict/corpus", over);
+/// All cases, in the order of their files, for clients that come by this scheme.
+pub(crate) fn corpus(scheme: &str) -> Vec<Case> {
+    let files = files("tests/strict/corpus", scheme);
     let cases: Vec<Case> = files.iter().flat_map(|(name, text)| Case::parse(name, text)).collect();
     check_names(cases.iter().map(|case| case.name.as_str()));
     cases
@@ -178,7 +177,7 @@ pub(crate) fn corpus(over: Over) -> Vec<Case> {
 
 /// Names and texts of the TOML files of a folder of the repository, in the order of their names. A backend is told how the
 /// client came, whatever the client says: `{scheme}`.
-pub(crate) fn files(folder: &str, over: Over) -> Vec<(String, String)> {
+pub(crate) fn files(folder: &str, scheme: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = std::fs::read_dir(&folder).expect("a folder of the corpus");
     let mut files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
@@ -187,7 +186,7 @@ pub(crate) fn files(folder: &str, over: Over) -> Vec<(String, String)> {
     let read = |file: &std::path::PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(file).expect("a file of the corpus");
-        (name, text.replace("{scheme}", over.scheme()))
+        (name, text.replace("{scheme}", scheme))
     };
     files.iter().map(read).collect()
 }

@@ -27,7 +27,7 @@ struct Corpus(Vec<Case>);
 
 impl Corpus {
     fn read(over: Over) -> Self {
-        let cases = case::corpus(over);
+        let cases = case::corpus(over.scheme());
         assert!(cases.len() >= 120, "only {} cases were found", cases.len());
         Self(cases)
     }

@@ -1,7 +1,7 @@
 //! TLS: who is shown which certificate, and that everything else is as it is in clear text.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;

@@ -154,7 +154,7 @@ impl StreamCase {
 
 /// All of them, in the order of their files.
 pub(super) fn corpus(over: Over) -> Vec<StreamCase> {
-    let files = super::super::case::files("tests/strict/corpus/http2", over);
+    let files = super::super::case::files("tests/strict/corpus/http2", over.scheme());
     let cases: Vec<StreamCase> =
         files.iter().flat_map(|(name, text)| StreamCase::parse(name, text)).collect();
     super::super::case::check_names(cases.iter().map(|case| case.name.as_str()));
