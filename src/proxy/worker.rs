@@ -301,7 +301,10 @@ impl Worker {
                     |name: &str| self.published(|published| published.routes.lookup(name).is_some());
                 match tls.accept(stream, limits.head_timeout, is_served).await {
                     Ok(accepted) => (Socket::Tls(accepted.stream), Some(accepted.certificate)),
-                    Err(why) => return why.counted().into_iter().for_each(|what| self.metrics.count(what)),
+                    Err(why) => {
+                        why.counted().into_iter().for_each(|what| self.metrics.count(what));
+                        return self.metrics.count(Count::ConnectionsEnded);
+                    }
                 }
             }
             _ => (stream, None),

@@ -75,8 +75,9 @@ fn who_names_no_host_or_an_unknown_one_gets_an_alert_and_is_counted() {
             "ghostpin_tls_unknown_name_total",
             "ghostpin_tls_without_name_total",
             "ghostpin_tls_failed_total",
+            "ghostpin_connections_ended_total",
         ];
-        names.map(|name| proxy.metric(name)) == [1, 1, 1]
+        names.map(|name| proxy.metric(name)) == [1, 1, 1, 3]
     });
     assert!(handshake(to, "a.test", &Arc::new(client)).is_ok());
 }
