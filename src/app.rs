@@ -37,6 +37,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let path = &std::path::absolute(path)?;
     let config = Config::load(path)?;
     logging::start(&config.log)?;
+    // Each client's connection may want one to a backend.
+    crate::net::prepare_for_files(2 * config.limits.max_connections).context("preparing for connections")?;
     let seed = seed();
     let opened = PinStore::open(&config.server.state, adopt)?;
     let mut store = opened.store;

@@ -9,9 +9,27 @@ use std::task::{Context, Poll, Waker};
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+/// File descriptors that are prepared for at most: 2 MiB of the kernel's memory.
+const FILES_AHEAD_MAX: usize = 1 << 18;
+
+/// Makes room for so many file descriptors, as far as they are allowed, while there is one thread. The kernel doubles the
+/// table when it is full; in a process of several threads, whoever needs it waits about 10 ms then, with all that it serves.
+///
+/// # Errors
+/// None is to be had.
+pub fn prepare_for_files(count: usize) -> io::Result<()> {
+    let allowed = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+    let last = count.min(FILES_AHEAD_MAX).min(allowed.unwrap_or(usize::MAX).saturating_sub(1));
+    let file = std::fs::File::open("/dev/null")?;
+    // The table keeps its size when the last one is closed.
+    drop(rustix::io::fcntl_dupfd_cloexec(&file, i32::try_from(last).map_err(io::Error::other)?)?);
+    Ok(())
+}
 
 /// A connected socket.
 #[derive(Debug)]
