@@ -103,7 +103,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def nginx(folder, body, workers=1):
+def nginx(folder, body, workers=1, connections=1024):
     """Writes the configuration of an nginx that stays in the foreground, and returns the command that starts it."""
     conf = folder / "nginx.conf"
     conf.write_text(f"""
@@ -112,7 +112,7 @@ daemon off;
 worker_processes {workers};
 pid {folder}/pid;
 error_log stderr crit;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
