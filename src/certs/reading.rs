@@ -83,32 +83,39 @@ impl Certificates {
 
     /// Reads what is at a place, unless that is known.
     pub(super) fn read(&self, place: &Arc<Place>) {
+        let Some(reading) = self.begin(place) else { return };
+        let read = pem::read(place, SystemTime::now(), &self.shared);
+        self.settle(place, reading, read);
+    }
+
+    /// Somebody is about to read what is at a place; `None` if it is known.
+    pub(super) fn begin(&self, place: &Arc<Place>) -> Option<Reading> {
         // Before the files: if they change in between, the next reload sees it.
         let stamp = place.stamp();
-        if locked(&self.known).get(place).is_none_or(|known| known.is_of(stamp)) {
-            return;
-        }
-        let read = pem::read(place, SystemTime::now(), &self.shared);
-        self.settle(place, stamp, read);
+        let mut all = locked(&self.known);
+        let known = all.get_mut(place).filter(|known| !known.is_of(stamp))?;
+        known.begun += 1;
+        Some(Reading { number: known.begun, stamp })
     }
 
     /// There is a new place, of which nothing is known but its name.
     pub(super) fn expect(&self, all: &mut AllKnown, place: Arc<Place>) {
         place.expected().iter().for_each(|name| self.promise(name, &place));
-        all.insert(place, Known { stamp: None, is_unread: true, certificate: None, problem: None });
+        all.insert(place, Known { is_unread: true, ..Known::default() });
         self.unread.send_modify(|unread| *unread += 1);
     }
 
     /// Now it is known what is at a place.
-    fn settle(&self, place: &Arc<Place>, stamp: Option<Stamp>, read: Result<Certificate, Problem>) {
+    pub(super) fn settle(&self, place: &Arc<Place>, reading: Reading, read: Result<Certificate, Problem>) {
         let mut all = locked(&self.known);
         // It may have gone while it was read.
         let Some(known) = all.get_mut(place) else { return };
-        // Or somebody else has read it as well: a handshake and the background, say.
-        if known.is_of(stamp) {
+        // Or somebody else has read it as well, a handshake and the background, say: the first one counts. Or has begun
+        // later and was faster: what was read here may be what was there before.
+        if known.is_of(reading.stamp) || reading.number < known.settled {
             return;
         }
-        known.stamp = stamp;
+        (known.settled, known.stamp) = (reading.number, reading.stamp);
         let had_problem = known.problem.is_some();
         match read {
             Ok(certificate) => {
@@ -151,6 +158,14 @@ impl Certificates {
             self.problems.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A reading of what is at a place, from its beginning to its end.
+pub(super) struct Reading {
+    /// Those that begin later have greater ones.
+    number: u64,
+    /// How the files were when it began.
+    stamp: Option<Stamp>,
 }
 
 impl Known {

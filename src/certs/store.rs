@@ -71,7 +71,12 @@ struct Named {
 }
 
 /// What is known of a place.
+#[derive(Default)]
 pub(super) struct Known {
+    /// Readings that have begun.
+    pub(super) begun: u64,
+    /// The latest of those that have ended.
+    pub(super) settled: u64,
     /// How its files were when they were read.
     pub(super) stamp: Option<Stamp>,
     pub(super) is_unread: bool,

@@ -192,6 +192,23 @@ fn the_last_good_one_stays_when_its_file_turns_bad() {
 }
 
 #[test]
+fn what_was_read_before_a_change_does_not_come_back_after_it() {
+    let folder = Folder::new();
+    folder.pair("a.example", &made(&["a.example"], LATER));
+    let certificates = folder.open();
+    let place = find(&certificates, "a.example").expect("served").place.clone();
+    folder.pair("a.example", &made(&["a.example"], LATER));
+    // Somebody reads, and takes his time.
+    let slow = certificates.begin(&place).expect("it has changed");
+    let read = pem::read(&place, SystemTime::now(), &certificates.shared);
+    folder.pair("a.example", &made(&["a.example"], LATER));
+    assert_eq!(certificates.reload(folder.survey()).read, 1);
+    let newest = find(&certificates, "a.example").expect("served").number;
+    certificates.settle(&place, slow, read);
+    assert_eq!(find(&certificates, "a.example").expect("served").number, newest);
+}
+
+#[test]
 fn a_reload_touches_only_what_has_changed() {
     let folder = Folder::new();
     for name in ["a.example", "b.example", "c.example"] {
