@@ -64,7 +64,7 @@ impl Certificate {
         self.not_before <= now && now < self.not_after
     }
 
-    /// In the form that handshakes are made with. Costs some 100 us.
+    /// In the form that handshakes are made with. The key is parsed anew, which is why those in use are kept.
     ///
     /// # Errors
     /// The key is of a kind that isn't supported.

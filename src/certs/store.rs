@@ -24,7 +24,7 @@ use super::folder::{self, Place, Source, Stamp};
 use super::problem::Problem;
 use super::shared::Shared;
 
-/// Certificates that are kept in the form that handshakes need; about 3 KB each, and 100 us to make it again.
+/// Certificates that are kept in the form that handshakes need. For others it is made again.
 const READY_MAX: usize = 8192;
 /// By how much reading in the background stands back behind requests.
 const BACKGROUND_NICE: i32 = 10;
@@ -114,18 +114,19 @@ impl Sources {
     /// # Errors
     /// A folder can't be read; the message names it.
     pub fn survey(&self) -> Result<Survey, String> {
-        let unreadable = |folder: &PathBuf, error: io::Error| {
-            format!("[tls] certificates: `{}` can't be read: {error}", folder.display())
+        let unreadable = |key: &str, folder: &PathBuf, error: io::Error| {
+            format!("{key}: `{}` can't be read: {error}", folder.display())
         };
         let mut places = self.sites.clone();
         if let Some(path) = &self.folder {
-            places.extend(folder::list(path, &Source::Folder).map_err(|error| unreadable(path, error))?);
+            let found = folder::list(path, &Source::Folder);
+            places.extend(found.map_err(|error| unreadable("[tls] certificates", path, error))?);
         }
         if let Some(path) = &self.acme {
             match folder::list(path, &Source::Acme) {
                 Ok(found) => places.extend(found),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unreadable(path, error)),
+                Err(error) => return Err(unreadable("[server] state", path, error)),
             }
         }
         Ok(Survey(places))

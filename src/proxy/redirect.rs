@@ -3,16 +3,16 @@
 use http::{Method, StatusCode};
 
 use super::{Answer, Body};
+use crate::acme::CHALLENGE_PATH;
 use crate::http1::{RequestHead, ResponseHead};
 
-/// What a CA asks for in clear text must be answered in clear text (RFC 8555, 8.3), whoever answers it.
-const ACME_PATH: &str = "/.well-known/acme-challenge/";
 /// The port that nobody has to name.
 const HTTPS_PORT: u16 = 443;
 
-/// Whether a request for this path may be sent elsewhere.
+/// Whether a request for this path may be sent elsewhere. What a CA asks for in clear text must be answered in clear text
+/// (RFC 8555, 8.3), whoever answers it.
 pub fn is_for_readers(path: &str) -> bool {
-    !path.starts_with(ACME_PATH)
+    !path.starts_with(CHALLENGE_PATH)
 }
 
 /// Sends a request to the same host and path over TLS, at this port.
