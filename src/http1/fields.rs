@@ -149,12 +149,20 @@ impl Fields {
         self.places.push(Place { known, name, value });
     }
 
-    /// Adds a field. The caller knows that name and value are fit to be sent.
+    /// Makes room for so many fields with so many bytes in all.
+    pub(super) fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.places.reserve(fields);
+        self.text.reserve(bytes);
+    }
+
+    /// Adds a field, written as plainly as [`write`] writes it. The caller knows that name and value are fit to be sent.
     pub fn push(&mut self, name: &str, value: &[u8]) {
-        let known = Known::of(name.as_bytes());
-        let name = Span::next(&mut self.text, name.as_bytes());
-        let value = Span::next(&mut self.text, value);
-        self.place(known, name, value);
+        let name = name.as_bytes();
+        let line = self.text.len() as u32;
+        write(&mut self.text, name, value);
+        let name_at = Span { at: line, length: name.len() as u32 };
+        let value_at = Span { at: line + name_at.length + 2, length: value.len() as u32 };
+        self.place(Known::of(name), name_at, value_at);
     }
 
     /// Adds a text that is no field.
@@ -214,7 +222,8 @@ impl Fields {
 
     /// Whether the lists of this name have this member, in any case.
     pub fn lists(&self, known: Known, member: &str) -> bool {
-        self.members(known).any(|listed| listed.eq_ignore_ascii_case(member))
+        let is_it = |listed: &[u8]| trimmed(listed).eq_ignore_ascii_case(member.as_bytes());
+        self.all(known).any(|value| value.split(|&byte| byte == b',').any(is_it))
     }
 
     /// How many there are.
@@ -226,6 +235,14 @@ impl Fields {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
+}
+
+/// A member of a list, without white space around it.
+fn trimmed(mut member: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = member {
+        member = rest;
+    }
+    member
 }
 
 /// The members of a comma-separated list.

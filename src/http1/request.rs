@@ -11,6 +11,8 @@ use super::length::{self, Length};
 
 /// Fields for which there is room without allocating: more than browsers send.
 const FIELDS_USUAL: usize = 100;
+/// Bytes of the head of an HTTP/2 request for which there is room at once: enough for most.
+const TEXT_BYTES_USUAL: usize = 1024;
 
 /// Why a request is refused before it gets anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +221,7 @@ impl RequestHead {
     ) -> Result<Self, BadRequest> {
         let uri = &parts.uri;
         let mut fields = Fields::default();
+        fields.reserve(parts.headers.len(), TEXT_BYTES_USUAL);
         // Neither was sent as it must be, where what stands for them says that all is well.
         if uri.path().is_empty() || uri.scheme_str() == Some("") {
             return Err(BadRequest::NotATarget);
