@@ -57,8 +57,8 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
         .enable_connect_protocol()
         .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX));
     let service = service_fn(|request| {
-        let (worker, connection) = (worker.clone(), connection.clone());
-        async move { Ok::<_, Infallible>(serve_request(&worker, &connection, request).await) }
+        // Hyper and the runtime pass what serves a request from hand to hand, and would copy some kilobytes each time.
+        Box::pin(serve_request(worker.clone(), connection.clone(), request))
     });
     // From now on its silence is that of an idle connection.
     drop(connection.request_began());
@@ -78,10 +78,11 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
 }
 
 async fn serve_request(
-    worker: &Rc<Worker>,
-    connection: &Rc<Connection>,
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
     mut request: Request<Incoming>,
-) -> Response<StreamBody> {
+) -> Result<Response<StreamBody>, Infallible> {
+    let (worker, connection) = (&worker, &connection);
     let active = connection.request_began();
     let websocket = is_websocket(&request).then(|| hyper::upgrade::on(&mut request));
     let is_websocket = websocket.is_some();
@@ -103,6 +104,7 @@ async fn serve_request(
     let Answer { head, body, .. } = answer;
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = head.status;
+    parts.headers.reserve(head.fields.len());
     for field in headers::passed_back(&head) {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value))
@@ -127,10 +129,10 @@ async fn serve_request(
             parts.status = StatusCode::OK;
             parts.headers.remove("sec-websocket-accept");
             tokio::task::spawn_local(tunnel(websocket, handed, active));
-            return Response::from_parts(parts, StreamBody::Tunnelled);
+            return Ok(Response::from_parts(parts, StreamBody::Tunnelled));
         }
     };
-    Response::from_parts(parts, body)
+    Ok(Response::from_parts(parts, body))
 }
 
 /// Whether a request asks for its stream to become a WebSocket.
@@ -292,11 +294,9 @@ struct LocalExecutor;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
-    F: Future + 'static,
+    F: Future<Output = ()> + 'static,
 {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(async move {
-            task.await;
-        });
+        tokio::task::spawn_local(task);
     }
 }
