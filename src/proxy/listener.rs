@@ -19,6 +19,9 @@ use crate::net::{self, bind_unix};
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
+/// Connections that are accepted before those that are there have their turn. Each costs some system calls, and a crowd
+/// at the door must not keep waiting who is inside.
+const ACCEPTED_A_TURN: u32 = 8;
 /// Wait after a failed accept: the usual reason is that file descriptors have run out, and only time gives them back.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Bytes that are read of a client before it is known what it speaks.
@@ -123,6 +126,7 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener can't be used"),
     };
+    let mut accepted = 0;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
@@ -131,6 +135,10 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
                     from,
                     Way { listener: number, is_tls },
                 ));
+                accepted = (accepted + 1) % ACCEPTED_A_TURN;
+                if accepted == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection can't be accepted");
