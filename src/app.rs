@@ -28,6 +28,14 @@ use crate::published::{Published, Publisher};
 use crate::workers::{Order, Workers};
 pub use reload::Reload;
 
+/// Memory is to be had by the page of 4 KiB. The allocator asks for huge ones, and each is filled with zeros by whoever
+/// touches it first, with all that its thread serves waiting for that.
+fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay allowed");
+    }
+}
+
 /// Runs until a signal ends it.
 ///
 /// # Errors
@@ -37,6 +45,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let path = &std::path::absolute(path)?;
     let config = Config::load(path)?;
     logging::start(&config.log)?;
+    take_small_pages();
     // Each client's connection may want one to a backend.
     crate::net::prepare_for_files(2 * config.limits.max_connections).context("preparing for connections")?;
     let seed = seed();

@@ -192,10 +192,16 @@ fn connections_above_the_limit_are_refused_and_the_others_go_on() {
 fn there_is_room_for_all_connections_from_the_start() {
     let a = Backend::named("A");
     let proxy = Proxy::start(&Config::of(&[&a]).limits("max_connections = 400"));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
     // It would begin with 64, and all that is served would wait each time that it is doubled.
-    assert!(size.trim().parse::<usize>().unwrap() > 2 * 400, "{size}");
+    let size = proxy.status("FDSize");
+    assert!(size.parse::<usize>().unwrap() > 2 * 400, "{size}");
+}
+
+#[test]
+fn nobody_waits_for_huge_pages_to_be_cleared() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&Config::of(&[&a]));
+    assert_eq!(proxy.status("THP_enabled"), "0");
 }
 
 #[test]

@@ -345,9 +345,14 @@ impl Proxy {
 
     /// Memory of the process, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.status("VmRSS").trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// What the system says of the process under this name.
+    pub(crate) fn status(&self, name: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
     }
 
     /// Established TCP connections of the process to a backend.
