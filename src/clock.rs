@@ -14,9 +14,14 @@ pub struct Tick(pub u32);
 impl Tick {
     /// Whether at least `timeout` has gone by since `earlier`.
     pub fn is_past(self, earlier: Self, timeout: Duration) -> bool {
-        // One round is added, for `earlier` may have been almost over: a deadline is never early.
-        u128::from(self.0.saturating_sub(earlier.0)) * ROUND.as_millis()
-            >= timeout.as_millis() + ROUND.as_millis()
+        self >= earlier.and(timeout)
+    }
+
+    /// The first tick at which `timeout` has gone by since this one.
+    pub fn and(self, timeout: Duration) -> Self {
+        // One round is added, for this tick may have been almost over: a deadline is never early.
+        let rounds = timeout.as_millis().div_ceil(ROUND.as_millis()) + 1;
+        Self(self.0.saturating_add(u32::try_from(rounds).unwrap_or(u32::MAX)))
     }
 }
 

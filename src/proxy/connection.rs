@@ -1,7 +1,7 @@
 //! One client connection: its socket, its deadlines, and the switch that ends it.
 //!
 //! Deadlines cost nothing on the way of a request: whoever reads and writes leaves coarse time stamps here, and the
-//! worker's rounds look at them a few times a second.
+//! worker looks at them when one could have passed.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -247,6 +247,11 @@ impl Connection {
         Active(self.clone())
     }
 
+    /// How many requests are being served.
+    pub fn active(&self) -> u32 {
+        self.active.get()
+    }
+
     /// Notes whether the client takes what is written to it.
     pub fn note_written<T>(&self, written: Poll<T>) -> Poll<T> {
         if written.is_ready() {
@@ -257,28 +262,32 @@ impl Connection {
         written
     }
 
-    /// Ends the connection if a deadline has passed. Returns which one, for the count of refusals.
-    pub fn look(&self, now: Tick, limits: &Limits) -> Option<&'static str> {
-        let is_blocked =
-            self.blocked_since.get().is_some_and(|since| now.is_past(since, limits.write_timeout));
-        let (timeout, why) = match self.phase.get() {
-            _ if is_blocked => (limits.write_timeout, "slow_reader"),
-            Phase::Served => return None,
-            Phase::Head => (limits.head_timeout, "slow_head"),
-            Phase::Idle => (limits.keep_alive_timeout, "idle"),
-            Phase::Lingering => (LINGER, "lingering"),
+    /// Ends the connection if a deadline has passed, and says which one, or else when to look again: no deadline passes
+    /// before that, whatever happens until then.
+    pub fn look(&self, now: Tick, limits: &Limits) -> Result<Tick, &'static str> {
+        let Limits { head_timeout, keep_alive_timeout, write_timeout, .. } = *limits;
+        let blocked = self.blocked_since.get().map(|since| (since.and(write_timeout), "slow_reader"));
+        let since = self.since.get();
+        let expected = match self.phase.get() {
+            Phase::Served => None,
+            Phase::Head => Some((since.and(head_timeout), "slow_head")),
+            Phase::Idle => Some((since.and(keep_alive_timeout), "idle")),
+            Phase::Lingering => Some((since.and(LINGER), "lingering")),
         };
-        if !is_blocked && !now.is_past(self.since.get(), timeout) {
-            return None;
-        }
+        let deadlines = || blocked.into_iter().chain(expected);
+        let Some((_, why)) = deadlines().find(|(at, _)| *at <= now) else {
+            // The soonest that anything can be late that has not even begun.
+            let soonest = now.and(head_timeout.min(keep_alive_timeout).min(write_timeout).min(LINGER));
+            return Ok(deadlines().map(|(at, _)| at).fold(soonest, Ord::min));
+        };
         if why == "idle" && self.ending.get() == Ending::GoesOn {
             // A request may just be coming in, and HTTP/2 has a word for the end. It has its time to be said.
             self.end_gracefully();
             self.since.set(now);
-            return None;
+        } else {
+            self.kill();
         }
-        self.kill();
-        Some(why)
+        Err(why)
     }
 
     // Leases of answers that are on their way out.

@@ -25,6 +25,7 @@ pub mod tls;
 pub mod tunnel;
 pub mod upload;
 pub mod wait;
+pub mod wheel;
 pub mod worker;
 
 use std::rc::Rc;

@@ -3,7 +3,7 @@
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use super::listener::{self, Listener};
 use super::pool::Pool;
 use super::proxied;
 use super::tls::Tls;
+use super::wheel::Wheel;
 use crate::acme::Challenges;
 use crate::clock::{Clock, ROUND, Tick};
 use crate::config::{Limits, ListenerSettings};
@@ -33,6 +34,12 @@ use crate::workers::Order;
 
 /// Rounds between two looks for idle backend connections that are no longer good.
 const ROUNDS_PER_SWEEP: u32 = 5;
+
+/// Connections that are looked at before requests have their turn. Most have to be fetched from memory, one by one.
+const LOOKS_A_TURN: usize = 512;
+/// So many looks is what ending a connection costs: it is some system calls, and when many came at once, their deadlines
+/// pass at once.
+const LOOKS_AN_END: usize = 32;
 
 /// Hosts without a certificate that are remembered until the next sweep.
 const SEEN_MAX: usize = 100;
@@ -94,7 +101,11 @@ pub struct Worker {
     /// The time of day, and when it was written down.
     date: RefCell<(Tick, HeaderValue)>,
     reader: RefCell<Reader>,
-    connections: RefCell<Slab<Rc<Connection>>>,
+    connections: RefCell<Slab<Kept>>,
+    /// When each of them is to be looked at.
+    wheel: RefCell<Wheel>,
+    /// Those that are to be looked at in this round, by slot, with the time at which they were due.
+    unlooked: RefCell<VecDeque<(usize, Tick)>>,
     census: Arc<Census>,
     /// For listeners of TLS.
     pub tls: Option<Tls>,
@@ -102,6 +113,13 @@ pub struct Worker {
     /// Hosts that were seen in clear text lately, and that a certificate has been ordered for.
     seen: RefCell<HashSet<Box<str>>>,
     stopping: watch::Sender<bool>,
+}
+
+/// A connection in the worker's list.
+struct Kept {
+    connection: Rc<Connection>,
+    /// When it is due on the wheel. What else the wheel has under its slot was somebody else's.
+    due: Tick,
 }
 
 /// Starts a worker's thread on these listeners. From then on, requests are served by what is published.
@@ -134,6 +152,8 @@ impl Worker {
             flights: Flights::new(common.clock.clone()),
             metrics,
             request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
+            wheel: RefCell::new(Wheel::new(common.clock.now())),
+            unlooked: RefCell::default(),
             clock: common.clock,
             date: RefCell::new((Tick(0), HeaderValue::from_static(""))),
             reader: RefCell::new(common.reader),
@@ -167,14 +187,18 @@ impl Worker {
                     Some(Order::Stop(timeout)) => {
                         accepting.iter().for_each(|task| task.abort());
                         self.stopping.send_replace(true);
-                        self.connections.borrow().iter().for_each(|(_, connection)| connection.end_gracefully());
+                        self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_gracefully());
                         stop_at = Some(tokio::time::Instant::now() + timeout);
                     }
                     None => return,
                 },
+                () = tokio::task::yield_now(), if !self.unlooked.borrow().is_empty() => {
+                    self.look_at_connections();
+                }
                 _ = rounds.tick() => {
                     count = count.wrapping_add(1);
                     self.round(count);
+                    self.look_at_connections();
                     if stop_at.is_some_and(|at| self.is_idle() || tokio::time::Instant::now() >= at) {
                         return;
                     }
@@ -183,22 +207,39 @@ impl Worker {
         }
     }
 
-    /// Looks at all that has a deadline.
+    /// Looks at all that has a deadline, but the connections.
     fn round(&self, count: u32) {
         let now = self.clock.look();
         for _ in 0..self.flights.look(|connection| self.limits(connection)) {
             self.metrics.count(Count::SlowReaders);
         }
-        for (_, connection) in &*self.connections.borrow() {
-            match connection.look(now, &self.limits(connection)) {
-                Some("slow_head") => self.metrics.count(Count::SlowHeads),
-                Some("slow_reader") => self.metrics.count(Count::SlowReaders),
-                _ => {}
-            }
-        }
+        self.unlooked.borrow_mut().extend(self.wheel.borrow_mut().take(now));
         if count.is_multiple_of(ROUNDS_PER_SWEEP) {
             self.pool.sweep(now);
             self.seen.borrow_mut().clear();
+        }
+    }
+
+    /// Looks at connections that are due, until it is the turn of others.
+    fn look_at_connections(&self) {
+        let now = self.clock.now();
+        let (mut connections, mut unlooked) = (self.connections.borrow_mut(), self.unlooked.borrow_mut());
+        let mut looks = 0;
+        while looks < LOOKS_A_TURN
+            && let Some((slot, due)) = unlooked.pop_front()
+        {
+            let Some(kept) = connections.get_mut(slot).filter(|kept| kept.due == due) else { continue };
+            looks += 1;
+            let again = kept.connection.look(now, &self.limits(&kept.connection)).unwrap_or_else(|why| {
+                looks += LOOKS_AN_END;
+                match why {
+                    "slow_head" => self.metrics.count(Count::SlowHeads),
+                    "slow_reader" => self.metrics.count(Count::SlowReaders),
+                    _ => {}
+                }
+                now
+            });
+            kept.due = self.wheel.borrow_mut().put(slot, again);
         }
     }
 
@@ -318,7 +359,13 @@ impl Worker {
     }
 
     fn keep(self: Rc<Self>, connection: Rc<Connection>) -> Open {
-        let slot = self.connections.borrow_mut().insert(connection);
+        let mut connections = self.connections.borrow_mut();
+        let entry = connections.vacant_entry();
+        let slot = entry.key();
+        // It is looked at in the next round, and that finds out when it has to be again.
+        let due = self.wheel.borrow_mut().put(slot, self.now());
+        entry.insert(Kept { connection, due });
+        drop(connections);
         Open { worker: self, slot }
     }
 }
@@ -331,7 +378,7 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let connection = self.worker.connections.borrow_mut().remove(self.slot);
+        let Kept { connection, .. } = self.worker.connections.borrow_mut().remove(self.slot);
         connection.give_up();
         self.worker.metrics.count(Count::ConnectionsEnded);
     }

@@ -24,6 +24,42 @@ fn worker(config: &Config) -> Worker {
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)
 }
 
+/// A connection just accepted, and the client's end of it.
+async fn accepted(worker: &Worker) -> (Rc<Connection>, tokio::net::TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, from) = listener.accept().await.unwrap();
+    let counted = worker.census.count(usize::MAX).unwrap();
+    let peer = Peer::new(from.ip(), false, &[].into());
+    let connection = Connection::new(Socket::Tcp(stream), 0, None, peer, worker.clock.clone(), counted);
+    (connection, client)
+}
+
+#[tokio::test]
+async fn who_goes_on_has_a_turn_while_many_connections_are_ended() {
+    const ENDS_A_TURN: usize = LOOKS_A_TURN.div_ceil(LOOKS_AN_END + 1);
+    let config =
+        Config::parse("[limits]\nhead_timeout = '100ms'", std::path::Path::new("ghostpin.toml")).unwrap();
+    let worker = Rc::new(worker(&config));
+    let mut clients = Vec::new();
+    for _ in 0..2 * ENDS_A_TURN + 1 {
+        let (connection, client) = accepted(&worker).await;
+        clients.push((worker.clone().keep(connection.clone()), connection, client));
+    }
+    let ended = || clients.iter().filter(|(_, connection, _)| connection.is_ending()).count();
+    while ended() == 0 {
+        tokio::time::sleep(ROUND).await;
+        worker.round(1);
+        worker.look_at_connections();
+    }
+    let mut turns = vec![ended()];
+    while !worker.unlooked.borrow().is_empty() {
+        worker.look_at_connections();
+        turns.push(ended());
+    }
+    assert_eq!(turns, [ENDS_A_TURN, 2 * ENDS_A_TURN, 2 * ENDS_A_TURN + 1]);
+}
+
 #[tokio::test]
 async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let text = "[[site]]\nname = 'a'\nhosts = ['a.test']\nbackends = ['127.0.0.1:1']";
@@ -33,13 +69,7 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let gate = Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(1)), reports));
     gate.open(Pin { epoch: Epoch(1), backend: "127.0.0.1:1".parse().unwrap() });
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stream, from) = listener.accept().await.unwrap();
-    let counted = worker.census.count(1).unwrap();
-    let peer = Peer::new(from.ip(), false, &[].into());
-    let connection = Connection::new(Socket::Tcp(stream), 0, None, peer, worker.clock.clone(), counted);
-
+    let (connection, _client) = accepted(&worker).await;
     let (serving, lease, upstream) = (worker.clone(), gate.enter(), config.sites[0].upstream);
     let request = async move {
         let _open = serving.clone().keep(connection.clone());
