@@ -37,6 +37,8 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Streams of one connection at a time.
 const STREAMS_MAX: u32 = 128;
+/// So many requests of one connection are served before the next one lets others go first.
+const STREAMS_A_TURN: u32 = 16;
 /// Bytes of one stream that the client may send ahead. Held uploads wait with the client, not here.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Bytes of one connection that the client may send ahead.
@@ -84,6 +86,10 @@ async fn serve_request(
 ) -> Result<Response<StreamBody>, Infallible> {
     let (worker, connection) = (&worker, &connection);
     let active = connection.request_began();
+    // Who asks for much at once waits for the sockets of others to be looked at, and longer the more it is.
+    for _ in 0..(connection.active() - 1) / STREAMS_A_TURN {
+        tokio::task::yield_now().await;
+    }
     let websocket = is_websocket(&request).then(|| hyper::upgrade::on(&mut request));
     let is_websocket = websocket.is_some();
     let (parts, incoming) = request.into_parts();
