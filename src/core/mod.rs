@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admission;
+pub mod fleet;
 pub mod handoff;
 pub mod health;
 pub mod names;

@@ -1,0 +1,319 @@
+//! What the controller writes, and when a fence is complete.
+//!
+//! The handoff core says what is wanted of a site; the ledger brings the store there, one guarded write a site at a
+//! time, and tells the core what has come of it. It follows the store in the order of its revisions: sites and edges
+//! alike, from one list and one watch.
+//!
+//! A fence at revision R is complete when everything up to R has been seen (so that every edge that could have been let
+//! in before it is known), and each edge that is left says that it has applied R, and has none of the site's leases.
+//! An edge that registers after R reads the fence before it opens anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Fence, LeaseId, Record, RecordPhase, Revision};
+use crate::core::{Epoch, Pin, SiteName};
+
+/// What an edge says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EdgeSays {
+    /// Everything up to here is applied,
+    pub watermark: Revision,
+    /// but for these sites: they still have leases of an epoch that is fenced.
+    pub pending: BTreeSet<SiteName>,
+}
+
+/// What has changed in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A site's record; `None` if it was deleted. The revision is the one at which this was written.
+    Site(SiteName, Option<Record>, Revision),
+    /// An edge's key; `None` if it is gone.
+    Edge(LeaseId, Option<EdgeSays>),
+}
+
+/// What the handoff core wants of a site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// That no edge lets anybody in. [`Effect::Left`] tells when no lease is left.
+    Shut {
+        /// Goes into the report.
+        generation: u64,
+        /// The pin that is fenced: the newest that is known.
+        pin: Pin,
+        /// Why and how.
+        fence: Fence,
+    },
+    /// That leases end now.
+    Cut(Pin),
+    /// That edges serve under this pin, which is the one that was fenced.
+    Open(Pin),
+    /// That edges serve under this pin, which is new. [`Effect::Committed`] tells when it stands.
+    Commit(Pin),
+    /// That the record says that the site is gone, and what its newest pin was.
+    Retire(Pin),
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Written {
+    /// It stands.
+    At(Revision),
+    /// Somebody else has written since.
+    Overtaken,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Write this record in the place of the one at revision `guard` (0: there is none), and report what became of it.
+    Write {
+        /// Whose.
+        site: SiteName,
+        /// The record.
+        record: Record,
+        /// The revision of what it replaces.
+        guard: Revision,
+    },
+    /// No lease of the site is left in any edge since the fence of this generation.
+    Left {
+        /// Whose.
+        site: SiteName,
+        /// Of which [`Wanted::Shut`].
+        generation: u64,
+    },
+    /// The pin stands in the store.
+    Committed {
+        /// Whose.
+        site: SiteName,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Somebody else writes this site's record: another edge is the controller.
+    Deposed {
+        /// Whose record told.
+        site: SiteName,
+    },
+}
+
+/// One site.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Entry {
+    /// What stands in the store, and since which revision; revision 0 if nothing does.
+    stored: Option<Record>,
+    at: Revision,
+    /// What is to stand there.
+    wanted: Option<Record>,
+    /// What is being written.
+    writing: Option<Record>,
+    /// Generation of the shutting whose end is waited for.
+    shut: Option<u64>,
+    /// Epoch of the pin whose commit is waited for.
+    commit: Option<Epoch>,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ledger {
+    /// Everything up to here was seen.
+    seen: Revision,
+    sites: BTreeMap<SiteName, Entry>,
+    edges: BTreeMap<LeaseId, EdgeSays>,
+    /// How many edges have a site pending.
+    pending: BTreeMap<SiteName, usize>,
+    /// Fences that stand and are not complete, by their revision.
+    waiting: BTreeSet<(Revision, SiteName)>,
+}
+
+type Effects = Vec<Effect>;
+
+impl Ledger {
+    /// From a list of everything, as of `revision`.
+    pub fn new(
+        revision: Revision,
+        sites: impl IntoIterator<Item = (SiteName, Record, Revision)>,
+        edges: impl IntoIterator<Item = (LeaseId, EdgeSays)>,
+    ) -> Self {
+        let mut ledger = Self { seen: revision, ..Self::default() };
+        for (name, record, at) in sites {
+            ledger.sites.insert(name, Entry { stored: Some(record), at, ..Entry::default() });
+        }
+        for (lease, says) in edges {
+            ledger.edge(lease, Some(says));
+        }
+        ledger
+    }
+
+    /// What stands in the store for a site, as far as it was seen.
+    pub fn stored(&self, site: &SiteName) -> Option<&Record> {
+        self.sites.get(site)?.stored.as_ref()
+    }
+
+    /// All records, those of sites that nobody has configured too.
+    pub fn records(&self) -> impl Iterator<Item = (&SiteName, &Record)> {
+        self.sites.iter().filter_map(|(name, entry)| Some((name, entry.stored.as_ref()?)))
+    }
+
+    /// Edges whose word on a site's fence is waited for.
+    pub fn waits_for(&self, site: &SiteName) -> Vec<LeaseId> {
+        let Some(entry) = self.sites.get(site).filter(|entry| entry.shut.is_some()) else { return vec![] };
+        let holds = |says: &EdgeSays| says.watermark < entry.at || says.pending.contains(site);
+        self.edges.iter().filter(|(_, says)| holds(says)).map(|(lease, _)| *lease).collect()
+    }
+
+    /// The edges, as far as they were seen.
+    pub fn edges(&self) -> &BTreeMap<LeaseId, EdgeSays> {
+        &self.edges
+    }
+
+    /// Takes in what the core wants.
+    pub fn wants(&mut self, site: &SiteName, wanted: Wanted) -> Effects {
+        let mut out = Effects::new();
+        let entry = self.sites.entry(site.clone()).or_default();
+        let (pin, phase) = match wanted {
+            Wanted::Shut { generation, pin, fence } => {
+                entry.shut = Some(generation);
+                self.waiting.insert((entry.at, site.clone()));
+                (pin, RecordPhase::Fence(fence))
+            }
+            Wanted::Cut(pin) => {
+                let fence = match entry.wanted.as_ref().map(|record| &record.phase) {
+                    Some(RecordPhase::Fence(fence)) => fence.clone(),
+                    _ => Fence::default(),
+                };
+                (pin, RecordPhase::Fence(Fence { cut: true, ..fence }))
+            }
+            Wanted::Open(pin) => {
+                entry.shut = None;
+                (pin, RecordPhase::Serve)
+            }
+            Wanted::Commit(pin) => {
+                entry.commit = Some(pin.epoch);
+                (pin, RecordPhase::Serve)
+            }
+            Wanted::Retire(pin) => (pin, RecordPhase::Gone),
+        };
+        entry.wanted = Some(Record { pin, phase });
+        self.bring_there(site, &mut out);
+        self.complete(&mut out);
+        out
+    }
+
+    /// Takes in what became of a write. One whose fate isn't known is to be found out first.
+    pub fn written(&mut self, site: &SiteName, written: Written) -> Effects {
+        let mut out = Effects::new();
+        let Some(entry) = self.sites.get_mut(site) else { return out };
+        let Some(record) = entry.writing.take() else { return out };
+        match written {
+            Written::At(revision) => self.stands(site, Some(record), revision),
+            Written::Overtaken => {
+                out.push(Effect::Deposed { site: site.clone() });
+                return out;
+            }
+        }
+        self.bring_there(site, &mut out);
+        self.complete(&mut out);
+        out
+    }
+
+    /// Takes in what the watch has seen, everything up to `revision`.
+    pub fn changed(&mut self, revision: Revision, changes: Vec<Change>) -> Effects {
+        let mut out = Effects::new();
+        for change in changes {
+            match change {
+                Change::Edge(lease, says) => self.edge(lease, says),
+                Change::Site(site, record, at) => self.site(site, record, at, &mut out),
+            }
+        }
+        self.seen = self.seen.max(revision);
+        self.complete(&mut out);
+        out
+    }
+
+    // The store.
+
+    fn site(&mut self, site: SiteName, record: Option<Record>, at: Revision, out: &mut Effects) {
+        let entry = self.sites.entry(site.clone()).or_default();
+        // What was written here is known from its answer, which may be earlier than the watch.
+        if at <= entry.at {
+            return;
+        }
+        let is_ours = entry.writing.is_some() && entry.writing == record;
+        if !is_ours {
+            out.push(Effect::Deposed { site: site.clone() });
+        }
+        self.stands(&site, record, at);
+    }
+
+    fn stands(&mut self, site: &SiteName, record: Option<Record>, at: Revision) {
+        let entry = self.sites.get_mut(site).expect("a site of the ledger");
+        if at <= entry.at {
+            return;
+        }
+        self.waiting.remove(&(entry.at, site.clone()));
+        entry.stored = record;
+        entry.at = at;
+        if entry.stored.as_ref().is_some_and(|record| record.serves().is_none()) {
+            self.waiting.insert((at, site.clone()));
+        }
+    }
+
+    fn edge(&mut self, lease: LeaseId, says: Option<EdgeSays>) {
+        if let Some(before) = self.edges.remove(&lease) {
+            for site in &before.pending {
+                if let Some(count) = self.pending.get_mut(site) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.pending.remove(site);
+                    }
+                }
+            }
+        }
+        if let Some(says) = says {
+            for site in &says.pending {
+                *self.pending.entry(site.clone()).or_default() += 1;
+            }
+            self.edges.insert(lease, says);
+        }
+    }
+
+    fn bring_there(&mut self, site: &SiteName, out: &mut Effects) {
+        let entry = self.sites.get_mut(site).expect("a site of the ledger");
+        if let Some(wanted) = &entry.wanted
+            && entry.writing.is_none()
+            && entry.stored.as_ref() != Some(wanted)
+        {
+            entry.writing = Some(wanted.clone());
+            let guard = if entry.stored.is_some() { entry.at } else { Revision(0) };
+            out.push(Effect::Write { site: site.clone(), record: wanted.clone(), guard });
+        }
+        let stands = entry.wanted.is_some() && entry.stored == entry.wanted;
+        if stands && let Some(epoch) = entry.commit.take() {
+            entry.shut = None;
+            out.push(Effect::Committed { site: site.clone(), epoch });
+        }
+    }
+
+    /// Tells of the fences that are complete now.
+    fn complete(&mut self, out: &mut Effects) {
+        let lowest = self.edges.values().map(|says| says.watermark).min();
+        let up_to = lowest.map_or(self.seen, |lowest| lowest.min(self.seen));
+        let applied: Vec<_> =
+            self.waiting.iter().take_while(|(at, _)| *at <= up_to).map(|(_, site)| site.clone()).collect();
+        for site in applied {
+            if self.pending.contains_key(&site) {
+                continue;
+            }
+            let entry = self.sites.get_mut(&site).expect("a site of the ledger");
+            // Only the fence that is wanted now counts: one that stood before may have been opened again in between.
+            if entry.stored.is_some() && entry.stored == entry.wanted {
+                self.waiting.remove(&(entry.at, site.clone()));
+                if let Some(generation) = entry.shut.take() {
+                    out.push(Effect::Left { site, generation });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
