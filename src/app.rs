@@ -1,6 +1,7 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
 mod certificates;
+mod fleet;
 mod reload;
 
 use std::path::Path;
@@ -91,6 +92,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         clock: clock.clone(),
         reports,
         seed,
+        fleet: fleet::join(&config, messages.clone())?,
     };
     let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
     let challenges = acme::Challenges::default();

@@ -7,8 +7,10 @@
 //! epoch is fenced. Held requests are let go first come, first served, as many at a time as the backend keeps up
 //! with, and nobody passes them: the door stays shut, with new arrivals at the end of the queue, until it is empty.
 
+mod lease;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::admission::{ONE_LEASE, Word};
 use crate::core::release::Pacer;
 use crate::core::{Epoch, Pin};
+use crate::lifeline::Lifeline;
+use lease::Paced;
+pub use lease::{Held, Lease};
 
 /// Number of a site in this process. It stands for the site in maps on the way of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +51,11 @@ pub enum Report {
         site: SiteKey,
         /// The epoch of the lease under which it went wrong.
         epoch: Epoch,
+    },
+    /// A worker shut the gate, for the time of this process was over by its look at the clock.
+    Expired {
+        /// Which site.
+        site: SiteKey,
     },
     /// The last held request has been let go.
     Emptied {
@@ -121,6 +131,10 @@ pub struct Gate {
     late: AtomicU64,
     /// The newest epoch whose leases were told to end.
     cut: AtomicU64,
+    /// Until when this process may act,
+    lifeline: Arc<Lifeline>,
+    /// and whether that holds for this site.
+    bound: AtomicBool,
     queue: Mutex<Queue>,
     budget: Arc<HoldBudget>,
     reports: mpsc::UnboundedSender<Report>,
@@ -178,7 +192,12 @@ pub enum Entry {
 
 impl Gate {
     /// A shut gate that has never been open.
-    pub fn new(site: SiteKey, budget: Arc<HoldBudget>, reports: mpsc::UnboundedSender<Report>) -> Self {
+    pub fn new(
+        site: SiteKey,
+        budget: Arc<HoldBudget>,
+        lifeline: Arc<Lifeline>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
         Self {
             site,
             word: AtomicU64::new(Word::NEW.0),
@@ -186,6 +205,8 @@ impl Gate {
             last_well: AtomicU32::new(0),
             late: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            lifeline,
+            bound: AtomicBool::new(true),
             queue: Mutex::default(),
             budget,
             reports,
@@ -205,6 +226,14 @@ impl Gate {
         if self.word().is_shut() {
             return None;
         }
+        if self.is_over() {
+            self.expire(&mut self.queue());
+            return None;
+        }
+        self.count_in()
+    }
+
+    fn count_in(self: &Arc<Self>) -> Option<Lease> {
         let before = Word(self.word.fetch_add(ONE_LEASE, Ordering::AcqRel));
         if before.is_shut() {
             self.leave();
@@ -219,8 +248,10 @@ impl Gate {
     pub fn enter_or_hold(self: &Arc<Self>, ticket: Option<Ticket>, max: usize) -> Result<Entry, NotHeld> {
         let mut queue = self.queue();
         // The door is opened under the lock: if it is shut now, whoever opens it will see this request.
-        if !self.word().is_shut()
-            && let Some(lease) = self.enter()
+        if self.is_over() {
+            self.expire(&mut queue);
+        } else if !self.word().is_shut()
+            && let Some(lease) = self.count_in()
         {
             return Ok(Entry::Entered(lease));
         }
@@ -247,10 +278,14 @@ impl Gate {
     /// Enters past those who wait, if the gate is open behind them: for requests that are never held, and would be refused
     /// as long as the queue is not empty.
     pub fn enter_past_the_queue(self: &Arc<Self>) -> Option<Lease> {
-        let queue = self.queue();
+        let mut queue = self.queue();
         if queue.release.is_none() {
             drop(queue);
             return self.enter();
+        }
+        if self.is_over() {
+            self.expire(&mut queue);
+            return None;
         }
         let pin = self.pin.load_full()?;
         self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
@@ -346,6 +381,11 @@ impl Gate {
         self.let_go(&mut queue);
     }
 
+    /// Whether the end of this process's time shuts this gate, too.
+    pub fn bind(&self, bound: bool) {
+        self.bound.store(bound, Ordering::Release);
+    }
+
     /// The site is no longer configured: those who wait are told, nobody else is held.
     pub fn retire(&self) {
         let mut queue = self.queue();
@@ -385,6 +425,19 @@ impl Gate {
         }
     }
 
+    /// Whether the time of this process is over for this site.
+    fn is_over(&self) -> bool {
+        self.bound.load(Ordering::Acquire) && self.lifeline.is_over()
+    }
+
+    /// Shuts the gate at the end of that time. The reconciler opens it again if there is more of it after all.
+    fn expire(&self, queue: &mut Queue) {
+        if !self.word().is_shut() || queue.release.is_some() {
+            self.close(queue);
+            self.report(Report::Expired { site: self.site });
+        }
+    }
+
     fn leave(&self) {
         let before = Word(self.word.fetch_sub(ONE_LEASE, Ordering::AcqRel));
         if before.is_shut() && before.leases() == 1 {
@@ -403,6 +456,9 @@ impl Gate {
 
     /// Lets as many go as the window has room for; opens the door behind the last one.
     fn let_go(self: &Arc<Self>, queue: &mut Queue) {
+        if queue.release.is_some() && self.is_over() {
+            return self.expire(queue);
+        }
         let Some(release) = &mut queue.release else { return };
         while release.under_way < release.pacer.window()
             && let Some((_, waiting)) = queue.waiting.pop_first()
@@ -452,100 +508,6 @@ impl Gate {
     fn report(&self, report: Report) {
         // The reconciler lives as long as the process; while it stops, nobody waits for reports.
         let _ = self.reports.send(report);
-    }
-}
-
-/// The right to be answered by the backend of one epoch, and the duty to be counted until the last byte is through.
-#[derive(Debug)]
-pub struct Lease {
-    gate: Arc<Gate>,
-    pin: Arc<Pin>,
-    paced: Option<Paced>,
-    counts: bool,
-}
-
-/// This lease was given out by a release, which waits to hear how it went.
-#[derive(Clone, Copy, Debug)]
-struct Paced {
-    release: u64,
-    since: Instant,
-}
-
-impl Lease {
-    /// Who answers, and under which epoch.
-    pub fn pin(&self) -> &Arc<Pin> {
-        &self.pin
-    }
-
-    /// The gate that gave it out.
-    pub fn gate(&self) -> &Arc<Gate> {
-        &self.gate
-    }
-
-    /// The backend has answered (`well`), or failed to, or was too busy to. A release goes on accordingly.
-    pub fn answered(&mut self, well: bool) {
-        if let Some(paced) = self.paced.take() {
-            self.gate.paced_done(paced, Some(well));
-        }
-    }
-
-    /// Whether the leases of its epoch were told to end before this one was used.
-    pub fn is_cut(&self) -> bool {
-        self.gate.cut.load(Ordering::Acquire) >= self.pin.epoch.0
-    }
-
-    /// Whether an answer under this lease may still be given to a client. While the lease is out, its epoch can't be
-    /// over; this looks at the gate all the same, for it is the last place where a mistake can be stopped.
-    pub fn may_deliver(&self) -> bool {
-        let current = self.gate.word().is_of(self.pin.epoch);
-        if !current {
-            self.gate.late.fetch_add(1, Ordering::Relaxed);
-        }
-        current
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if !self.counts {
-            return;
-        }
-        if let Some(paced) = self.paced.take() {
-            self.gate.paced_done(paced, None);
-        }
-        self.gate.leave();
-    }
-}
-
-/// A request that waits at a gate. Dropping it gives up its place at once.
-#[derive(Debug)]
-pub struct Held {
-    gate: Arc<Gate>,
-    ticket: Ticket,
-    lease: oneshot::Receiver<Lease>,
-}
-
-impl Held {
-    /// Its place, to come back with.
-    pub fn ticket(&self) -> Ticket {
-        self.ticket
-    }
-
-    /// Waits for the lease; `None` if the site is no longer configured.
-    pub async fn lease(&mut self) -> Option<Lease> {
-        (&mut self.lease).await.ok()
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.gate.budget.give_back();
-        let mut queue = self.gate.queue();
-        if queue.waiting.remove(&self.ticket).is_some() {
-            queue.tally.given_up += 1;
-            // It may have been the last one that a release waited for.
-            self.gate.let_go(&mut queue);
-        }
     }
 }
 

@@ -13,12 +13,15 @@ pub mod certs;
 pub mod certs_dev;
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod core;
 pub mod demo;
 pub mod gate;
 pub mod http1;
+pub mod lifeline;
 pub mod net;
 pub mod observe;
 pub mod proxy;

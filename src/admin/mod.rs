@@ -4,6 +4,7 @@
 //! goes to the reconciler as a message.
 
 mod explain;
+mod fleet;
 mod guard;
 mod metrics;
 pub mod peer;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::guard::guard;
 use super::peer::Peer;
 use super::problem::Problem;
-use super::{Context, explain, metrics};
+use super::{Context, explain, fleet, metrics};
 use crate::certs;
 use crate::control::{Wanted, WishError};
 use crate::core::SiteName;
@@ -41,6 +41,9 @@ pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)>
         ("/v1/explain", "get", get(explain)),
         ("/v1/journal", "get", get(journal)),
         ("/v1/certificates", "get", get(certificates)),
+        ("/v1/edges", "get", get(fleet::edges)),
+        ("/v1/controller", "get", get(fleet::controller)),
+        ("/v1/leave", "post", post(fleet::leave)),
         ("/v1/plan", "post", post(plan)),
         ("/v1/reload", "post", post(reload)),
     ]
@@ -62,7 +65,7 @@ pub(super) fn all(context: Context) -> Router {
         .with_state(context)
 }
 
-type Answer<T> = Result<T, Problem>;
+pub(super) type Answer<T> = Result<T, Problem>;
 
 /// Query, path and body, or what is wrong with them.
 fn query<T>(query: Result<Query<T>, QueryRejection>) -> Answer<T> {
@@ -203,6 +206,9 @@ fn refusal(site: &str, error: WishError) -> Problem {
     let refused = match &error {
         WishError::NoSite(_) => return Problem::no_site(site),
         WishError::Stopping => return Problem::stopping(),
+        WishError::NewController | WishError::NoController => {
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the wish was not fulfilled", error);
+        }
         WishError::Refused(refused) => refused,
     };
     let status = match refused {

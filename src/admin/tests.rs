@@ -23,11 +23,14 @@ use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
+use crate::control::fleet::{Command, FleetParts, FleetView};
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::PinStore;
 use crate::control::writer::Writer;
+use crate::core::fleet::edge::Terms;
 use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
+use crate::lifeline::Lifeline;
 use crate::observe::metrics::WorkerMetrics;
 use crate::proxy::answer::Refusal;
 use crate::published::{Published, Publisher, Reader};
@@ -73,15 +76,30 @@ fn certificates(folder: &std::path::Path) -> Arc<Certificates> {
 impl Edge {
     /// With `admin` in its `[admin]` table, pinned to A, and with all candidates looked at.
     async fn start(admin: &str) -> Self {
-        Self::start_with(admin, true).await
+        Self::start_with(admin, true, None).await
+    }
+
+    /// One of many, before it has a lease. `sees` is what its store says of the fleet.
+    async fn in_fleet(sees: Result<FleetView, String>) -> Self {
+        let (commands, mut received) = tokio::sync::mpsc::unbounded_channel();
+        tokio::task::spawn_local(async move {
+            while let Some(command) = received.recv().await {
+                if let Command::Look(answer) = command {
+                    let _ = answer.send(sees.clone());
+                }
+            }
+        });
+        let terms = Terms { margin: Duration::from_secs(1), cut_max: Duration::from_secs(5) };
+        let fleet = FleetParts { terms, commands, lifeline: Arc::new(Lifeline::over()) };
+        Self::start_with("listen = \"127.0.0.1:0\"", true, Some(fleet)).await
     }
 
     /// One whose reconciler has gone already.
     async fn stopping() -> Self {
-        Self::start_with("listen = \"127.0.0.1:0\"", false).await
+        Self::start_with("listen = \"127.0.0.1:0\"", false, None).await
     }
 
-    async fn start_with(admin: &str, alive: bool) -> Self {
+    async fn start_with(admin: &str, alive: bool, fleet: Option<FleetParts>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backends = [application(true).await, application(true).await, application(false).await];
         let path = folder.path().join("ghostpin.toml");
@@ -113,7 +131,9 @@ impl Edge {
             clock: Clock::start(),
             reports,
             seed: 1,
+            fleet,
         };
+        let is_alone = parts.fleet.is_none();
         let reconciler = Reconciler::new(parts, messages);
         if alive {
             tokio::task::spawn_local(reconciler.run(received, reported));
@@ -135,7 +155,7 @@ impl Edge {
         tokio::task::spawn_local(answer(bound, context));
         let client = Client { place, token: config.admin.token, actor: "ann@desk".to_owned() };
         let edge = Self { client, config: path, backends, reader, _folder: folder };
-        if alive {
+        if alive && is_alone {
             edge.until("is settled", |site| {
                 let candidates = site["candidates"].as_array().unwrap();
                 site["phase"] == "serving" && candidates.iter().all(|candidate| candidate["health"] == "well")

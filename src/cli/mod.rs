@@ -5,6 +5,8 @@ pub mod certs;
 pub mod certs_dev;
 pub mod check;
 pub mod client;
+pub mod drain_edge;
+pub mod edges;
 pub mod explain;
 pub mod failure;
 pub mod handoff;
@@ -46,6 +48,8 @@ enum Verb {
     Reload(reload::ReloadArgs),
     Journal(journal::JournalArgs),
     Certs(certs::CertsArgs),
+    Edges(edges::EdgesArgs),
+    DrainEdge(drain_edge::DrainEdgeArgs),
     CertsDev(certs_dev::CertsDevArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
@@ -72,6 +76,8 @@ impl Cli {
             Verb::Reload(args) => asking(args.run()),
             Verb::Journal(args) => asking(args.run()),
             Verb::Certs(args) => asking(args.run()),
+            Verb::Edges(args) => asking(args.run()),
+            Verb::DrainEdge(args) => asking(args.run()),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

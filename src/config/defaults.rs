@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Limits;
 use super::acme::Challenge;
+use super::cluster::Partition;
 
 /// `server.state`: beside the configuration, so that a first try needs no rights elsewhere.
 pub const DEFAULT_STATE: &str = "./state";
@@ -16,6 +17,13 @@ pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// `admin.listen`: loopback, where no token is needed.
 pub const DEFAULT_ADMIN_LISTEN: &str = "127.0.0.1:9180";
+
+/// `cluster.lease_ttl`: how long a handoff waits for an edge that died; an orchestrator takes as long to replace a worker.
+pub const DEFAULT_CLUSTER_LEASE_TTL: Duration = Duration::from_secs(5);
+/// `cluster.prefix`
+pub const DEFAULT_CLUSTER_PREFIX: &str = "/ghostpin";
+/// `cluster.partition`: what ghostpin is for.
+pub const DEFAULT_CLUSTER_PARTITION: Partition = Partition::Fence;
 
 /// `hold.timeout`: an orchestrator replaces a dead worker in about 5 s and a cold Ghost boots in up to 8 s; clients
 /// commonly give up at 30 s.

@@ -124,6 +124,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             app = "app",
             failover = "failover",
             warm_standby = "warm_standby",
+            partition = "partition",
             certificate = "certificate",
             https = "https",
             headers = "headers",
@@ -293,6 +294,25 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         (None, None) => {}
         _ => keys.push("acme"),
     }
+    match (&old.cluster, &new.cluster) {
+        (Some(old), Some(new)) => differing!(
+            keys,
+            Cluster,
+            old,
+            new,
+            [
+                etcd = "cluster.etcd",
+                name = "cluster.name",
+                prefix = "cluster.prefix",
+                lease_ttl = "cluster.lease_ttl",
+                tls = "cluster.tls",
+                user = "cluster.user, cluster.password_file",
+            ],
+            partition
+        ),
+        (None, None) => {}
+        _ => keys.push("cluster"),
+    }
     keys
 }
 
@@ -319,6 +339,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         tls: Tls { certificates: new.tls.certificates, ..old.tls.clone() },
         admin: old.admin.clone(),
         acme: old.acme.clone(),
+        cluster: old.cluster.clone(),
         log: Log { access: new.log.access, ..old.log.clone() },
         ..new
     }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::core::{Backend, SiteName};
 
 pub mod acme;
+pub mod cluster;
 pub mod defaults;
 pub mod diff;
 mod errors;
@@ -31,6 +32,7 @@ mod written;
 mod tests;
 
 pub use acme::Acme;
+pub use cluster::{Cluster, Partition};
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub resolver: Resolver,
     /// `[acme]`; `None` if certificates are not ordered.
     pub acme: Option<Acme>,
+    /// `[cluster]`; `None` if this process is alone.
+    pub cluster: Option<Cluster>,
     /// `[log]`
     pub log: Log,
     /// `[pages]`
@@ -265,6 +269,8 @@ pub struct Site {
     pub failover: Failover,
     /// What to do about a target that was already running before the fence.
     pub warm_standby: WarmStandby,
+    /// What to do while this edge can't renew its lease in the fleet's store.
+    pub partition: Partition,
     /// What its readers are told of TLS.
     pub https: Https,
     /// Its certificate, if it names one.

@@ -85,6 +85,7 @@ impl Config {
         let listen = listen(&top.listen, &limits, report);
         let tls = tls(&top.tls, report);
         let acme = acme::acme(&top.acme, report);
+        let cluster = cluster::cluster(&top.cluster, report);
         let has_certificates = tls.certificates.is_some()
             || acme.is_some()
             || all.list.iter().any(|site| site.certificate.is_some());
@@ -103,6 +104,7 @@ impl Config {
             limits,
             resolver: resolver(&top.resolver),
             acme,
+            cluster,
             log: log(&top.log),
             pages: pages(&top.pages, report),
             sites: all.list,

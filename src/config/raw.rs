@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::acme::RawAcme;
+use super::cluster::{Partition, RawCluster};
 use super::listener::RawListeners;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
@@ -35,6 +36,7 @@ pub(super) struct RawFile {
     pub(super) limits: RawLimits,
     pub(super) resolver: RawResolver,
     pub(super) acme: Option<Spanned<RawAcme>>,
+    pub(super) cluster: Option<Spanned<RawCluster>>,
     pub(super) log: RawLog,
     pub(super) pages: RawPages,
     /// Sites are taken out and read one by one; the field is here so that its key is known.
@@ -223,6 +225,7 @@ pub(super) struct RawSite {
     pub(super) app: Option<App>,
     pub(super) failover: Option<Failover>,
     pub(super) warm_standby: Option<Spanned<WarmStandby>>,
+    pub(super) partition: Option<Partition>,
     pub(super) certificate: Option<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
     pub(super) https: RawHttps,

@@ -78,6 +78,10 @@ impl<'a> Sites<'a> {
             app: raw.app.unwrap_or(App::Ghost),
             failover: raw.failover.unwrap_or(Failover::Auto),
             warm_standby,
+            partition: raw
+                .partition
+                .or(top.cluster.as_ref().and_then(|cluster| cluster.get_ref().partition))
+                .unwrap_or(DEFAULT_CLUSTER_PARTITION),
             https: https(&raw.https, &top.https),
             certificate,
             hold: Hold {

@@ -4,6 +4,7 @@
 //! does it. Everybody else (the admin API, a reload, probes, hooks, timers, gates) sends it messages.
 
 mod counts;
+pub mod fleet;
 pub mod hooks;
 pub mod names;
 pub mod probe;
@@ -50,6 +51,10 @@ pub enum Ask {
     },
     /// From now on, this configuration holds.
     Apply(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// The fleet's edges; `None` if this process is alone.
+    Fleet(oneshot::Sender<Option<Result<fleet::FleetView, String>>>),
+    /// Leave the fleet: answered when no request of it is left here. `false` if this process is alone.
+    Leave(oneshot::Sender<bool>),
     /// A configuration was refused; what holds is named in [`Status`].
     RefusedUpdate(String),
 }
@@ -74,6 +79,12 @@ pub enum WishError {
     /// The core says no.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The controller of the fleet has changed before it was done.
+    #[error("the fleet has another controller now: look at the site, and ask again if need be")]
+    NewController,
+    /// Nobody decides now.
+    #[error("the fleet has no controller now: its store does not answer")]
+    NoController,
     /// The process is about to end.
     #[error("ghostpin is stopping")]
     Stopping,
@@ -128,6 +139,16 @@ impl Controller {
     /// What [`Self::apply`] would do.
     pub async fn plan(&self, config: Config) -> Option<Plan> {
         self.ask(|answer| Ask::Plan(Box::new(config), answer)).await
+    }
+
+    /// The fleet's edges; the inner `None` if this process is alone.
+    pub async fn fleet(&self) -> Option<Option<Result<fleet::FleetView, String>>> {
+        self.ask(Ask::Fleet).await
+    }
+
+    /// Leaves the fleet, and returns when no request of it is left here; `Some(false)` if this process is alone.
+    pub async fn leave(&self) -> Option<bool> {
+        self.ask(Ask::Leave).await
     }
 
     /// Asks for something and waits until it is done or refused.

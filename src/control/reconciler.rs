@@ -4,6 +4,8 @@
 
 mod applying;
 mod chronicle;
+mod fleet;
+mod leading;
 mod probing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::counts::{Counts, millis};
+use super::fleet::{Command, Fleet, FleetParts, News};
 use super::hooks::{self, Told};
 use super::names::Names;
 use super::probe::{self, Question, Seen};
@@ -26,11 +29,13 @@ use super::{Applied, Ask, Controller, Wanted, WishError};
 use crate::clock::Clock;
 use crate::config::diff::{Plan, in_force, restart_keys};
 use crate::config::{self, Config};
+use crate::core::fleet::edge;
 use crate::core::handoff::{self, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId};
 use crate::core::names::Looked;
 use crate::core::table::RouteTable;
 use crate::core::{Address, Backend, Epoch, Pin, SiteName};
 use crate::gate::{Gate, HoldBudget, Report, SiteKey};
+use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::workers::{Order, Workers};
@@ -91,6 +96,8 @@ pub enum Message {
     },
     /// By the pin writer.
     Committed(Vec<Committed>),
+    /// By the fleet's store.
+    Fleet(News),
     /// By whoever looks after a name.
     Looked {
         /// The name.
@@ -122,6 +129,8 @@ pub struct Parts {
     pub reports: mpsc::UnboundedSender<Report>,
     /// Seed of the probes' jitter.
     pub seed: u64,
+    /// This process is one of many edges.
+    pub fleet: Option<FleetParts>,
 }
 
 /// See the module's text.
@@ -152,6 +161,8 @@ pub struct Reconciler {
     jitter: u64,
     counts: Counts,
     refused_update: Option<String>,
+    lifeline: Arc<Lifeline>,
+    fleet: Option<Fleet>,
 }
 
 /// A reconciler's ears, and its handle.
@@ -163,6 +174,8 @@ pub fn channel() -> (Controller, mpsc::UnboundedSender<Message>, mpsc::Unbounded
 impl Reconciler {
     /// Takes up the sites of the configuration, under the pins of the store.
     pub fn new(parts: Parts, messages: mpsc::UnboundedSender<Message>) -> Self {
+        let fleet = parts.fleet.map(|fleet| Fleet::new(fleet, parts.pins.clone()));
+        let alone = || Arc::new(Lifeline::for_ever());
         let empty = Config { sites: Vec::new(), ..parts.config.clone() };
         let mut reconciler = Self {
             config: empty,
@@ -189,6 +202,8 @@ impl Reconciler {
             jitter: parts.seed,
             counts: Counts::default(),
             refused_update: None,
+            lifeline: fleet.as_ref().map_or_else(alone, |fleet| fleet.lifeline().clone()),
+            fleet,
         };
         if let Err(why) = reconciler.apply(parts.config) {
             // The configuration was checked when it was read.
@@ -203,6 +218,7 @@ impl Reconciler {
         mut messages: mpsc::UnboundedReceiver<Message>,
         mut reports: mpsc::UnboundedReceiver<Report>,
     ) {
+        self.begin_life();
         loop {
             let now = Instant::now();
             self.start_probes(now);
@@ -235,9 +251,17 @@ impl Reconciler {
 
     fn report(&mut self, report: Report) {
         match report {
+            Report::Left { site, generation } if self.fleet.is_some() => {
+                self.edge_of(site, |site| edge::Input::Left { site, generation });
+            }
             Report::Left { site, generation } => self.step(site, Input::Left { generation }),
+            Report::Expired { site } => self.edge_of(site, |site| edge::Input::Expired { site }),
             Report::Suspected { site, epoch } => {
-                self.step(site, Input::Suspected { epoch });
+                if self.fleet.is_some() {
+                    self.suspect(site, epoch);
+                } else {
+                    self.step(site, Input::Suspected { epoch });
+                }
                 self.suspect_neighbours(site);
             }
             Report::Doubted { site, epoch } => {
@@ -277,10 +301,17 @@ impl Reconciler {
                 }
                 self.step(site, Input::HookDone { generation, ok: result.is_ok() });
             }
+            Message::Fleet(news) => self.heard(news),
             Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
             Message::Committed(all) => {
                 for Committed { site, pin, result } in all {
+                    let Some(site) = site else {
+                        if let Err(why) = result {
+                            tracing::warn!(why, "a pin of the fleet can't be remembered on this disk");
+                        }
+                        continue;
+                    };
                     match result {
                         Ok(()) => self.step(site, Input::Committed { epoch: pin.epoch }),
                         Err(why) => {
@@ -313,6 +344,11 @@ impl Reconciler {
             Ask::Plan(config, answer) => {
                 let plan = Plan::between(&self.config, &config, |name| self.pinned_backend(name));
                 drop(answer.send(plan));
+            }
+            Ask::Fleet(answer) => self.look_at_fleet(answer),
+            Ask::Leave(answer) => self.leave(answer),
+            Ask::Wish { site, wish, by, answer } if self.follows() => {
+                self.pass_on(Command::Wish { site, wish, by, answer })
             }
             Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, answer),
             Ask::Apply(config, answer) => {
@@ -383,6 +419,9 @@ impl Reconciler {
     // The core, and what it wants done.
 
     fn step(&mut self, key: SiteKey, input: Input) {
+        if self.follows() {
+            return;
+        }
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let effects = entry.core.step(input);
         self.perform(key, effects);
@@ -393,6 +432,7 @@ impl Reconciler {
             Effect::Open(pin) => Some(pin.backend.clone()),
             _ => None,
         });
+        let effects = if self.fleet.is_some() { self.perform_for_fleet(key, effects) } else { effects };
         for effect in effects {
             self.perform_one(key, effect);
         }
@@ -433,7 +473,9 @@ impl Reconciler {
                 }
                 entry.gate.open(pin);
             }
-            Effect::Commit(pin) => self.writer.write(Commit { site: key, name: entry.name.clone(), pin }),
+            Effect::Commit(pin) => {
+                self.writer.write(Commit { site: Some(key), name: entry.name.clone(), pin });
+            }
             Effect::RunHook { generation, hook, epoch, old, new } => {
                 let configured = match hook {
                     HookKind::Fence => entry.config.hooks.fence.clone(),

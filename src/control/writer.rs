@@ -10,8 +10,8 @@ use crate::gate::SiteKey;
 /// A pin to be made durable.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// Whose.
-    pub site: SiteKey,
+    /// Whose; `None` if nobody waits for it.
+    pub site: Option<SiteKey>,
     /// The name it is stored under.
     pub name: SiteName,
     /// The pin.
@@ -21,8 +21,8 @@ pub struct Commit {
 /// What became of one.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// Whose.
-    pub site: SiteKey,
+    /// Whose; `None` if nobody waits for it.
+    pub site: Option<SiteKey>,
     /// The pin.
     pub pin: Pin,
     /// The error says why it is not known to be durable.

@@ -113,7 +113,7 @@ pub enum Partition {
 }
 
 /// Whether `stored` would take an edge back that knows of `known`: an older epoch, or the same one with another backend.
-fn goes_back(known: Option<&Pin>, stored: Option<&Pin>) -> bool {
+pub fn goes_back(known: Option<&Pin>, stored: Option<&Pin>) -> bool {
     let Some(known) = known else { return false };
     stored.is_none_or(|stored| {
         stored.epoch < known.epoch || stored.epoch == known.epoch && stored.backend != known.backend

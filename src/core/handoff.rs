@@ -25,8 +25,10 @@
 
 mod choice;
 mod outside;
+mod taken_over;
 mod words;
 
+pub use self::taken_over::Found;
 pub use self::words::*;
 use super::health::Health;
 use super::{Backend, Epoch, Pin};

@@ -1,9 +1,18 @@
 use super::*;
 use crate::core::Backend;
+use crate::core::fleet::Moment;
 
 fn gate_with(total: usize) -> (Arc<Gate>, mpsc::UnboundedReceiver<Report>) {
     let (reports, received) = mpsc::unbounded_channel();
-    (Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(total)), reports)), received)
+    (
+        Arc::new(Gate::new(
+            SiteKey(0),
+            Arc::new(HoldBudget::new(total)),
+            Arc::new(Lifeline::for_ever()),
+            reports,
+        )),
+        received,
+    )
 }
 
 fn pin(epoch: u64) -> Pin {
@@ -218,4 +227,44 @@ async fn a_lease_on_its_way_to_a_held_request_is_cut_like_those_that_have_arrive
     drop(lease);
     gate.open(pin(2));
     assert!(!gate.enter().unwrap().is_cut(), "the next epoch is another matter");
+}
+
+/// A gate of an edge whose time is over, opened before.
+fn expired(bound: bool) -> (Arc<Gate>, mpsc::UnboundedReceiver<Report>, Arc<Lifeline>) {
+    let (reports, received) = mpsc::unbounded_channel();
+    let lifeline = Arc::new(Lifeline::for_ever());
+    let gate = Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(9)), lifeline.clone(), reports));
+    gate.bind(bound);
+    gate.open(pin(1));
+    lifeline.until(Moment::default());
+    (gate, received, lifeline)
+}
+
+#[test]
+fn nobody_is_let_in_after_the_time_of_the_process_is_over_even_if_no_timer_has_shut_the_gate() {
+    let (gate, mut reports, lifeline) = expired(true);
+    assert!(gate.enter().is_none());
+    assert!(matches!(reports.try_recv(), Ok(Report::Expired { .. })));
+    assert!(!gate.is_open());
+    let Ok(Entry::Held(mut held)) = gate.enter_or_hold(None, 9) else { panic!("it is held") };
+    assert!(reports.try_recv().is_err(), "it is told once");
+    lifeline.until(crate::lifeline::now().plus(Duration::from_secs(60)));
+    gate.open(pin(1));
+    assert!(held.lease.try_recv().is_ok(), "it goes on when there is more time after all");
+}
+
+#[test]
+fn nothing_is_handed_over_or_delivered_after_the_time_of_the_process_is_over() {
+    let (gate, _reports, lifeline) = expired(true);
+    lifeline.until(crate::lifeline::now().plus(Duration::from_secs(60)));
+    let lease = gate.enter().unwrap();
+    assert!(lease.may_hand_over() && lease.may_deliver());
+    lifeline.until(Moment::default());
+    assert!(!lease.may_hand_over() && !lease.may_deliver());
+}
+
+#[test]
+fn a_site_that_is_to_serve_through_a_partition_is_not_bound_by_that_time() {
+    let (gate, _reports, _lifeline) = expired(false);
+    assert!(gate.enter().is_some_and(|lease| lease.may_hand_over() && lease.may_deliver()));
 }

@@ -187,6 +187,9 @@ async fn send(
             None => connect(worker, flight, target.backend).await?,
         });
         outgoing.wants_fresh = reused_connection;
+        if tracked.lease.as_ref().is_some_and(|lease| !lease.may_hand_over()) {
+            return Err(unsent_by_cut());
+        }
         flight.enter(Stage::AwaitingHead);
         let mut head = Vec::with_capacity(HEAD_BYTES_USUAL);
         headers::write_request(&mut head, &outgoing.head, additions);

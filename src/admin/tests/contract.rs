@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::schema::{check, resolve};
 use super::*;
 use crate::admin::{DOCUMENT, routes};
+use crate::control::fleet::EdgeView;
 
 /// What was called, and what is documented.
 struct Contract {
@@ -94,6 +95,7 @@ fn every_documented_answer_is_given_in_the_form_that_is_documented() {
         looks(&mut contract, &edge).await;
         wishes(&mut contract, &edge).await;
         configurations(&mut contract, &edge).await;
+        fleet(&mut contract, &edge).await;
 
         let stopping = Edge::stopping().await;
         for (path, method, status) in contract.promised() {
@@ -188,6 +190,34 @@ async fn wishes(contract: &mut Contract, edge: &Edge) {
     contract.call(edge, "get /v1/sites/{name}", "/v1/sites/blog", "", 200).await;
     contract.call(edge, "get /v1/journal", "/v1/journal", "", 200).await;
     contract.call(edge, "get /metrics", "/metrics", "", 200).await;
+}
+
+async fn fleet(contract: &mut Contract, alone: &Edge) {
+    let routes = [
+        ("get /v1/edges", "/v1/edges"),
+        ("get /v1/controller", "/v1/controller"),
+        ("post /v1/leave", "/v1/leave"),
+    ];
+    for (operation, path) in routes {
+        contract.call(alone, operation, path, "", 404).await;
+    }
+    let edge = |name: &str, controller| EdgeView {
+        name: name.to_owned(),
+        lease: "1f".to_owned(),
+        watermark: 7,
+        pending: vec!["blog".to_owned()],
+        controller,
+        this: !controller,
+    };
+    let sees = FleetView { controller: "a".to_owned(), edges: vec![edge("a", true), edge("b", false)] };
+    let one_of_many = Edge::in_fleet(Ok(sees)).await;
+    for (operation, path) in routes {
+        contract.call(&one_of_many, operation, path, "", 200).await;
+    }
+    let controller = one_of_many.json("/v1/controller").await;
+    assert_eq!((&controller["elected"], &controller["name"]), (&true.into(), &"a".into()));
+    let cut_off = Edge::in_fleet(Err("it does not answer".to_owned())).await;
+    contract.call(&cut_off, "get /v1/edges", "/v1/edges", "", 503).await;
 }
 
 async fn configurations(contract: &mut Contract, edge: &Edge) {

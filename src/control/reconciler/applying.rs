@@ -42,6 +42,10 @@ impl Reconciler {
         // Those who wait are told now that they can look up where their host has gone.
         retired.iter().for_each(|gate| gate.retire());
         for key in to_begin {
+            if self.fleet.is_some() {
+                self.take_over(key);
+                continue;
+            }
             let Some(entry) = self.sites.get_mut(&key) else { continue };
             let effects = entry.core.begin();
             self.perform(key, effects);
@@ -59,6 +63,7 @@ impl Reconciler {
         if let Some(key) = self.leaving.remove(&config.name) {
             self.by_name.insert(config.name.clone(), key);
             self.sites[&key].gate.come_back();
+            self.served_here(key);
             self.reconfigure(key, &config);
             return None;
         }
@@ -68,7 +73,7 @@ impl Reconciler {
         self.names.follow(key, &config.backends);
         let candidates = self.names.instances(&config.backends, stored.as_ref().map(|pin| &pin.backend));
         let core = handoff::Site::new(policy(&config), candidates, stored, self.first_epoch);
-        let gate = Arc::new(Gate::new(key, self.budget.clone(), self.reports.clone()));
+        let gate = Arc::new(Gate::new(key, self.budget.clone(), self.lifeline.clone(), self.reports.clone()));
         self.by_name.insert(config.name.clone(), key);
         let entry = SiteEntry {
             name: config.name.clone(),
@@ -85,6 +90,7 @@ impl Reconciler {
             wished_by: None,
         };
         self.sites.insert(key, entry);
+        self.served_here(key);
         Some(key)
     }
 
@@ -103,6 +109,9 @@ impl Reconciler {
         entry.names = self.names.view(&config.backends);
         let candidates = self.names.candidates(&config.backends, &entry.core);
         let before = entry.backends();
+        if self.follows() {
+            return self.show_anew(key, candidates);
+        }
         self.step(key, Input::Reconfigured { policy: policy(config), candidates });
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let now = entry.backends();
@@ -138,13 +147,23 @@ impl Reconciler {
         self.by_name.remove(name);
         self.leaving.insert(name.clone(), key);
         self.names.forget(key);
+        self.edge_of(key, |site| edge::Input::Removed { site });
         self.step(key, Input::Retired);
     }
 
     pub(super) fn forget_if_gone(&mut self, key: SiteKey) {
-        if !self.sites.get(&key).is_some_and(|entry| entry.core.is_gone()) {
+        let Some(entry) = self.sites.get(&key) else { return };
+        let is_gone = match &self.fleet {
+            None => entry.core.is_gone(),
+            Some(fleet) => {
+                let is_decided = fleet.ledger.is_none() || entry.core.is_gone();
+                is_decided && self.leaving.contains_key(&entry.name) && !fleet.edge.serves(&entry.name)
+            }
+        };
+        if !is_gone {
             return;
         }
+        self.tell_that_it_is_gone(key);
         let Some(entry) = self.sites.remove(&key) else { return };
         self.leaving.remove(&entry.name);
         self.counts.late_of_gone_sites += entry.gate.late();

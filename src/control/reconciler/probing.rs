@@ -19,6 +19,10 @@ impl Reconciler {
         if !asked {
             return self.plan_next(key, backend, false);
         }
+        self.saw(key, &backend, well);
+        if self.follows() {
+            return;
+        }
         self.step(key, Input::Probed { backend: backend.clone(), well });
         let Some(entry) = self.sites.get(&key) else { return };
         let is_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
@@ -29,6 +33,10 @@ impl Reconciler {
     }
 
     pub(super) fn plan_next(&mut self, key: SiteKey, backend: Backend, at_once: bool) {
+        // The fleet's controller probes for all; what an edge suspects it looks at itself.
+        if self.follows() {
+            return;
+        }
         let Some(entry) = self.sites.get(&key) else { return };
         if entry.core.is_gone() || !entry.core.candidates().iter().any(|c| c.backend == backend) {
             return self.schedule.forget(&(key, backend));
@@ -61,6 +69,9 @@ impl Reconciler {
 
     /// Has the candidates probed at once that a verdict is waited for.
     pub(super) fn expedite(&mut self, key: SiteKey) {
+        if self.follows() {
+            return;
+        }
         let Some(entry) = self.sites.get(&key) else { return };
         if *entry.core.phase() == Phase::Serving {
             return;

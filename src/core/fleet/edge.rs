@@ -13,211 +13,14 @@
 //! 4. **It never goes back.** An older epoch than the one that it knows, or the same with another backend, is refused.
 //! 5. **What can't be cut in time ends the process**, before others believe that it has gone.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use self::words::*;
 use super::{LeaseId, Moment, Partition, Record, Revision, goes_back};
 use crate::core::{Epoch, Pin, SiteName};
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Terms {
-    /// By so much the edge ends before its lease does: for clocks that differ, for the time that a cut takes, and for
-    /// what the store itself may be wrong.
-    pub margin: Duration,
-    /// A cut that takes longer ends the process.
-    pub cut_max: Duration,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Input {
-    /// The store has granted a lease.
-    Granted {
-        /// Which.
-        lease: LeaseId,
-        /// When it was asked for.
-        sent: Moment,
-        /// How long it goes.
-        ttl: Duration,
-    },
-    /// The store has answered a keep-alive.
-    Renewed {
-        /// Of which lease.
-        lease: LeaseId,
-        /// When the one that was answered had been sent.
-        sent: Moment,
-        /// How long the lease goes; zero if it is over.
-        ttl: Duration,
-    },
-    /// The key of this life is in the store, with watermark 0.
-    Registered {
-        /// The life.
-        lease: LeaseId,
-    },
-    /// All sites, read from the store after that, and not from a member that lags.
-    Listed {
-        /// By which life.
-        lease: LeaseId,
-        /// As of when.
-        revision: Revision,
-        /// All of them.
-        sites: Vec<(SiteName, Record)>,
-    },
-    /// What the watch has seen, whole revisions in their order.
-    Changed {
-        /// By which life.
-        lease: LeaseId,
-        /// The newest of them.
-        revision: Revision,
-        /// What changed; `None` is a record that was deleted.
-        sites: Vec<(SiteName, Option<Record>)>,
-    },
-    /// The watch has ended, or has lost its place.
-    WatchLost {
-        /// Of which life.
-        lease: LeaseId,
-    },
-    /// What was told last stands in the store.
-    Told {
-        /// By which life.
-        lease: LeaseId,
-    },
-    /// After [`Effect::Shut`] of this generation, the last lease is gone.
-    Left {
-        /// Whose.
-        site: SiteName,
-        /// Of which shutting.
-        generation: u64,
-    },
-    /// A worker has shut the gate, for the deadline had passed by its look at the clock.
-    Expired {
-        /// Whose.
-        site: SiteName,
-    },
-    /// A request found that the backend refuses connections. The gate is shut.
-    Suspected {
-        /// Whose.
-        site: SiteName,
-        /// The epoch of that request's lease.
-        epoch: Epoch,
-    },
-    /// The backend answers this edge.
-    Cleared {
-        /// Whose.
-        site: SiteName,
-        /// Under which epoch it was suspected.
-        epoch: Epoch,
-    },
-    /// A site is served here from now on.
-    Added {
-        /// Which.
-        site: SiteName,
-        /// What to do without a lease.
-        partition: Partition,
-        /// The newest pin that this edge knows of, from its disk.
-        known: Option<Pin>,
-    },
-    /// A site is not served here any more.
-    Removed {
-        /// Which.
-        site: SiteName,
-    },
-    /// The fleet is left: nothing is opened any more, and the key goes when everything is shut and empty.
-    Leave,
-    /// Nothing but time has passed.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Ask the store for a lease, and report [`Input::Granted`].
-    Grant,
-    /// Write the key of this life, bound to its lease, and report [`Input::Registered`].
-    Register(LeaseId),
-    /// Read all sites from the store, and report [`Input::Listed`].
-    List(LeaseId),
-    /// Watch all sites, and report [`Input::Changed`].
-    Watch {
-        /// For which life.
-        lease: LeaseId,
-        /// The first revision that was not seen.
-        from: Revision,
-    },
-    /// Write this into the key of this life, and report [`Input::Told`].
-    Tell {
-        /// Which life.
-        lease: LeaseId,
-        /// Everything up to here is applied,
-        watermark: Revision,
-        /// but for these sites.
-        pending: Vec<SiteName>,
-    },
-    /// Nothing is to be let in, handed over or delivered after this moment, unless a later one is said.
-    Until(Moment),
-    /// Let nobody in any more, and report [`Input::Left`].
-    Shut {
-        /// Where.
-        site: SiteName,
-        /// Goes into the report.
-        generation: u64,
-    },
-    /// End the leases that are out.
-    Cut {
-        /// Where.
-        site: SiteName,
-    },
-    /// Let requests in under this pin.
-    Open {
-        /// Where.
-        site: SiteName,
-        /// The pin.
-        pin: Pin,
-    },
-    /// Keep this pin on disk: the store must never take this edge back behind it.
-    Remember {
-        /// Whose.
-        site: SiteName,
-        /// The pin.
-        pin: Pin,
-    },
-    /// The store would take this edge back. Nothing is opened under what it says.
-    Refuse {
-        /// Where.
-        site: SiteName,
-        /// What is known.
-        known: Pin,
-        /// What the store says.
-        stored: Option<Pin>,
-    },
-    /// The life is over, and everything is shut and empty: the store may forget the key.
-    Revoke(LeaseId),
-    /// A cut could not be finished in time: the process must end, and must not renew its lease.
-    Die {
-        /// Where.
-        site: SiteName,
-    },
-    /// The fleet is left.
-    HasLeft,
-}
-
-/// How far a life is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Life {
-    /// What the life before this one let in is still going.
-    Ending,
-    /// A lease was asked for.
-    Granting,
-    /// The key is being written.
-    Registering(LeaseId),
-    /// The sites are being read.
-    Listing(LeaseId),
-    /// All is known, and is followed.
-    Following(LeaseId),
-    /// The fleet is left for good.
-    Left,
-}
 
 /// One site at this edge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -235,8 +38,6 @@ struct Door {
     cut: Option<Moment>,
     /// Generation of the last shutting.
     shut: u64,
-    /// The backend refused a connection under this epoch, and has not answered since.
-    suspected: Option<Epoch>,
     /// It is not served here any more.
     removed: bool,
 }
@@ -261,6 +62,8 @@ pub struct Edge {
     pending: BTreeSet<SiteName>,
     /// Sites whose leases were told to end.
     cutting: BTreeSet<SiteName>,
+    /// Sites whose backend refused a connection under this epoch, which is the store's, and has not answered since.
+    suspected: BTreeMap<SiteName, Epoch>,
     /// The watermark or the pending sites have changed since they were told last.
     due: Due,
     telling: bool,
@@ -295,6 +98,7 @@ impl Edge {
             applied: Revision(0),
             pending: BTreeSet::new(),
             cutting: BTreeSet::new(),
+            suspected: BTreeMap::new(),
             due: Due::Nothing,
             telling: false,
             generation: 0,
@@ -333,17 +137,13 @@ impl Edge {
             Input::Told { lease } if self.lease() == Some(lease) => self.telling = false,
             Input::Left { site, generation } => self.left(at, &site, generation, &mut out),
             Input::Expired { site } => self.expired(at, &site, &mut out),
-            Input::Suspected { site, epoch } => {
-                if let Some(door) = self.doors.get_mut(&site) {
-                    door.suspected = Some(epoch);
-                    self.settle(at, &site, &mut out);
-                }
+            Input::Suspected { site, epoch } if self.pinned_epoch(&site) == Some(epoch) => {
+                self.suspected.insert(site.clone(), epoch);
+                self.settle(at, &site, &mut out);
             }
-            Input::Cleared { site, epoch } => {
-                if let Some(door) = self.doors.get_mut(&site).filter(|door| door.suspected == Some(epoch)) {
-                    door.suspected = None;
-                    self.settle(at, &site, &mut out);
-                }
+            Input::Cleared { site, epoch } if self.suspects(&site) == Some(epoch) => {
+                self.suspected.remove(&site);
+                self.settle(at, &site, &mut out);
             }
             Input::Added { site, partition, known } => self.added(at, site, partition, known, &mut out),
             Input::Removed { site } => {
@@ -412,8 +212,17 @@ impl Edge {
 
     /// The epoch under which the site's backend is suspected here.
     pub fn suspects(&self, site: &SiteName) -> Option<Epoch> {
-        let door = self.doors.get(site)?;
-        door.suspected.filter(|epoch| door.record.as_ref().is_some_and(|record| record.pin.epoch == *epoch))
+        self.suspected.get(site).copied()
+    }
+
+    /// All that are suspected here, and under which epoch.
+    pub fn suspicions(&self) -> &BTreeMap<SiteName, Epoch> {
+        &self.suspected
+    }
+
+    /// Whether the site is served here, or still has leases here.
+    pub fn serves(&self, site: &SiteName) -> bool {
+        self.doors.contains_key(site)
     }
 
     /// The pin that the store would take this edge back behind.
@@ -482,6 +291,7 @@ impl Edge {
         self.due = Due::Nothing;
         self.applied = Revision(0);
         self.elsewhere.clear();
+        self.suspected.clear();
         for door in self.doors.values_mut() {
             door.record = None;
         }
@@ -553,6 +363,9 @@ impl Edge {
             out.push(Effect::Remember { site: site.clone(), pin: pin.clone() });
             door.known = Some(pin.clone());
         }
+        if self.suspects(site) != self.pinned_epoch(site) {
+            self.suspected.remove(site);
+        }
         self.settle(now, site, out);
     }
 
@@ -580,7 +393,6 @@ impl Edge {
             out: None,
             cut: None,
             shut: 0,
-            suspected: None,
             removed: false,
         };
         self.doors.insert(site.clone(), door);
@@ -590,11 +402,18 @@ impl Edge {
     }
 
     fn forget_if_gone(&mut self, site: &SiteName) {
-        if self.doors.get(site).is_some_and(|door| door.removed && door.out.is_none())
-            && let Some(record) = self.doors.remove(site).and_then(|door| door.record)
-        {
+        if self.doors.get(site).is_some_and(|door| door.removed && door.out.is_none()) {
+            self.suspected.remove(site);
+        } else {
+            return;
+        }
+        if let Some(record) = self.doors.remove(site).and_then(|door| door.record) {
             self.elsewhere.insert(site.clone(), record);
         }
+    }
+
+    fn pinned_epoch(&self, site: &SiteName) -> Option<Epoch> {
+        self.record(site).map(|record| record.pin.epoch)
     }
 
     fn knows_better(&self, door: &Door, known: &Pin) -> bool {
@@ -620,7 +439,7 @@ impl Edge {
         }
         let stored = door.record.as_ref()?;
         let serves = stored.serves().filter(|pin| !goes_back(door.known.as_ref(), Some(pin)))?;
-        (is_alive && door.suspected != Some(serves.epoch)).then(|| serves.clone())
+        is_alive.then(|| serves.clone())
     }
 
     fn settle_all(&mut self, now: Moment, out: &mut Effects) {
@@ -632,7 +451,7 @@ impl Edge {
 
     /// Brings a gate nearer to what it ought to be: shuts it, cuts it, or opens it.
     fn settle(&mut self, now: Moment, site: &SiteName, out: &mut Effects) {
-        let wants = self.wants(&self.doors[site]);
+        let wants = self.wants(&self.doors[site]).filter(|_| !self.suspected.contains_key(site));
         let is_alive = self.is_alive();
         let door = self.doors.get_mut(site).expect("a site that is served here");
         if door.open.is_some() && door.open != wants {

@@ -66,7 +66,12 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let config = Config::parse(text, std::path::Path::new("ghostpin.toml")).unwrap();
     let worker = Rc::new(worker(&config));
     let (reports, _received) = mpsc::unbounded_channel();
-    let gate = Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(1)), reports));
+    let gate = Arc::new(Gate::new(
+        SiteKey(0),
+        Arc::new(HoldBudget::new(1)),
+        Arc::new(crate::lifeline::Lifeline::for_ever()),
+        reports,
+    ));
     gate.open(Pin { epoch: Epoch(1), backend: "127.0.0.1:1".parse().unwrap() });
 
     let (connection, _client) = accepted(&worker).await;

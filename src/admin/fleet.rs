@@ -1,0 +1,63 @@
+//! The routes about the fleet: who is there, who decides, and how this edge leaves it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::Context;
+use super::problem::Problem;
+use super::routes::Answer;
+use crate::control::fleet::FleetView;
+
+/// The answer to `/v1/controller`.
+#[derive(Debug, Serialize)]
+pub(super) struct ControllerView {
+    /// There is one.
+    elected: bool,
+    /// Its name.
+    name: String,
+    /// Its lease in etcd.
+    lease: String,
+}
+
+fn alone() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "there is no fleet",
+        "this ghostpin is alone: its file has no [cluster]",
+    )
+}
+
+async fn look(context: Context) -> Answer<FleetView> {
+    let seen = context.reload.controller.fleet().await.ok_or_else(Problem::stopping)?;
+    let seen = seen.ok_or_else(alone)?;
+    seen.map_err(|why| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the fleet's store does not answer", why)
+    })
+}
+
+pub(super) async fn edges(State(context): State<Context>) -> Answer<Json<FleetView>> {
+    look(context).await.map(Json)
+}
+
+pub(super) async fn controller(State(context): State<Context>) -> Answer<Json<ControllerView>> {
+    let edge = look(context).await?.edges.into_iter().find(|edge| edge.controller);
+    let elected = edge.is_some();
+    let (name, lease) = edge.map_or_else(Default::default, |edge| (edge.name, edge.lease));
+    Ok(Json(ControllerView { elected, name, lease }))
+}
+
+/// What stands after this edge has left.
+#[derive(Debug, Serialize)]
+pub(super) struct Left {
+    left: bool,
+}
+
+pub(super) async fn leave(State(context): State<Context>) -> Answer<Json<Left>> {
+    match context.reload.controller.leave().await {
+        Some(true) => Ok(Json(Left { left: true })),
+        Some(false) => Err(alone()),
+        None => Err(Problem::stopping()),
+    }
+}

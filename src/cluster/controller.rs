@@ -1,0 +1,252 @@
+//! The controller: stands for election, and while it has won follows everything and writes what is wanted.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use etcd_client::{Compare, CompareOp, EventType, ResignOptions, WatchResponse};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
+
+use super::store::{Put, Store, Stored};
+use super::values::{self, WishValue};
+use super::{News, Tell, edge};
+use crate::control::WishError;
+use crate::control::fleet::Command;
+use crate::core::fleet::ledger::{Change, Written};
+use crate::core::fleet::{LeaseId, Record, Revision};
+use crate::core::{Epoch, SiteName};
+
+/// Records in one transaction; etcd takes 128 operations at most, unless it is told otherwise.
+const BATCH_MAX: usize = 120;
+/// Transactions under way at a time.
+const UNDER_WAY_MAX: usize = 4;
+/// Wait before it stands again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Stands for election again and again, for as long as the lease lives.
+pub async fn stand(
+    store: Rc<Store>,
+    lease: LeaseId,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    tell: Tell,
+) {
+    loop {
+        let Some(won_at) = campaign(&store, lease).await else {
+            sleep(AGAIN_AFTER).await;
+            continue;
+        };
+        // Those were meant for the one that this one was before.
+        while commands.try_recv().is_ok() {}
+        let writer =
+            Rc::new(Writer { store: store.clone(), lease, won_at, turns: Semaphore::new(UNDER_WAY_MAX) });
+        tokio::select! {
+            () = lead(&store, lease, &tell) => {}
+            () = write(&writer, &mut commands, &tell) => resign(&store, lease).await,
+        }
+        tell(News::Deposed);
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Waits until the election is won; its revision, or `None` if it has to be stood for anew.
+async fn campaign(store: &Store, lease: LeaseId) -> Option<Revision> {
+    let (election, name) = (store.key("controller"), store.config().name.clone());
+    // It takes as long as another one leads; a member that is gone is told by its silence.
+    let (mut client, _) = store.client().await.ok()?;
+    match client.campaign(election, name, lease.0).await {
+        Ok(won) => Some(Revision(won.leader()?.rev() as u64)),
+        Err(error) => {
+            tracing::debug!(%error, "the election was not held there");
+            store.turn_away();
+            None
+        }
+    }
+}
+
+async fn resign(store: &Store, lease: LeaseId) {
+    let key = store.key(&format!("controller/{lease}"));
+    let Some(stored) = store.read(&format!("controller/{lease}")).await else { return };
+    let leader = etcd_client::LeaderKey::new()
+        .with_name(store.key("controller"))
+        .with_key(key)
+        .with_rev(stored.at.0 as i64)
+        .with_lease(lease.0);
+    let options = ResignOptions::new().with_leader(leader);
+    if let Err(error) = store.once(|mut client| async move { client.resign(Some(options)).await }).await {
+        tracing::debug!(%error, "could not resign");
+    }
+}
+
+/// Follows everything; returns when this edge leads no more, or has lost its place.
+async fn lead(store: &Store, lease: LeaseId, tell: &Tell) {
+    let (revision, sites) = store.list("sites/", None).await;
+    let (_, edges) = store.list("edges/", Some(revision)).await;
+    let (_, seen) = store.list("seen/", Some(revision)).await;
+    let (_, wishes) = store.list("wishes/", Some(revision)).await;
+    let (sites, edges) = (sites.iter().filter_map(values::record), edges.iter().filter_map(values::edge));
+    tell(News::Elected { revision, sites: sites.collect(), edges: edges.collect() });
+    tell(News::Suspected(seen.iter().flat_map(|stored| values::suspected(&stored.value)).collect()));
+    for wish in wishes {
+        // It was put before another controller, and how far that one had come is unknown.
+        answer(store, lease, wish.name, &Err(WishError::NewController)).await;
+    }
+    let own = format!("controller/{lease}");
+    let mut next = Revision(revision.0 + 1);
+    edge::follow(store, "", &mut next, |revision, answer| hear(store, &own, revision, answer, tell)).await;
+}
+
+/// `false` if this edge leads no more.
+fn hear(store: &Store, own: &str, revision: Revision, answer: &WatchResponse, tell: &Tell) -> bool {
+    let mut changes = Vec::new();
+    for event in answer.events() {
+        let Some((rest, stored)) = event.kv().and_then(|kv| store.stored(kv)) else { continue };
+        let is_there = event.event_type() == EventType::Put;
+        if rest == own && !is_there {
+            return false;
+        }
+        let Some((folder, name)) = rest.split_once('/') else { continue };
+        let stored = Stored { name: name.to_owned(), ..stored };
+        match folder {
+            "sites" => {
+                let record = is_there.then(|| values::record(&stored)).flatten().map(|(_, record, _)| record);
+                changes.push(Change::Site(SiteName::from(name), record, stored.at));
+            }
+            "edges" if is_there => {
+                changes.extend(values::edge(&stored).map(|(lease, says)| Change::Edge(lease, Some(says))));
+            }
+            "edges" => changes.extend(values::lease(name).map(|lease| Change::Edge(lease, None))),
+            "seen" if is_there => {
+                let suspected: Vec<(SiteName, Epoch)> = values::suspected(&stored.value);
+                tell(News::Suspected(suspected));
+            }
+            "wishes" if is_there => {
+                let value: Option<WishValue> = values::from_bytes(&stored.value);
+                if let Some(value) = value
+                    && let Some(wish) = value.wanted()
+                {
+                    let (site, by) = (SiteName::from(value.site.as_str()), value.by);
+                    tell(News::Wished { id: name.to_owned(), site, wish, by });
+                }
+            }
+            _ => {}
+        }
+    }
+    tell(News::Changed { revision, changes });
+    true
+}
+
+/// Who writes records, many in one step.
+struct Writer {
+    store: Rc<Store>,
+    lease: LeaseId,
+    won_at: Revision,
+    turns: Semaphore,
+}
+
+/// A record on its way.
+struct Pending {
+    site: SiteName,
+    record: Record,
+    guard: Revision,
+}
+
+/// Writes what is wanted; returns when this edge is to lead no more.
+async fn write(writer: &Rc<Writer>, commands: &mut mpsc::UnboundedReceiver<Command>, tell: &Tell) {
+    let mut waiting: VecDeque<Pending> = VecDeque::new();
+    // What is under way ends with this controller.
+    let mut under_way = tokio::task::JoinSet::new();
+    loop {
+        let Some(command) = commands.recv().await else { return std::future::pending().await };
+        for command in std::iter::once(command).chain(std::iter::from_fn(|| commands.try_recv().ok())) {
+            match command {
+                Command::Write { site, record, guard } => waiting.push_back(Pending { site, record, guard }),
+                Command::Answer { id, result } => {
+                    let writer = writer.clone();
+                    under_way
+                        .spawn_local(async move { answer(&writer.store, writer.lease, id, &result).await });
+                }
+                Command::Resign => return,
+                _ => {}
+            }
+        }
+        while !waiting.is_empty() {
+            let batch: Vec<Pending> = waiting.drain(..waiting.len().min(BATCH_MAX)).collect();
+            let (writer, tell) = (writer.clone(), tell.clone());
+            under_way.spawn_local(async move {
+                let Ok(_turn) = writer.turns.acquire().await else { return };
+                let written = writer.write(batch).await;
+                tell(News::Written(written));
+            });
+        }
+        while under_way.try_join_next().is_some() {}
+    }
+}
+
+impl Writer {
+    async fn write(&self, batch: Vec<Pending>) -> Vec<(SiteName, Written)> {
+        let puts: Vec<Put> = batch.iter().map(Self::put).collect();
+        if let Ok(Some(at)) = self.store.write(&puts, Some(self.leads())).await {
+            return batch.into_iter().map(|pending| (pending.site, Written::At(at))).collect();
+        }
+        // One of them may have been overtaken, or the answer was lost: each is looked at by itself.
+        let mut written = Vec::with_capacity(batch.len());
+        for pending in batch {
+            let became = self.write_one(&pending).await;
+            written.push((pending.site, became));
+        }
+        written
+    }
+
+    async fn write_one(&self, pending: &Pending) -> Written {
+        let put = Self::put(pending);
+        loop {
+            let stored = self.store.read(&put.key).await;
+            match &stored {
+                Some(stored) if stored.value == put.value => return Written::At(stored.at),
+                Some(stored) if stored.at != pending.guard => return Written::Overtaken,
+                None if pending.guard != Revision(0) => return Written::Overtaken,
+                _ => {}
+            }
+            match self.store.write(std::slice::from_ref(&put), Some(self.leads())).await {
+                Ok(Some(at)) => return Written::At(at),
+                // The record is as it was: then it is the election that was lost.
+                Ok(None) if !self.has_changed(&put).await => return Written::Overtaken,
+                Ok(None) | Err(_) => sleep(AGAIN_AFTER).await,
+            }
+        }
+    }
+
+    async fn has_changed(&self, put: &Put) -> bool {
+        self.store.read(&put.key).await.map_or(Revision(0), |stored| stored.at) != put.guard
+    }
+
+    fn put(pending: &Pending) -> Put {
+        let value = values::record_bytes(&pending.record);
+        Put { key: format!("sites/{}", pending.site), value, guard: pending.guard, lease: None }
+    }
+
+    /// Whoever has lost the election writes nothing more. That is for progress: what makes it safe is the guard of the
+    /// record itself.
+    fn leads(&self) -> Compare {
+        let key = self.store.key(&format!("controller/{}", self.lease));
+        Compare::create_revision(key, CompareOp::Equal, self.won_at.0 as i64)
+    }
+}
+
+/// Answers a wish.
+async fn answer(
+    store: &Store,
+    lease: LeaseId,
+    id: String,
+    result: &Result<Option<crate::core::Pin>, WishError>,
+) {
+    let (key, value) = (store.key(&format!("answers/{id}")), values::answer_bytes(result));
+    store
+        .until_answered("answering a wish", |mut client| {
+            let (key, value) = (key.clone(), value.clone());
+            let options = etcd_client::PutOptions::new().with_lease(lease.0);
+            async move { client.put(key, value, Some(options)).await }
+        })
+        .await;
+}

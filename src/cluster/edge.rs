@@ -1,0 +1,189 @@
+//! What an edge does with the store for itself: its key, the list, the watch.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use etcd_client::{EventType, WatchResponse};
+use tokio::time::sleep;
+
+use super::store::{Put, Store, StoreError};
+use super::values::{self, EdgeValue};
+use super::{News, Tell};
+use crate::control::fleet::{EdgeView, FleetView};
+use crate::core::fleet::edge::Input;
+use crate::core::fleet::{LeaseId, Revision};
+use crate::core::{Epoch, SiteName};
+
+const SITES: &str = "sites/";
+/// Wait before a watch that broke is taken up again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// The key of a life: since when it stands as it does.
+#[derive(Debug, Default)]
+pub struct Key(Cell<Revision>);
+
+fn key_of(lease: LeaseId) -> String {
+    format!("edges/{lease}")
+}
+
+/// Writes the key, with watermark 0.
+pub async fn register(store: &Store, lease: LeaseId, key: &Key, tell: &Tell) {
+    let value = EdgeValue { name: store.config().name.clone(), watermark: 0, pending: Vec::new() };
+    put(store, lease, key, &value).await;
+    tell(News::Edge(Input::Registered { lease }));
+}
+
+/// Writes the watermark and what is pending.
+pub async fn tell(
+    store: &Store,
+    lease: LeaseId,
+    key: &Key,
+    watermark: Revision,
+    pending: &[SiteName],
+    tell: &Tell,
+) {
+    let pending = pending.iter().map(SiteName::to_string).collect();
+    let value = EdgeValue { name: store.config().name.clone(), watermark: watermark.0, pending };
+    put(store, lease, key, &value).await;
+    tell(News::Edge(Input::Told { lease }));
+}
+
+/// Writes the key until it stands. A write that was given up may still come to pass: the guard keeps it from undoing a
+/// later one.
+async fn put(store: &Store, lease: LeaseId, key: &Key, value: &EdgeValue) {
+    let value = values::to_bytes(value);
+    loop {
+        let put = Put { key: key_of(lease), value: value.clone(), guard: key.0.get(), lease: Some(lease) };
+        match store.write(&[put], None).await {
+            Ok(Some(at)) => return key.0.set(at),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "the edge's key could not be written, and is looked at"),
+        }
+        match store.read(&key_of(lease)).await {
+            Some(stored) if stored.value == value => return key.0.set(stored.at),
+            Some(stored) => key.0.set(stored.at),
+            // The lease is over, or was never begun; whoever keeps it alive will hear of it.
+            None => key.0.set(Revision(0)),
+        }
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Says whose backends refuse connections here.
+pub async fn suspect(store: &Store, lease: LeaseId, suspicions: &BTreeMap<SiteName, Epoch>) {
+    let value = values::suspicions(suspicions);
+    let key = store.key(&format!("seen/{lease}"));
+    let written = store.once(|mut client| async move {
+        let options = etcd_client::PutOptions::new().with_lease(lease.0);
+        client.put(key, value, Some(options)).await
+    });
+    if let Err(error) = written.await {
+        tracing::debug!(%error, "suspicions could not be told; the controller will see for itself");
+    }
+}
+
+/// Reads all sites.
+pub async fn list(store: &Store, lease: LeaseId, tell: &Tell) {
+    let (revision, found) = store.list(SITES, None).await;
+    let sites = found
+        .into_iter()
+        .filter_map(|stored| values::record(&stored))
+        .map(|(site, record, _)| (site, record));
+    tell(News::Edge(Input::Listed { lease, revision, sites: sites.collect() }));
+}
+
+/// Watches all sites, over as many streams as it takes; returns when the place in the order was lost.
+pub async fn watch(store: &Store, lease: LeaseId, from: Revision, tell: &Tell) {
+    let mut next = from;
+    follow(store, SITES, &mut next, |revision, answer| {
+        let sites = answer.events().iter().filter_map(|event| {
+            let kv = event.kv()?;
+            let (rest, stored) = store.stored(kv)?;
+            let name = rest.strip_prefix(SITES)?;
+            Some(match event.event_type() {
+                EventType::Put => {
+                    let (site, record, _) =
+                        values::record(&super::store::Stored { name: name.to_owned(), ..stored })?;
+                    (site, Some(record))
+                }
+                EventType::Delete => (SiteName::from(name), None),
+            })
+        });
+        tell(News::Edge(Input::Changed { lease, revision, sites: sites.collect() }));
+        true
+    })
+    .await;
+    tell(News::Edge(Input::WatchLost { lease }));
+}
+
+/// Follows a folder from `next` on, over as many streams as it takes, and hands on what each answer says, with the newest
+/// revision in it. Returns when the place in the order was lost, or when `hear` says so.
+pub async fn follow(
+    store: &Store,
+    folder: &str,
+    next: &mut Revision,
+    mut hear: impl FnMut(Revision, &WatchResponse) -> bool,
+) {
+    loop {
+        if let Ok(mut stream) = store.watch(folder, *next).await {
+            loop {
+                let answer = match stream.message().await {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, folder, "the watch broke, and is taken up again");
+                        store.turn_away();
+                        break;
+                    }
+                };
+                let stands = answer.header().map_or(0, |header| header.revision() as u64);
+                // Compacted, or a store that was set up anew from a backup: what was missed can't be had this way.
+                if answer.compact_revision() > 0 || answer.created() && stands + 1 < next.0 {
+                    return;
+                }
+                if answer.canceled() {
+                    store.turn_away();
+                    break;
+                }
+                let newest =
+                    answer.events().iter().filter_map(|event| event.kv()).map(|kv| kv.mod_revision()).max();
+                if let Some(newest) = newest.map(|newest| Revision(newest as u64)) {
+                    if !hear(newest, &answer) {
+                        return;
+                    }
+                    *next = Revision(newest.0 + 1);
+                }
+            }
+        }
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Who is there.
+pub async fn look(store: &Store, own: Option<LeaseId>) -> Result<FleetView, StoreError> {
+    // One question first that may fail: whoever asks is to be told, and not to wait for ever.
+    let key = store.key("edges/");
+    store.once(|mut client| async move { client.get(key, None).await }).await?;
+    let (at, found) = store.list("edges/", None).await;
+    let (_, standing) = store.list("controller/", Some(at)).await;
+    let controller = values::oldest(&standing).map(|stored| stored.name.clone()).unwrap_or_default();
+    let mut edges: Vec<EdgeView> = found
+        .iter()
+        .filter_map(|stored| {
+            let value: EdgeValue = values::from_bytes(&stored.value)?;
+            Some(EdgeView {
+                name: value.name,
+                lease: stored.name.clone(),
+                watermark: value.watermark,
+                pending: value.pending,
+                controller: stored.name == controller,
+                this: own.is_some_and(|own| own.to_string() == stored.name),
+            })
+        })
+        .collect();
+    edges.sort_by(|a, b| (&a.name, &a.lease).cmp(&(&b.name, &b.lease)));
+    let controller =
+        edges.iter().find(|edge| edge.controller).map(|edge| edge.name.clone()).unwrap_or_default();
+    Ok(FleetView { controller, edges })
+}

@@ -1,0 +1,98 @@
+//! The lease of one life: asked for once, and kept alive as long as the store knows it.
+
+use std::time::Duration;
+
+use etcd_client::LeaseKeeper;
+use tokio::time::{interval, sleep, timeout};
+
+use super::store::Store;
+use super::{News, Tell};
+use crate::core::fleet::edge::Input;
+use crate::core::fleet::{LeaseId, Moment};
+use crate::lifeline;
+
+use std::rc::Rc;
+
+/// So many keep-alives go into the life of a lease.
+const BEATS: u32 = 16;
+/// A keep-alive that is not answered within so many of them is sent to another member.
+const PATIENCE: u32 = 2;
+
+/// Gets a lease and keeps it alive; returns when it is over.
+pub async fn live(store: Rc<Store>, tell: Tell) {
+    let ttl = store.config().lease_ttl;
+    let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+    // Each try is a lease of its own, and one that was granted without our hearing of it runs out unused.
+    let (sent, lease, ttl) = loop {
+        let sent = lifeline::now();
+        match store.once(|mut client| async move { client.lease_grant(seconds, None).await }).await {
+            Ok(granted) => break (sent, LeaseId(granted.id()), seconds_of(granted.ttl())),
+            Err(error) => tracing::warn!(%error, "no lease yet: this edge serves nothing until it has one"),
+        }
+        sleep(ttl / BEATS).await;
+    };
+    tell(News::Edge(Input::Granted { lease, sent, ttl }));
+    let renewed = |sent: Moment, ttl| tell(News::Edge(Input::Renewed { lease, sent, ttl }));
+    while !keep(&store, lease, ttl, &renewed).await {
+        store.turn_away();
+        sleep(ttl / BEATS / 4).await;
+    }
+    renewed(lifeline::now(), Duration::ZERO);
+}
+
+/// Keeps the lease alive over one stream. `true` if it is over, `false` if the stream is.
+async fn keep(store: &Store, lease: LeaseId, ttl: Duration, renewed: &impl Fn(Moment, Duration)) -> bool {
+    let (beat, patience) = (ttl / BEATS, ttl / BEATS * PATIENCE);
+    let sent = lifeline::now();
+    let opened =
+        store.client().await.map(|(mut client, _)| async move { client.lease_keep_alive(lease.0).await });
+    let opening = match opened {
+        Ok(opening) => opening,
+        Err(error) => {
+            tracing::warn!(%error, "the lease can't be kept alive there");
+            return false;
+        }
+    };
+    let (mut keeper, mut answers): (LeaseKeeper, _) = match timeout(patience, opening).await {
+        Ok(Ok(both)) => both,
+        Ok(Err(etcd_client::Error::LeaseKeepAliveError(_))) => return true,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the lease can't be kept alive there");
+            return false;
+        }
+        Err(_) => {
+            tracing::warn!("a keep-alive was not answered in time");
+            return false;
+        }
+    };
+    // Opening it has kept the lease alive for the first time.
+    renewed(sent, ttl);
+    let mut beats = interval(beat);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beats.tick().await;
+    loop {
+        beats.tick().await;
+        let sent = lifeline::now();
+        if keeper.keep_alive().await.is_err() {
+            return false;
+        }
+        // One is under way at a time, so the answer is that one's.
+        match timeout(patience, answers.message()).await {
+            Ok(Ok(Some(answer))) if answer.ttl() <= 0 => return true,
+            Ok(Ok(Some(answer))) => renewed(sent, seconds_of(answer.ttl()).min(ttl)),
+            Ok(Ok(None)) => return false,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease can't be kept alive there");
+                return false;
+            }
+            Err(_) => {
+                tracing::warn!("a keep-alive was not answered in time");
+                return false;
+            }
+        }
+    }
+}
+
+fn seconds_of(ttl: i64) -> Duration {
+    Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
+}

@@ -1,0 +1,160 @@
+//! The fleet's store: etcd. It is given [`Command`]s and sends [`News`]; what to do with either is decided elsewhere.
+//!
+//! One thread with a runtime of its own, so that a keep-alive never waits for anything else. Nothing of consensus, leases
+//! or elections is done here: a lease is etcd's, the controller is whoever won etcd's election.
+//!
+//! | key, below the prefix | what it says | who writes it |
+//! |---|---|---|
+//! | `sites/NAME` | a site's record | the controller, guarded by the revision of the one before |
+//! | `edges/LEASE` | an edge's name, watermark and pending sites | that life of that edge; goes with its lease |
+//! | `seen/LEASE` | whose backends refuse connections there | the same |
+//! | `controller/LEASE` | the name of an edge that stands for election; the oldest key has won | etcd's election |
+//! | `wishes/ID`, `answers/ID` | what an operator has asked an edge for; what came of it | that edge; the controller |
+
+pub mod controller;
+pub mod edge;
+pub mod lease;
+pub mod store;
+pub mod values;
+pub mod wishes;
+
+use std::io;
+use std::rc::Rc;
+use std::thread;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet};
+
+use crate::config::Cluster;
+use crate::control::fleet::{Command, News};
+use crate::core::fleet::LeaseId;
+use crate::core::fleet::edge::Effect;
+pub use store::{Store, StoreError};
+
+/// By so many tenths of its lease an edge ends before it: for clocks that differ, for the cut, and for one election of
+/// etcd's, in which a leader that was left behind may answer a keep-alive.
+pub const MARGIN_TENTHS: u32 = 3;
+
+/// Where news go.
+type Tell = Rc<dyn Fn(News)>;
+
+/// Starts the thread. It works until the sender of commands is gone.
+///
+/// # Errors
+/// If there is no thread to be had.
+pub fn start(
+    cluster: Cluster,
+    commands: mpsc::UnboundedReceiver<Command>,
+    tell: impl Fn(News) + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("fleet".to_owned()).spawn(move || {
+        let fleet = Fleet { store: Rc::new(Store::new(cluster)), tell: Rc::new(tell), life: None };
+        LocalSet::new().block_on(&runtime, fleet.work(commands));
+    })
+}
+
+/// What is under way for one life of this edge. It ends with it.
+struct Life {
+    lease: Option<LeaseId>,
+    tasks: Vec<AbortHandle>,
+    /// To the one who is, or wants to be, the controller.
+    controller: Option<mpsc::UnboundedSender<Command>>,
+    key: Rc<edge::Key>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+struct Fleet {
+    store: Rc<Store>,
+    tell: Tell,
+    life: Option<Life>,
+}
+
+impl Fleet {
+    async fn work(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Edge(effect) => self.edge(effect),
+                Command::Suspect { lease, suspicions } => {
+                    let store = self.store.clone();
+                    self.spawn(lease, async move { edge::suspect(&store, lease, &suspicions).await });
+                }
+                Command::Wish { site, wish, by, answer } => {
+                    let store = self.store.clone();
+                    tokio::task::spawn_local(async move {
+                        let result = wishes::ask(&store, site, wish, by).await;
+                        drop(answer.send(result));
+                    });
+                }
+                Command::Look(answer) => {
+                    let (store, own) = (self.store.clone(), self.life.as_ref().and_then(|life| life.lease));
+                    tokio::task::spawn_local(async move {
+                        let view = edge::look(&store, own).await;
+                        drop(answer.send(view.map_err(|error| error.to_string())));
+                    });
+                }
+                for_controller @ (Command::Write { .. } | Command::Resign | Command::Answer { .. }) => {
+                    if let Some(controller) = self.life.as_ref().and_then(|life| life.controller.as_ref()) {
+                        let _ = controller.send(for_controller);
+                    }
+                }
+            }
+        }
+    }
+
+    fn edge(&mut self, effect: Effect) {
+        let (store, tell) = (self.store.clone(), self.tell.clone());
+        match effect {
+            Effect::Grant => {
+                // What is left of a former life ends here.
+                self.life =
+                    Some(Life { lease: None, tasks: Vec::new(), controller: None, key: Rc::default() });
+                let task = tokio::task::spawn_local(lease::live(store, tell));
+                self.life.iter_mut().for_each(|life| life.tasks.push(task.abort_handle()));
+            }
+            Effect::Register(lease) => {
+                let Some(life) = &mut self.life else { return };
+                life.lease = Some(lease);
+                let (controller, commands) = mpsc::unbounded_channel();
+                life.controller = Some(controller);
+                let key = life.key.clone();
+                let standing = (store.clone(), tell.clone());
+                self.spawn(lease, async move {
+                    edge::register(&store, lease, &key, &tell).await;
+                    let (store, tell) = standing;
+                    controller::stand(store, lease, commands, tell).await;
+                });
+            }
+            Effect::List(lease) => self.spawn(lease, async move { edge::list(&store, lease, &tell).await }),
+            Effect::Watch { lease, from } => {
+                self.spawn(lease, async move { edge::watch(&store, lease, from, &tell).await });
+            }
+            Effect::Tell { lease, watermark, pending } => {
+                let Some(key) = self.life.as_ref().map(|life| life.key.clone()) else { return };
+                self.spawn(lease, async move {
+                    edge::tell(&store, lease, &key, watermark, &pending, &tell).await;
+                });
+            }
+            Effect::Revoke(lease) => {
+                if self.life.as_ref().is_some_and(|life| life.lease == Some(lease)) {
+                    self.life = None;
+                }
+                tokio::task::spawn_local(async move { store.revoke(lease).await });
+            }
+            // The rest concerns gates, and is not sent here.
+            _ => {}
+        }
+    }
+
+    /// Works for this life, and for no other.
+    fn spawn(&mut self, lease: LeaseId, work: impl Future<Output = ()> + 'static) {
+        let Some(life) = self.life.as_mut().filter(|life| life.lease == Some(lease)) else { return };
+        life.tasks.retain(|task| !task.is_finished());
+        life.tasks.push(tokio::task::spawn_local(work).abort_handle());
+    }
+}

@@ -1,0 +1,275 @@
+//! The way to etcd: which member is asked, how long it may take, and what is asked of it.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, KeyValue, PutOptions,
+    TlsOptions, Txn, TxnOp, WatchOptions, WatchStream,
+};
+use tokio::time::{sleep, timeout};
+
+use crate::config::Cluster;
+use crate::core::fleet::{LeaseId, Revision};
+
+/// How long a member may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long it may take to be connected to.
+const CONNECT_MAX: Duration = Duration::from_millis(500);
+/// A member that is silent for so long is asked whether it is there, and has as long to say so.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// Wait before the next member is asked; doubled each time, up to the second figure.
+const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// Keys that are read at a time.
+const PAGE: i64 = 5_000;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// etcd says no, or could not be reached.
+    #[error("etcd: {0}")]
+    Etcd(#[from] etcd_client::Error),
+    /// It did not answer.
+    #[error("etcd at {0} does not answer")]
+    Silent(String),
+}
+
+/// See the module's text.
+pub struct Store {
+    config: Cluster,
+    /// One for each member, made when it is first asked.
+    clients: Vec<RefCell<Option<Client>>>,
+    /// The one that answered last.
+    current: Cell<usize>,
+}
+
+/// A key and what stands there.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The key, without the prefix and the folder.
+    pub name: String,
+    /// The value.
+    pub value: Vec<u8>,
+    /// When it was written.
+    pub at: Revision,
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The key, without the prefix.
+    pub key: String,
+    /// The value.
+    pub value: Vec<u8>,
+    /// The revision of what it replaces; 0 if there is nothing.
+    pub guard: Revision,
+    /// The lease that it goes with.
+    pub lease: Option<LeaseId>,
+}
+
+impl Store {
+    /// Nothing is connected to yet.
+    pub fn new(config: Cluster) -> Self {
+        let clients = config.etcd.iter().map(|_| RefCell::default()).collect();
+        Self { config, clients, current: Cell::new(0) }
+    }
+
+    /// What it is configured by.
+    pub fn config(&self) -> &Cluster {
+        &self.config
+    }
+
+    /// The whole key.
+    pub fn key(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.config.prefix)
+    }
+
+    /// A key's part after the prefix.
+    pub fn rest<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(key).ok()?.strip_prefix(&self.config.prefix)?.strip_prefix('/')
+    }
+
+    /// A client of the member that answered last, and its URL.
+    pub async fn client(&self) -> Result<(Client, &str), StoreError> {
+        let at = self.current.get();
+        let url = self.config.etcd[at].as_str();
+        if let Some(client) = &*self.clients[at].borrow() {
+            return Ok((client.clone(), url));
+        }
+        let connecting = Client::connect([url], Some(self.options()));
+        let client =
+            timeout(ANSWER_MAX, connecting).await.map_err(|_| StoreError::Silent(url.to_owned()))??;
+        *self.clients[at].borrow_mut() = Some(client.clone());
+        Ok((client, url))
+    }
+
+    /// Another member is to be asked from now on.
+    pub fn turn_away(&self) {
+        let at = self.current.get();
+        // A broken connection is not used again.
+        self.clients[at].take();
+        self.current.set((at + 1) % self.clients.len());
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_MAX)
+            .with_keep_alive(SILENCE_MAX, SILENCE_MAX)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if let Some((user, password)) = &self.config.user {
+            options = options.with_user(user, password.expose());
+        }
+        if self.config.etcd.iter().any(|url| url.starts_with("https:")) {
+            let mut tls = TlsOptions::new();
+            let given = self.config.tls.as_ref();
+            tls = match given.and_then(|tls| tls.ca.as_ref()) {
+                Some(ca) => tls.ca_certificate(Certificate::from_pem(ca.as_bytes())),
+                None => tls.with_native_roots(),
+            };
+            if let Some((cert, key)) = given.and_then(|tls| tls.identity.as_ref()) {
+                tls = tls.identity(Identity::from_pem(cert.as_bytes(), key.expose().as_bytes()));
+            }
+            options = options.with_tls(tls);
+        }
+        options
+    }
+
+    /// Asks once, one member.
+    ///
+    /// # Errors
+    /// What became of it. It is unknown then whether something was written.
+    pub async fn once<T, F>(&self, ask: impl FnOnce(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let done = async {
+            let (client, url) = self.client().await?;
+            let answer = timeout(ANSWER_MAX, ask(client)).await;
+            answer.map_err(|_| StoreError::Silent(url.to_owned()))?.map_err(StoreError::from)
+        };
+        let done = done.await;
+        if let Err(error) = &done {
+            tracing::debug!(%error, "a member is turned away from");
+            self.turn_away();
+        }
+        done
+    }
+
+    /// Asks until there is an answer, one member after the other. For what may be asked twice.
+    pub async fn until_answered<T, F>(&self, what: &str, mut ask: impl FnMut(Client) -> F) -> T
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let mut wait = AGAIN_AFTER.0;
+        loop {
+            match self.once(&mut ask).await {
+                Ok(answer) => return answer,
+                Err(error) => tracing::warn!(%error, "{what}: asked again"),
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(AGAIN_AFTER.1);
+        }
+    }
+
+    /// All keys of a folder, as of one revision: `at`, or now, and not from a member that lags.
+    pub async fn list(&self, folder: &str, at: Option<Revision>) -> (Revision, Vec<Stored>) {
+        let (mut at, mut found) = (at, Vec::new());
+        let begin = self.key(folder);
+        let end = after_all(&begin);
+        let mut from = begin.clone().into_bytes();
+        loop {
+            let mut answer = self
+                .until_answered("reading keys", |mut client| {
+                    let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
+                    if let Some(Revision(at)) = at {
+                        options = options.with_revision(at as i64);
+                    }
+                    let from = from.clone();
+                    async move { client.get(from, Some(options)).await }
+                })
+                .await;
+            let revision = answer.header().map_or(0, |header| header.revision() as u64);
+            let at = *at.get_or_insert(Revision(revision));
+            let more = answer.more();
+            let page = answer.take_kvs();
+            if let Some(last) = page.last() {
+                from = last.key().to_vec();
+                from.push(0);
+            }
+            let known = page.iter().filter_map(|kv| self.stored(kv));
+            found.extend(
+                known.map(|(rest, stored)| Stored { name: rest[folder.len()..].to_owned(), ..stored }),
+            );
+            if !more {
+                return (at, found);
+            }
+        }
+    }
+
+    /// What a key says; the name is all that follows the prefix.
+    pub fn stored(&self, kv: &KeyValue) -> Option<(String, Stored)> {
+        let rest = self.rest(kv.key())?.to_owned();
+        let at = Revision(kv.mod_revision() as u64);
+        Some((rest.clone(), Stored { name: rest, value: kv.value().to_vec(), at }))
+    }
+
+    /// One key.
+    pub async fn read(&self, key: &str) -> Option<Stored> {
+        let whole = self.key(key);
+        let mut answer = self
+            .until_answered("reading a key", |mut client| {
+                let whole = whole.clone();
+                async move { client.get(whole, None).await }
+            })
+            .await;
+        let kv = answer.take_kvs().into_iter().next()?;
+        self.stored(&kv).map(|(_, stored)| stored)
+    }
+
+    /// Watches a folder from a revision on.
+    ///
+    /// # Errors
+    /// Like [`Self::once`].
+    pub async fn watch(&self, folder: &str, from: Revision) -> Result<WatchStream, StoreError> {
+        let begin = self.key(folder);
+        let options = WatchOptions::new().with_prefix().with_start_revision(from.0 as i64);
+        self.once(|mut client| async move { client.watch(begin, Some(options)).await }).await
+    }
+
+    /// Writes all of these in one step, or none of them: `None` if a guard says no.
+    ///
+    /// # Errors
+    /// Like [`Self::once`].
+    pub async fn write(&self, puts: &[Put], also: Option<Compare>) -> Result<Option<Revision>, StoreError> {
+        let compares = puts
+            .iter()
+            .map(|put| Compare::mod_revision(self.key(&put.key), CompareOp::Equal, put.guard.0 as i64));
+        let writes = puts.iter().map(|put| {
+            let options = put.lease.map(|lease| PutOptions::new().with_lease(lease.0));
+            TxnOp::put(self.key(&put.key), put.value.clone(), options)
+        });
+        let txn =
+            Txn::new().when(compares.chain(also).collect::<Vec<_>>()).and_then(writes.collect::<Vec<_>>());
+        let answer = self.once(|mut client| async move { client.txn(txn).await }).await?;
+        let revision = answer.header().map_or(0, |header| header.revision() as u64);
+        Ok(answer.succeeded().then_some(Revision(revision)))
+    }
+
+    /// Has a lease forgotten, and all that goes with it. If that can't be said, it runs out.
+    pub async fn revoke(&self, lease: LeaseId) {
+        if let Err(error) = self.once(|mut client| async move { client.lease_revoke(lease.0).await }).await {
+            tracing::debug!(%lease, %error, "the lease could not be revoked, and will run out");
+        }
+    }
+}
+
+/// The first key after all that begin with this one, which ends with `/`.
+fn after_all(folder: &str) -> Vec<u8> {
+    let mut end = folder.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}

@@ -1,0 +1,187 @@
+//! The fleet, as the reconciler sees it: what this edge may do, what it decides while it is the controller, and the way to
+//! the store.
+//!
+//! The reconciler owns both cores; who speaks to the store takes [`Command`]s and sends [`News`]. Neither waits for the
+//! other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Wanted, WishError};
+use crate::core::fleet::edge::{self, Edge, Terms};
+use crate::core::fleet::ledger::{Change, EdgeSays, Ledger, Written};
+use crate::core::fleet::{LeaseId, Record, Revision};
+use crate::core::{Epoch, Pin, SiteName};
+use crate::lifeline::Lifeline;
+
+/// What is to be done with the store.
+#[derive(Debug)]
+pub enum Command {
+    /// What an edge does for its own life: see [`edge::Effect`], of which only what concerns the store is sent.
+    Edge(edge::Effect),
+    /// Say which backends refuse connections here.
+    Suspect {
+        /// By which life.
+        lease: LeaseId,
+        /// Their sites, and the epoch of each.
+        suspicions: BTreeMap<SiteName, Epoch>,
+    },
+    /// As the controller: write this record in the place of the one at revision `guard`.
+    Write {
+        /// Whose.
+        site: SiteName,
+        /// What.
+        record: Record,
+        /// See [`crate::core::fleet::ledger::Effect::Write`].
+        guard: Revision,
+    },
+    /// Somebody else may be the controller: give it up, and stand for it again.
+    Resign,
+    /// Put a wish before whoever is the controller.
+    Wish {
+        /// The site.
+        site: SiteName,
+        /// What is wished.
+        wish: Wanted,
+        /// Who wishes it.
+        by: String,
+        /// Goes back.
+        answer: oneshot::Sender<Result<Option<Pin>, WishError>>,
+    },
+    /// As the controller: this became of the wish that was put before it under this name.
+    Answer {
+        /// The name of the wish.
+        id: String,
+        /// What became of it.
+        result: Result<Option<Pin>, WishError>,
+    },
+    /// Read who is there.
+    Look(oneshot::Sender<Result<FleetView, String>>),
+}
+
+/// What the store says.
+#[derive(Debug)]
+pub enum News {
+    /// About the life of this edge.
+    Edge(edge::Input),
+    /// This edge is the controller, and this is all that stands in the store.
+    Elected {
+        /// As of when.
+        revision: Revision,
+        /// All sites, and since when each stands so.
+        sites: Vec<(SiteName, Record, Revision)>,
+        /// All edges.
+        edges: Vec<(LeaseId, EdgeSays)>,
+    },
+    /// It is the controller no more.
+    Deposed,
+    /// As the controller: what was written since.
+    Changed {
+        /// Up to here.
+        revision: Revision,
+        /// What.
+        changes: Vec<Change>,
+    },
+    /// As the controller: what became of writes.
+    Written(Vec<(SiteName, Written)>),
+    /// As the controller: edges suspect the backends of these sites, each under this epoch.
+    Suspected(Vec<(SiteName, Epoch)>),
+    /// As the controller: an edge was asked for this.
+    Wished {
+        /// The name of the wish.
+        id: String,
+        /// The site.
+        site: SiteName,
+        /// What is wished.
+        wish: Wanted,
+        /// Who wishes it.
+        by: String,
+    },
+}
+
+/// Who is there.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct FleetView {
+    /// Name of the controller; empty if there is none now.
+    pub controller: String,
+    /// The edges, by name.
+    pub edges: Vec<EdgeView>,
+}
+
+/// One edge, as the store knows it.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct EdgeView {
+    /// Its name.
+    pub name: String,
+    /// Its lease, in hexadecimal digits as etcd's own tools write it.
+    pub lease: String,
+    /// Everything up to this revision is applied there,
+    pub watermark: u64,
+    /// but for these sites: they have requests of an epoch that is fenced.
+    pub pending: Vec<String>,
+    /// It is the controller.
+    pub controller: bool,
+    /// It is the edge that was asked.
+    pub this: bool,
+}
+
+/// What a fleet's reconciler is made from.
+#[derive(Debug)]
+pub struct FleetParts {
+    /// How long things may take.
+    pub terms: Terms,
+    /// The way to the store.
+    pub commands: mpsc::UnboundedSender<Command>,
+    /// Shared with all gates.
+    pub lifeline: Arc<Lifeline>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Fleet {
+    /// This edge.
+    pub edge: Edge,
+    /// What the controller knows; there while this edge is the controller.
+    pub ledger: Option<Ledger>,
+    /// The newest pins that this edge knows, those of sites that are not configured too.
+    pub known: BTreeMap<SiteName, Pin>,
+    /// What the store was told of suspicions.
+    pub told_suspicions: BTreeMap<SiteName, Epoch>,
+    /// Told when the fleet is left.
+    pub leaving: Vec<oneshot::Sender<bool>>,
+    commands: mpsc::UnboundedSender<Command>,
+    lifeline: Arc<Lifeline>,
+}
+
+impl Fleet {
+    /// An edge that has not begun to live.
+    pub fn new(parts: FleetParts, known: BTreeMap<SiteName, Pin>) -> Self {
+        Self {
+            edge: Edge::new(parts.terms),
+            ledger: None,
+            known,
+            told_suspicions: BTreeMap::new(),
+            leaving: Vec::new(),
+            commands: parts.commands,
+            lifeline: parts.lifeline,
+        }
+    }
+
+    /// Has something done with the store.
+    pub fn tell(&self, command: Command) {
+        // The other end lives as long as the process.
+        let _ = self.commands.send(command);
+    }
+
+    /// The way to the store, for those who have something to say later.
+    pub fn commands(&self) -> mpsc::UnboundedSender<Command> {
+        self.commands.clone()
+    }
+
+    /// The clock that all gates look at.
+    pub fn lifeline(&self) -> &Arc<Lifeline> {
+        &self.lifeline
+    }
+}

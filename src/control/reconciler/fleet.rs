@@ -1,0 +1,264 @@
+//! What this edge does as one of many: its own gates by what the store says, and the fleet's sites while it is the
+//! controller.
+
+use super::*;
+use crate::control::fleet::{Command, FleetView, News};
+use crate::core::fleet::Partition;
+use crate::core::fleet::edge;
+use crate::core::fleet::ledger::Ledger;
+use crate::lifeline;
+
+/// Time between two looks of an edge at its own clock.
+const LOOK: Duration = Duration::from_millis(100);
+/// What the process ends with when it could not let go of its requests in time: `EX_TEMPFAIL`, so that whoever supervises it
+/// starts it again.
+const EXIT_WEDGED: i32 = 75;
+
+impl Reconciler {
+    /// This process is one of many edges, and not the one that decides.
+    pub(super) fn follows(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.ledger.is_none())
+    }
+
+    /// Takes up the first life, when all sites are known that are going to be.
+    pub(super) fn begin_life(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        for effect in fleet.edge.begin() {
+            self.perform_for_edge(effect);
+        }
+        let messages = self.messages.clone();
+        tokio::task::spawn_local(async move {
+            let mut looks = tokio::time::interval(LOOK);
+            loop {
+                looks.tick().await;
+                if messages.send(Message::Fleet(News::Edge(edge::Input::Tick))).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub(super) fn heard(&mut self, news: News) {
+        match news {
+            News::Edge(input) => self.edge(input),
+            News::Elected { revision, sites, edges } => self.lead(Ledger::new(revision, sites, edges)),
+            News::Deposed => self.step_down(),
+            News::Changed { revision, changes } => self.ledger(|ledger| ledger.changed(revision, changes)),
+            News::Written(all) => {
+                for (site, written) in all {
+                    self.ledger(|ledger| ledger.written(&site, written));
+                }
+            }
+            News::Suspected(all) => {
+                for (site, epoch) in all {
+                    self.look_for_others(&site, epoch);
+                }
+            }
+            News::Wished { id, site, wish, by } => {
+                let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_some()) else { return };
+                let commands = fleet.commands();
+                let (answer, answered) = oneshot::channel();
+                tokio::task::spawn_local(async move {
+                    let result = answered.await.unwrap_or(Err(WishError::Stopping));
+                    let _ = commands.send(Command::Answer { id, result });
+                });
+                self.wished(site, wish, by, answer);
+            }
+        }
+    }
+
+    // The edge.
+
+    pub(super) fn edge(&mut self, input: edge::Input) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let named = match &input {
+            edge::Input::Listed { sites, .. } => sites.iter().map(|(site, _)| site.clone()).collect(),
+            edge::Input::Changed { sites, .. } => sites.iter().map(|(site, _)| site.clone()).collect(),
+            _ => Vec::new(),
+        };
+        for effect in fleet.edge.step(lifeline::now(), input) {
+            self.perform_for_edge(effect);
+        }
+        for site in named {
+            self.follow(&site);
+        }
+        self.tell_suspicions();
+    }
+
+    /// By the number that stands for a site in its gate.
+    pub(super) fn edge_of(&mut self, key: SiteKey, input: impl FnOnce(SiteName) -> edge::Input) {
+        if let Some(entry) = self.sites.get(&key) {
+            let input = input(entry.name.clone());
+            self.edge(input);
+            self.forget_if_gone(key);
+        }
+    }
+
+    fn perform_for_edge(&mut self, effect: edge::Effect) {
+        let Some(fleet) = &mut self.fleet else { return };
+        match effect {
+            edge::Effect::Until(moment) => fleet.lifeline().until(moment),
+            edge::Effect::Shut { site, generation } => {
+                if let Some((_, entry)) = self.entry_of(&site) {
+                    entry.gate.shut(generation);
+                }
+            }
+            edge::Effect::Cut { site } => {
+                if let Some((key, entry)) = self.entry_of(&site) {
+                    entry.gate.cut();
+                    self.workers.tell(Order::Cut(key));
+                }
+            }
+            edge::Effect::Open { site, pin } => {
+                let Some((key, entry)) = self.entry_of(&site) else { return };
+                if entry.gate.pin().is_some_and(|before| before.epoch != pin.epoch) {
+                    self.workers.tell(Order::Purge(key));
+                }
+                entry.gate.open(pin);
+            }
+            edge::Effect::Remember { site, pin } => {
+                fleet.known.insert(site.clone(), pin.clone());
+                self.writer.write(Commit { site: None, name: site, pin });
+            }
+            edge::Effect::Refuse { site, known, stored } => {
+                let stored = stored.map_or_else(
+                    || "nothing".to_owned(),
+                    |pin| format!("epoch {} with {}", pin.epoch, pin.backend),
+                );
+                let note = format!(
+                    "this edge knows of epoch {} with {}, and the store says {stored}: it has gone back, from a backup \
+                     maybe. Nothing is opened under what it says",
+                    known.epoch, known.backend
+                );
+                tracing::error!(%site, note);
+                self.note(site, "refused_pin", note);
+            }
+            edge::Effect::Die { site } => {
+                tracing::error!(%site, "its requests could not be ended before others take this edge for gone: the process ends");
+                std::process::exit(EXIT_WEDGED);
+            }
+            edge::Effect::HasLeft => {
+                for left in fleet.leaving.drain(..) {
+                    let _ = left.send(true);
+                }
+                tracing::info!("the fleet is left");
+            }
+            for_store @ (edge::Effect::Grant
+            | edge::Effect::Register(_)
+            | edge::Effect::List(_)
+            | edge::Effect::Watch { .. }
+            | edge::Effect::Tell { .. }
+            | edge::Effect::Revoke(_)) => fleet.tell(Command::Edge(for_store)),
+        }
+    }
+
+    fn entry_of(&self, site: &SiteName) -> Option<(SiteKey, &SiteEntry)> {
+        let key = *self.by_name.get(site).or_else(|| self.leaving.get(site))?;
+        Some((key, self.sites.get(&key)?))
+    }
+
+    /// Shows what the store says of a site, where another edge decides about it.
+    pub(super) fn follow(&mut self, site: &SiteName) {
+        let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_none()) else { return };
+        let Some(record) = fleet.edge.record(site).cloned() else { return };
+        if let Some(entry) = self.by_name.get(site).and_then(|key| self.sites.get_mut(key)) {
+            entry.core.follow(record.pin.clone(), record.serves().is_some());
+        }
+    }
+
+    /// A site is served here from now on.
+    pub(super) fn served_here(&mut self, key: SiteKey) {
+        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
+        let site = entry.name.clone();
+        let partition = match entry.config.partition {
+            config::Partition::Fence => Partition::Fence,
+            config::Partition::Serve => Partition::Serve,
+        };
+        entry.gate.bind(partition == Partition::Fence);
+        let known = fleet.known.get(&site).cloned();
+        self.edge(edge::Input::Added { site: site.clone(), partition, known });
+        self.follow(&site);
+    }
+
+    /// Shows a site with other candidates, where another edge decides about it.
+    pub(super) fn show_anew(&mut self, key: SiteKey, candidates: Vec<Backend>) {
+        let Some(entry) = self.sites.get_mut(&key) else { return };
+        let pin = entry.core.pin().cloned();
+        let core = handoff::Site::new(policy(&entry.config), candidates, pin, self.first_epoch);
+        entry.core = core.after(&entry.core);
+        self.served_here(key);
+    }
+
+    pub(super) fn look_at_fleet(&self, answer: oneshot::Sender<Option<Result<FleetView, String>>>) {
+        let Some(fleet) = &self.fleet else { return drop(answer.send(None)) };
+        let (look, seen) = oneshot::channel();
+        fleet.tell(Command::Look(look));
+        tokio::task::spawn_local(async move {
+            let seen = seen.await.unwrap_or_else(|_| Err("ghostpin is stopping".to_owned()));
+            drop(answer.send(Some(seen)));
+        });
+    }
+
+    pub(super) fn leave(&mut self, answer: oneshot::Sender<bool>) {
+        let Some(fleet) = &mut self.fleet else {
+            let _ = answer.send(false);
+            return;
+        };
+        fleet.leaving.push(answer);
+        self.edge(edge::Input::Leave);
+    }
+
+    pub(super) fn pass_on(&self, command: Command) {
+        if let Some(fleet) = &self.fleet {
+            fleet.tell(command);
+        }
+    }
+
+    // What this edge has seen of backends.
+
+    /// A backend refused a connection, or did not answer a probe: this edge holds the site until it does.
+    pub(super) fn suspect(&mut self, key: SiteKey, epoch: Epoch) {
+        self.edge_of(key, |site| edge::Input::Suspected { site, epoch });
+        self.look_at_suspect(key, Instant::now());
+    }
+
+    /// Plans the next look at the backend of a site that is suspected here.
+    pub(super) fn look_at_suspect(&mut self, key: SiteKey, at: Instant) {
+        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
+        if fleet.edge.suspects(&entry.name).is_some()
+            && let Some(record) = fleet.edge.record(&entry.name)
+        {
+            self.schedule.plan((key, record.pin.backend.clone()), Class::Readers, at);
+        }
+    }
+
+    /// A probe of this edge's own.
+    pub(super) fn saw(&mut self, key: SiteKey, backend: &Backend, well: bool) {
+        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
+        let site = entry.name.clone();
+        let Some(pin) =
+            fleet.edge.record(&site).map(|record| &record.pin).filter(|pin| pin.backend == *backend)
+        else {
+            return;
+        };
+        let (epoch, again) = (pin.epoch, entry.config.health.held_interval);
+        match (fleet.edge.suspects(&site), well) {
+            (Some(epoch), true) => self.edge(edge::Input::Cleared { site, epoch }),
+            (Some(_), false) => self.look_at_suspect(key, Instant::now() + again),
+            (None, false) if self.follows() => self.suspect(key, epoch),
+            (None, _) => {}
+        }
+    }
+
+    fn tell_suspicions(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let suspicions = fleet.edge.suspicions();
+        if *suspicions != fleet.told_suspicions
+            && let Some(lease) = fleet.edge.lease()
+        {
+            let suspicions = suspicions.clone();
+            fleet.told_suspicions.clone_from(&suspicions);
+            fleet.tell(Command::Suspect { lease, suspicions });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What this edge does while it is the fleet's controller: the same cores as alone, over the store's records in the place of
+//! gates.
+
+use super::*;
+use crate::control::fleet::Command;
+use crate::core::fleet::ledger::{self, Ledger};
+use crate::core::fleet::{Fence, RecordPhase, goes_back};
+use crate::core::handoff::{Draining, Found};
+
+impl Reconciler {
+    /// This edge is the controller from now on, and finds this in the store.
+    pub(super) fn lead(&mut self, ledger: Ledger) {
+        let Some(fleet) = &mut self.fleet else { return };
+        tracing::info!(
+            sites = self.by_name.len(),
+            edges = ledger.edges().len(),
+            "this edge is the controller"
+        );
+        fleet.ledger = Some(ledger);
+        let keys: Vec<SiteKey> = self.by_name.values().copied().collect();
+        for key in keys {
+            self.take_over(key);
+        }
+    }
+
+    /// Another edge is the controller, or nobody.
+    pub(super) fn step_down(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        if fleet.ledger.take().is_none() {
+            return;
+        }
+        tracing::info!("this edge is the controller no more");
+        for (_, answer) in self.wishes.drain() {
+            drop(answer.send(Err(WishError::NewController)));
+        }
+        let sites: Vec<(SiteName, SiteKey)> =
+            self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+        for (name, key) in sites {
+            let Some(entry) = self.sites.get_mut(&key) else { continue };
+            entry.work = None;
+            let open = entry.open.take().map(|open| open.end(entry.core.phase().name(), "superseded"));
+            for backend in entry.backends() {
+                self.schedule.forget(&(key, backend));
+            }
+            if let Some(open) = open {
+                self.journal.write(open);
+            }
+            self.follow(&name);
+            self.look_at_suspect(key, Instant::now());
+        }
+    }
+
+    /// Goes on with a site from what the store says of it.
+    pub(super) fn take_over(&mut self, key: SiteKey) {
+        let Some(fleet) = &self.fleet else { return };
+        let Some((ledger, entry)) = fleet.ledger.as_ref().zip(self.sites.get_mut(&key)) else { return };
+        let stored = ledger.stored(&entry.name);
+        let known = fleet.known.get(&entry.name);
+        let is_behind = goes_back(known, stored.map(|record| &record.pin));
+        let newest = if is_behind { known } else { stored.map(|record| &record.pin) };
+        let candidates = self.names.instances(&entry.config.backends, newest.map(|pin| &pin.backend));
+        let core = handoff::Site::new(policy(&entry.config), candidates, newest.cloned(), self.first_epoch);
+        entry.core = core.after(&entry.core);
+        let fenced = |to, hold| Found::Fenced { to, hold };
+        let effects = match stored.map(|record| &record.phase) {
+            _ if newest.is_none() => entry.core.begin(),
+            _ if is_behind => entry.core.take_over(fenced(None, false)),
+            Some(RecordPhase::Serve) => entry.core.take_over(Found::Serving),
+            Some(RecordPhase::Fence(fence)) => entry.core.take_over(fenced(fence.to.clone(), fence.hold)),
+            Some(RecordPhase::Gone) | None => entry.core.take_over(fenced(None, false)),
+        };
+        let backends = entry.backends();
+        self.perform(key, effects);
+        for backend in backends {
+            self.plan_next(key, backend, true);
+        }
+    }
+
+    /// Other edges have trouble with a site's backend: looks at once whether that is the backend's doing.
+    pub(super) fn look_for_others(&mut self, site: &SiteName, epoch: Epoch) {
+        let Some((&key, entry)) = self.by_name.get(site).and_then(|key| Some((key, self.sites.get(key)?)))
+        else {
+            return;
+        };
+        if let Some(pin) = entry.core.pin().filter(|pin| pin.epoch == epoch) {
+            self.schedule.plan((key, pin.backend.clone()), Class::Readers, Instant::now());
+        }
+    }
+
+    /// A site that is no longer configured here, at the controller, is no longer served by anybody.
+    pub(super) fn tell_that_it_is_gone(&mut self, key: SiteKey) {
+        if let Some(entry) = self.sites.get(&key)
+            && let Some(pin) = entry.core.pin().cloned()
+        {
+            let site = entry.name.clone();
+            self.ledger(|ledger| ledger.wants(&site, ledger::Wanted::Retire(pin)));
+        }
+    }
+
+    /// Has the ledger do something, and does what follows.
+    pub(super) fn ledger(&mut self, step: impl FnOnce(&mut Ledger) -> Vec<ledger::Effect>) {
+        let Some(ledger) = self.fleet.as_mut().and_then(|fleet| fleet.ledger.as_mut()) else { return };
+        for effect in step(ledger) {
+            let Some(fleet) = &self.fleet else { return };
+            let key = |site| self.by_name.get(site).or_else(|| self.leaving.get(site)).copied();
+            match effect {
+                ledger::Effect::Write { site, record, guard } => {
+                    fleet.tell(Command::Write { site, record, guard });
+                }
+                ledger::Effect::Left { site, generation } => {
+                    if let Some(key) = key(&site) {
+                        self.step(key, Input::Left { generation });
+                    }
+                }
+                ledger::Effect::Committed { site, epoch } => {
+                    if let Some(key) = key(&site) {
+                        self.step(key, Input::Committed { epoch });
+                    }
+                }
+                ledger::Effect::Deposed { site } => {
+                    tracing::warn!(%site, "somebody else has written this site's record");
+                    fleet.tell(Command::Resign);
+                    return self.step_down();
+                }
+            }
+        }
+    }
+
+    /// What the core wants of the gates of all edges. Tells what is left to be done here.
+    pub(super) fn perform_for_fleet(&mut self, key: SiteKey, effects: Vec<Effect>) -> Vec<Effect> {
+        let cuts = effects.contains(&Effect::Cut);
+        let mut others = Vec::new();
+        for effect in effects {
+            let Some(entry) = self.sites.get(&key) else { return others };
+            let (site, pin) = (entry.name.clone(), entry.core.pin().cloned());
+            let wanted = match (effect, pin) {
+                (Effect::Shut { generation }, Some(pin)) => {
+                    let to = match entry.core.phase() {
+                        Phase::Draining(Draining::Move { target }) => Some(target.clone()),
+                        _ => None,
+                    };
+                    let fence = Fence { cut: cuts, to, hold: entry.core.is_on_hold() };
+                    ledger::Wanted::Shut { generation, pin, fence }
+                }
+                (Effect::Cut, Some(pin)) => ledger::Wanted::Cut(pin),
+                (Effect::Open(pin), _) => ledger::Wanted::Open(pin),
+                (Effect::Commit(pin), _) => ledger::Wanted::Commit(pin),
+                (effect, _) => {
+                    others.push(effect);
+                    continue;
+                }
+            };
+            self.ledger(|ledger| ledger.wants(&site, wanted));
+        }
+        others
+    }
+}
