@@ -3,7 +3,6 @@
 //! Exits with 0 if every promise was kept, with 1 if one was broken, with 2 if a run could not be made.
 
 mod harness;
-mod report;
 mod scenarios;
 mod subject;
 
@@ -12,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ghostpin_loadtest::report;
 
 use harness::Settings;
 use report::Report;

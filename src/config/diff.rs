@@ -127,6 +127,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             partition = "partition",
             certificate = "certificate",
             https = "https",
+            tell_epoch = "tell_epoch",
             headers = "headers",
             routes = "route",
         ],

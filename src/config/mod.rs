@@ -285,6 +285,8 @@ pub struct Site {
     pub handoff: Handoff,
     /// Deadlines and connections towards the backend.
     pub upstream: Upstream,
+    /// Backends are told the epoch of each request's lease.
+    pub tell_epoch: bool,
     /// Header fields set on every request to the backend.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Path prefixes that go to another upstream (never pinned), longest first.

@@ -234,6 +234,7 @@ pub(super) struct RawSite {
     pub(super) hooks: RawHooks,
     pub(super) handoff: RawHandoff,
     pub(super) upstream: RawUpstream,
+    pub(super) tell_epoch: Option<bool>,
     pub(super) headers: RawHeaders,
     pub(super) route: Vec<Spanned<RawRoute>>,
 }

@@ -102,6 +102,7 @@ impl<'a> Sites<'a> {
                     .map_or(DEFAULT_PROVE_TIMEOUT, |key| key.0.0),
             },
             upstream: upstream(&raw.upstream, &top.upstream, profile),
+            tell_epoch: raw.tell_epoch.unwrap_or(false),
             headers: raw.headers.0.clone(),
             routes,
         }));

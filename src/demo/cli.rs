@@ -47,6 +47,9 @@ pub struct StandInArgs {
     /// Appends to this file when each request began and ended, one JSON object a line.
     #[arg(long)]
     pub record: Option<PathBuf>,
+    /// It may listen where others can reach it: for a network that a test has made for itself.
+    #[arg(long)]
+    pub anywhere: bool,
 }
 
 impl DemoArgs {

@@ -20,10 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::clock::{Moment, Pace};
 use super::history::{Answer, Kind, Outcome, Record};
-use super::stand_in::{INSTANCE, READER_REQUEST};
-
-/// Names the epoch in an answer, where a proxy is told to.
-const EPOCH: &str = "x-ghostpin-epoch";
+use super::stand_in::{EPOCH, INSTANCE, READER_REQUEST};
 
 /// How much of an unwanted answer's body is kept.
 const MOST_COMPLAINT: usize = 2_048;
@@ -41,6 +38,8 @@ pub struct Load {
     pub rate: u32,
     /// Requests in total.
     pub count: u64,
+    /// The number of the first: several groups of readers count apart.
+    pub first: u64,
     /// Every so-manieth request is a POST; 0 for none.
     pub write_every: u64,
     /// A request without a whole answer after this has failed.
@@ -59,6 +58,7 @@ impl Load {
             path: "/".into(),
             rate,
             count: (time.as_secs_f64() * f64::from(rate)).round() as u64,
+            first: 0,
             write_every: 10,
             timeout: Duration::from_secs(30),
             keep: 32,
@@ -149,7 +149,7 @@ async fn send_out(shared: Arc<Shared>) {
     let load = &shared.load;
     let mut pace = Pace::start(load.rate, load.count);
     let mut requests = JoinSet::new();
-    let mut number = 0;
+    let mut number = load.first;
     while let Some(intended) = pace.next().await {
         if shared.stop.load(Ordering::Relaxed) {
             break;

@@ -32,6 +32,9 @@ pub const INSTANCE: &str = "x-instance";
 /// What a reader calls its request; goes into the account of what was done.
 pub const READER_REQUEST: &str = "x-reader-request";
 
+/// The epoch that a proxy has named; told in the answer.
+pub const EPOCH: &str = "x-ghostpin-epoch";
+
 /// The longest delay and the largest body that a request may ask for.
 const MOST_DELAY: Duration = Duration::from_secs(60);
 const MOST_BYTES: usize = 64 << 20;
@@ -43,7 +46,7 @@ const MOST_BYTES: usize = 64 << 20;
 /// # Errors
 /// If it can't listen, or its account can't be written.
 pub async fn run(args: StandInArgs) -> io::Result<()> {
-    if !args.listen.ip().is_loopback() {
+    if !args.listen.ip().is_loopback() && !args.anywhere {
         return Err(io::Error::other("a stand-in listens on loopback addresses only"));
     }
     let account = args.record.as_deref().map(Account::open).transpose()?;
@@ -120,6 +123,9 @@ impl Instance {
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = wish.status;
         response.headers_mut().insert(INSTANCE, self.header.clone());
+        if let Some(epoch) = head.headers.get(EPOCH) {
+            response.headers_mut().insert(EPOCH, epoch.clone());
+        }
         let kind = if html { "text/html; charset=utf-8" } else { "application/json" };
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         in_hand.answered = true;
@@ -212,6 +218,7 @@ mod tests {
             size: 100,
             status: StatusCode::OK,
             record: None,
+            anywhere: false,
         };
         let usual = Wish { delay: Duration::from_millis(5), size: 100, status: StatusCode::OK };
         assert_eq!(Wish::of(&args, ""), usual);

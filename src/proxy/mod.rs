@@ -282,11 +282,13 @@ impl Journey {
         lease: Option<Lease>,
     ) -> Result<Answer, Failed> {
         self.attempts += 1;
+        let epoch = lease.as_ref().filter(|_| target.site.tell_epoch).map(|lease| lease.pin().epoch);
         let tracked = self.worker.flights.begin(&self.connection, lease, target.site.upstream);
         let additions = Additions {
             peer: self.connection.sender(),
             fixed: &target.site.headers,
             request_id: self.request_id.as_str(),
+            epoch,
         };
         let answer = forward::attempt(&self.worker, target, additions, outgoing, tracked).await;
         if let Err(failed) = &answer {

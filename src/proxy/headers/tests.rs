@@ -53,7 +53,7 @@ impl Written {
 
 fn forwarded_with(head: &RequestHead, peer: &Peer, fixed: &[(HeaderName, HeaderValue)]) -> Written {
     let mut out = Vec::new();
-    write_request(&mut out, head, &Additions { peer, fixed, request_id: "id" });
+    write_request(&mut out, head, &Additions { peer, fixed, request_id: "id", epoch: None });
     Written::new(&out)
 }
 
@@ -77,7 +77,11 @@ fn a_request_without_anything_to_remove_arrives_as_it_was_sent() {
         [("Host", "a.example:8080"), ("Accept", "*/*"), ("COOKIE", "a=1"), ("traceparent", "00-0-0-00")];
     let head = request("GET /x?y=%20", &[&fields[..], &[("Trailer", "x-sum"), ("X-Empty", "")]].concat());
     let mut out = Vec::new();
-    write_request(&mut out, &head, &Additions { peer: &peer(READER), fixed: &[], request_id: "id" });
+    write_request(
+        &mut out,
+        &head,
+        &Additions { peer: &peer(READER), fixed: &[], request_id: "id", epoch: None },
+    );
     let expected = "GET /x?y=%20 HTTP/1.1\r\nhost: a.example:8080\r\nAccept: */*\r\nCOOKIE: a=1\r\n\
                     traceparent: 00-0-0-00\r\nTrailer: x-sum\r\nX-Empty: \r\nx-forwarded-for: 192.0.2.7\r\n\
                     x-forwarded-proto: http\r\nx-forwarded-host: a.example:8080\r\nx-request-id: id\r\n\r\n";
@@ -373,4 +377,13 @@ fn a_granted_upgrade_keeps_its_fields() {
     assert_eq!(written.values("connection"), ["upgrade"]);
     assert_eq!(written.values("upgrade"), ["websocket"]);
     assert_eq!(written.values("sec-websocket-accept"), ["x"]);
+}
+
+#[test]
+fn a_backend_that_is_told_the_epoch_is_told_it_by_ghostpin_alone() {
+    let head = request("GET /", &[("Host", "a.example"), ("X-Ghostpin-Epoch", "999")]);
+    let mut out = Vec::new();
+    let told = Additions { peer: &peer(READER), fixed: &[], request_id: "id", epoch: Some(Epoch(7)) };
+    write_request(&mut out, &head, &told);
+    assert_eq!(Written::new(&out).values("x-ghostpin-epoch"), ["7"]);
 }

@@ -1,0 +1,210 @@
+//! Faults at random, from a seed, with handoffs all the time.
+
+use std::io;
+use std::time::Duration;
+
+use ghostpin::demo::clock::Moment;
+use ghostpin::demo::history::{Kind, Record};
+use ghostpin::demo::processes::Signal;
+use ghostpin_loadtest::report::{Report, millis};
+use tokio::time::sleep;
+
+use crate::Settings;
+use crate::net::part;
+use crate::scenarios::{judged, plan};
+use crate::stage::{Plan, Stage, edge_of, joined, since};
+
+/// How long a request may be held; failures of one that was are told so much later than their cause.
+const HOLD: Duration = Duration::from_secs(10);
+/// After a fault, this is how long its traces may be seen: a lease, a controller, a hold.
+const TRACES: Duration = Duration::from_secs(20);
+
+/// A fault, from when until when, and which edges' readers may fail for it.
+#[derive(Debug)]
+struct Window {
+    what: String,
+    from: Moment,
+    until: Moment,
+    edges: Vec<usize>,
+}
+
+impl Window {
+    fn explains(&self, record: &Record) -> bool {
+        self.edges.contains(&edge_of(record))
+            && record.ended >= self.from
+            && record.started <= self.until + TRACES
+    }
+}
+
+const KINDS: usize = 11;
+
+pub async fn random(settings: &Settings, time: Duration, seed: u64) -> io::Result<Report> {
+    let mut report = Report::new(format!("random: faults for {} s, seed {seed}", time.as_secs()));
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let tables = format!("[hold]\ntimeout = \"{}s\"\nmax_requests = 5000\n", HOLD.as_secs());
+    let mut stage = Stage::up(Plan { tables: plan(settings).tables + &tables, ..plan(settings) }).await?;
+    let readers = stage.readers(30, time + Duration::from_secs(10));
+    let began = Moment::now();
+    let (mut windows, mut handoffs, mut done): (Vec<Window>, _, [usize; KINDS]) = (Vec::new(), 0, [0; KINDS]);
+    let mut ended = 0;
+    while since(began) < time {
+        // Two or three handoffs, from any edge to the other instance.
+        for _ in 0..dice.usize(2..4) {
+            handoffs += usize::from(handoff(&stage, dice.usize(..3)).await);
+            sleep(Duration::from_millis(dice.u64(20..300))).await;
+        }
+        let kind = dice.usize(..KINDS);
+        done[kind] += 1;
+        let from = Moment::now();
+        let (what, edges) = fault(&mut stage, kind, &mut dice).await?;
+        windows.push(Window { what, from, until: Moment::now(), edges });
+        ended += stage.supervise()?;
+        stage.until_served().await?;
+    }
+    readers.iter().for_each(|readers| readers.stop());
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    report.figure("handoffs that were asked for and succeeded", handoffs);
+    report.figure("edges that have ended by themselves", ended);
+    report.figure("faults, by kind", format!("{done:?}"));
+    let failed = records.iter().filter(|record| record.kind == Kind::Read && !record.succeeded());
+    let (explained, unexplained): (Vec<_>, Vec<_>) =
+        failed.partition(|record| windows.iter().any(|window| window.explains(record)));
+    report.figure("failed GETs that a fault explains", explained.len());
+    for record in unexplained.iter().take(5) {
+        let last = windows
+            .iter()
+            .rfind(|window| window.from <= record.started)
+            .map_or("none", |window| window.what.as_str());
+        let what = format!(
+            "edge {} at {}: {:?} after {}, last fault: {last}",
+            edge_of(record),
+            millis(record.started.since(began)),
+            record.failure(),
+            millis(record.wait())
+        );
+        report.figure("failed without a reason", what);
+    }
+    report.promise(unexplained.is_empty(), "every failed GET is explained by a fault at its edge");
+    report.promise(stage.edges.iter().all(|edge| edge.is_running()), "every edge runs at the end");
+    Ok(report)
+}
+
+async fn handoff(stage: &Stage, at: usize) -> bool {
+    let Ok((_, backend, _)) = stage.pin(at).await else { return false };
+    let to = usize::from(backend == stage.app(0).to_string());
+    let asked = tokio::time::timeout(Duration::from_secs(12), stage.handoff(at, to)).await;
+    matches!(asked, Ok(Ok(200)))
+}
+
+/// Does something bad, with a handoff in the middle of it, and makes it good again. Tells what it was, and whose readers may
+/// have noticed.
+async fn fault(stage: &mut Stage, kind: usize, dice: &mut fastrand::Rng) -> io::Result<(String, Vec<usize>)> {
+    let edge = dice.usize(..3);
+    let other = (edge + 1) % 3;
+    let all = vec![0, 1, 2];
+    let a_while = Duration::from_millis(dice.u64(300..9_000));
+    let what = |name: &str| format!("{name} for {}", millis(a_while));
+    let made_good = |stage: &Stage| {
+        let nodes = stage.edges.iter().chain(&stage.etcd).chain(&stage.apps);
+        nodes.map(|process| &process.node).try_for_each(|node| node.hear_all())
+    };
+    Ok(match kind {
+        0 => {
+            let asked = tokio::spawn(handoff_of(stage, other).await?);
+            sleep(Duration::from_millis(dice.u64(..30))).await;
+            stage.edges[edge].kill().await?;
+            sleep(a_while / 3).await;
+            stage.start_edge(edge)?;
+            let _ = asked.await;
+            (what(&format!("edge {edge} killed")), vec![edge])
+        }
+        1 => {
+            let controller = stage.controller().await.unwrap_or(edge);
+            let asked = tokio::spawn(handoff_of(stage, (controller + 1) % 3).await?);
+            sleep(Duration::from_millis(dice.u64(..30))).await;
+            stage.edges[controller].kill().await?;
+            sleep(a_while / 3).await;
+            stage.start_edge(controller)?;
+            let _ = asked.await;
+            // A handoff may wait for its lease, and readers with it.
+            (what("the controller killed"), all)
+        }
+        2 => {
+            stage.edges[edge].signal(Signal::STOP)?;
+            handoff(stage, other).await;
+            sleep(a_while).await;
+            stage.edges[edge].signal(Signal::CONT)?;
+            (what(&format!("edge {edge} stopped")), all)
+        }
+        3 => {
+            stage.etcd.iter().try_for_each(|member| part(&stage.edges[edge].node, &member.node))?;
+            handoff(stage, other).await;
+            sleep(a_while).await;
+            made_good(stage)?;
+            (what(&format!("edge {edge} parted from etcd")), all)
+        }
+        4 => {
+            stage.etcd.iter().try_for_each(|member| stage.edges[edge].node.stop_hearing(&member.node))?;
+            handoff(stage, other).await;
+            sleep(a_while).await;
+            made_good(stage)?;
+            (what(&format!("edge {edge} doesn't hear etcd")), all)
+        }
+        5 => {
+            stage.etcd.iter().try_for_each(|member| member.node.stop_hearing(&stage.edges[edge].node))?;
+            handoff(stage, other).await;
+            sleep(a_while).await;
+            made_good(stage)?;
+            (what(&format!("etcd doesn't hear edge {edge}")), all)
+        }
+        6 => {
+            stage.apps.iter().try_for_each(|app| part(&stage.edges[edge].node, &app.node))?;
+            sleep(a_while).await;
+            made_good(stage)?;
+            (what(&format!("edge {edge} parted from the instances")), all)
+        }
+        7 => {
+            if let Ok(leader) = stage.etcd_leader().await {
+                stage.etcd[leader].kill().await?;
+                handoff(stage, edge).await;
+                sleep(a_while).await;
+                stage.start_etcd(leader, "existing").await?;
+            }
+            (what("etcd's leader killed"), all)
+        }
+        8 => {
+            if let Ok(leader) = stage.etcd_leader().await {
+                stage.etcd[leader].signal(Signal::STOP)?;
+                handoff(stage, edge).await;
+                sleep(a_while).await;
+                stage.etcd[leader].signal(Signal::CONT)?;
+            }
+            (what("etcd's leader stopped"), all)
+        }
+        9 => {
+            let nodes: Vec<_> =
+                stage.edges.iter().chain(&stage.etcd).map(|process| process.node.clone()).collect();
+            let [delay, loss] = [dice.u32(1..60), dice.u32(0..8)];
+            nodes
+                .iter()
+                .try_for_each(|node| node.spoil(&format!("delay {delay}ms {}ms loss {loss}%", delay / 2)))?;
+            handoff(stage, edge).await;
+            sleep(a_while).await;
+            nodes.iter().try_for_each(|node| node.unspoil())?;
+            (what(&format!("{delay} ms of delay and {loss} % of loss")), all)
+        }
+        _ => {
+            let pinned = usize::from(stage.pin(edge).await?.1 == stage.app(1).to_string());
+            stage.apps[pinned].kill().await?;
+            sleep(a_while / 3).await;
+            stage.start_app(pinned).await?;
+            (what("the pinned instance killed"), all)
+        }
+    })
+}
+
+async fn handoff_of(stage: &Stage, at: usize) -> io::Result<impl Future<Output = io::Result<u16>> + use<>> {
+    let backend = stage.pin(at).await.map(|(_, backend, _)| backend).unwrap_or_default();
+    Ok(stage.handoff(at, usize::from(backend == stage.app(0).to_string())))
+}

@@ -1,0 +1,127 @@
+//! `fleet`: three edges, a real etcd of three members and real faults, in a network that this program makes for itself;
+//! judged by one history of what the readers of all edges saw.
+//!
+//! Exits with 0 if every promise was kept, with 1 if one was broken, with 2 if a run could not be made. It must be root.
+
+mod faults;
+mod judge;
+mod net;
+mod pulse;
+mod scenarios;
+mod stage;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use ghostpin_loadtest::report::Report;
+
+/// Three edges, a real etcd and real faults, judged by one history.
+#[derive(Clone, Debug, Parser)]
+pub struct Settings {
+    /// The ghostpin to test, built with `--features cluster`.
+    #[arg(long, global = true, default_value = "target/release/ghostpin")]
+    ghostpin: PathBuf,
+    /// The short form of each scenario.
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Seed of whatever is random; a new one unless given.
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum Scenario {
+    /// Planned handoffs under load, asked of each edge in turn.
+    Planned,
+    /// etcd's leader is killed again and again.
+    Leaders,
+    /// etcd loses its quorum, under each policy.
+    Quorum,
+    /// An edge is stopped (SIGSTOP) past its lease, in a handoff.
+    Frozen,
+    /// The controller is killed at each step of a handoff.
+    Controllers,
+    /// An edge is cut off from etcd, or from the backend, one way or both.
+    Parted,
+    /// An edge leaves in good order, and comes back.
+    Leaving,
+    /// Thousands of sites lose their instance at once.
+    Many,
+    /// Faults at random, from a seed, with handoffs all the time.
+    Random {
+        /// How long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// All of them.
+    All,
+}
+
+const ALL: [Scenario; 9] = [
+    Scenario::Planned,
+    Scenario::Leaders,
+    Scenario::Quorum,
+    Scenario::Frozen,
+    Scenario::Controllers,
+    Scenario::Parted,
+    Scenario::Leaving,
+    Scenario::Many,
+    Scenario::Random { seconds: 60 },
+];
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    let done = net::apart(|| match run_all(&settings) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("fleet: {error}");
+            ExitCode::from(2)
+        }
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("fleet: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn run_all(settings: &Settings) -> io::Result<bool> {
+    let one = [settings.scenario];
+    let scenarios = if settings.scenario == Scenario::All { &ALL[..] } else { &one[..] };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut kept = true;
+        for scenario in scenarios {
+            for report in run(*scenario, settings).await? {
+                println!("{report}\n");
+                kept &= report.kept();
+            }
+        }
+        Ok(kept)
+    })
+}
+
+async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>> {
+    let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    Ok(match scenario {
+        Scenario::Planned => vec![scenarios::planned(settings).await?],
+        Scenario::Leaders => vec![scenarios::leaders(settings).await?],
+        Scenario::Quorum => {
+            vec![scenarios::quorum(settings, "fence").await?, scenarios::quorum(settings, "serve").await?]
+        }
+        Scenario::Frozen => vec![scenarios::frozen(settings).await?],
+        Scenario::Controllers => vec![scenarios::controllers(settings).await?],
+        Scenario::Parted => vec![scenarios::parted(settings).await?],
+        Scenario::Leaving => vec![scenarios::leaving(settings).await?],
+        Scenario::Many => vec![scenarios::many(settings).await?],
+        Scenario::Random { seconds } => {
+            vec![faults::random(settings, Duration::from_secs(seconds), seed).await?]
+        }
+        Scenario::All => unreachable!("taken apart before"),
+    })
+}

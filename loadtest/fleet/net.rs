@@ -1,0 +1,107 @@
+//! A network of our own: every node in a network namespace, all of them on one bridge.
+//!
+//! The tool starts itself again in namespaces for network, mounts and processes, so that nothing of it touches the
+//! machine, and all of it goes with the process, however that ends.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::process::{Command, ExitCode, Stdio};
+
+/// Says that this process is in its namespaces already.
+const INSIDE: &str = "GHOSTPIN_FLEET_INSIDE";
+
+/// Runs `inside` in namespaces of its own.
+pub fn apart(inside: impl FnOnce() -> ExitCode) -> io::Result<ExitCode> {
+    if std::env::var_os(INSIDE).is_some() {
+        for command in [
+            "mount -t tmpfs tmpfs /run",
+            "mkdir -p /run/netns",
+            "ip link set lo up",
+            "ip link add hub type bridge",
+            "ip addr add 10.77.0.254/24 dev hub",
+            "ip link set hub up",
+        ] {
+            sh(command)?;
+        }
+        return Ok(inside());
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    let status =
+        command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1").status()?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)))
+}
+
+/// Runs one command, and says which one failed.
+fn sh(command: &str) -> io::Result<()> {
+    let mut words = command.split(' ');
+    let program = words.next().unwrap_or_default();
+    let output = Command::new(program).args(words).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| io::Error::other(format!("{program}: {error}")))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            Err(io::Error::other(format!("{command}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+        }
+    }
+}
+
+/// One place in the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: Ipv4Addr,
+}
+
+impl Node {
+    /// Joins it to the hub.
+    pub fn new(name: &str, number: u8) -> io::Result<Self> {
+        let ip = Ipv4Addr::new(10, 77, 0, number);
+        for command in [
+            format!("ip netns add {name}"),
+            format!("ip link add v-{name} type veth peer name eth0 netns {name}"),
+            format!("ip link set v-{name} master hub up"),
+            format!("ip -n {name} addr add {ip}/24 dev eth0"),
+            format!("ip -n {name} link set lo up"),
+            format!("ip -n {name} link set eth0 up"),
+        ] {
+            sh(&command)?;
+        }
+        Ok(Self { name: name.to_owned(), ip })
+    }
+
+    /// A command that runs here. It is replaced by its program, so that its process is the program's.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.name)).arg(program);
+        command
+    }
+
+    /// What `other` sends doesn't arrive here any more: silence, and no error anywhere.
+    pub fn stop_hearing(&self, other: &Node) -> io::Result<()> {
+        sh(&format!("nsenter --net=/run/netns/{} iptables -w -A INPUT -s {} -j DROP", self.name, other.ip))
+    }
+
+    /// Everything arrives again.
+    pub fn hear_all(&self) -> io::Result<()> {
+        sh(&format!("nsenter --net=/run/netns/{} iptables -w -F INPUT", self.name))
+    }
+
+    /// What is sent from here is late, and some of it is lost.
+    pub fn spoil(&self, netem: &str) -> io::Result<()> {
+        sh(&format!("tc -n {} qdisc replace dev eth0 root netem {netem}", self.name))
+    }
+
+    /// And no more.
+    pub fn unspoil(&self) -> io::Result<()> {
+        sh(&format!("tc -n {} qdisc replace dev eth0 root pfifo", self.name))
+    }
+}
+
+/// Neither hears the other any more.
+pub fn part(one: &Node, other: &Node) -> io::Result<()> {
+    one.stop_hearing(other)?;
+    other.stop_hearing(one)
+}

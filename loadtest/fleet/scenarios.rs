@@ -1,0 +1,363 @@
+//! The scenarios, one function each.
+
+use std::io;
+use std::time::Duration;
+
+use ghostpin::demo::clock::Moment;
+use ghostpin::demo::history::{Kind, Record, Waits, failures};
+use ghostpin::demo::processes::Signal;
+use ghostpin_loadtest::report::{Report, millis};
+use tokio::time::sleep;
+
+use crate::Settings;
+use crate::judge::judge;
+use crate::net::part;
+use crate::pulse::{Pulse, cutovers};
+use crate::stage::{Plan, Stage, edge_of, joined};
+
+/// The usual lease.
+const TTL: Duration = Duration::from_secs(5);
+
+pub fn plan(settings: &Settings) -> Plan {
+    Plan {
+        ghostpin: settings.ghostpin.clone(),
+        tables: "[health]\ninterval = \"500ms\"\n".to_owned(),
+        cluster: String::new(),
+        site: String::new(),
+        timers: [100, 1000],
+        others: 0,
+    }
+}
+
+/// What holds in every history.
+pub fn judged(report: &mut Report, stage: &Stage, records: &[Record]) -> io::Result<()> {
+    let verdict = judge(records, &stage.deeds()?);
+    report.figure("failed GETs", failures(records, Kind::Read));
+    report.figure("failed POSTs", failures(records, Kind::Write));
+    report.figure("two-state reads", verdict.two_state_reads.len());
+    report.figure("old heads after the first new one", verdict.late_heads.len());
+    let waits = Waits::of(records);
+    let percentile = |percent| millis(waits.percentile(percent));
+    report.figure(
+        "wait p50 / p99 / longest",
+        format!("{} / {} / {}", percentile(50.0), percentile(99.0), millis(waits.longest())),
+    );
+    report.promise(
+        verdict.shared_epochs.is_empty(),
+        format!("one backend an epoch: {:?}", verdict.shared_epochs),
+    );
+    report.promise(verdict.two_state_reads.is_empty(), "no reader sees two states");
+    report.promise(verdict.late_heads.is_empty(), "no old head is delivered after the first new one");
+    report.promise(verdict.handed_over_twice.is_empty(), "no POST is handed over twice");
+    report.promise(verdict.epochs_back.is_empty(), "no epoch falls");
+    Ok(())
+}
+
+fn no_read_fails(report: &mut Report, records: &[Record]) {
+    report.promise(failures(records, Kind::Read).count() == 0, "no GET fails");
+}
+
+/// The longest pause of the readers of an edge between two answers that were none of ghostpin's own.
+fn reads_of(records: &[Record], edge: usize) -> Vec<Record> {
+    records.iter().filter(|record| edge_of(record) == edge).cloned().collect()
+}
+
+pub async fn planned(settings: &Settings) -> io::Result<Report> {
+    let count = if settings.quick { 20 } else { 200 };
+    let mut report = Report::new(format!("planned: {count} handoffs, asked of three edges in turn"));
+    let stage = Stage::up(plan(settings)).await?;
+    let time = Duration::from_millis(150) * count + Duration::from_secs(3);
+    let readers = stage.readers(50, time);
+    let pulses: Vec<Pulse> = (0..3).map(|edge| Pulse::start(stage.http(edge))).collect();
+    sleep(Duration::from_secs(1)).await;
+    let mut refused = 0;
+    for n in 0..count as usize {
+        refused += usize::from(stage.handoff(n % 3, (n + 1) % 2).await? != 200);
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut beats = Vec::new();
+    for pulse in pulses {
+        beats.push(pulse.stop().await?);
+    }
+    let cutovers = cutovers(&beats);
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    no_read_fails(&mut report, &records);
+    let at = |part: usize| cutovers[(cutovers.len() * part / 100).min(cutovers.len() - 1)];
+    report.figure("handoffs that were refused", refused);
+    report.figure(
+        "cutover p50 / p99, from silent to served by all",
+        format!("{} / {} of {}", millis(at(50)), millis(at(99)), cutovers.len()),
+    );
+    report.promise(refused == 0, "every handoff succeeds");
+    report.promise(cutovers.len() + 2 >= count as usize, "the readers saw every epoch");
+    report.promise(at(50) <= Duration::from_millis(25), "half of the cutovers take no longer than 25 ms");
+    report.promise(at(99) <= Duration::from_millis(100), "99 of 100 cutovers take no longer than 100 ms");
+    Ok(report)
+}
+
+pub async fn leaders(settings: &Settings) -> io::Result<Report> {
+    let kills = if settings.quick { 2 } else { 15 };
+    let mut report = Report::new(format!("leaders: etcd's leader is killed {kills} times, one every 20 s"));
+    let mut stage = Stage::up(plan(settings)).await?;
+    let readers = stage.readers(50, Duration::from_secs(20) * kills + Duration::from_secs(5));
+    for n in 0..kills {
+        sleep(Duration::from_secs(5)).await;
+        let leader = stage.etcd_leader().await?;
+        stage.etcd[leader].kill().await?;
+        sleep(Duration::from_secs(8)).await;
+        stage.start_etcd(leader, "existing").await?;
+        sleep(Duration::from_secs(6)).await;
+        let status = stage.handoff(n as usize % 3, (n as usize + 1) % 2).await?;
+        report.promise(status == 200, "a handoff succeeds after each");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    report.promise(
+        failures(&records, Kind::Read).count() + failures(&records, Kind::Write).count() == 0,
+        "nothing fails",
+    );
+    report.promise(Waits::of(&records).longest() < Duration::from_secs(1), "no edge is fenced");
+    Ok(report)
+}
+
+pub async fn quorum(settings: &Settings, policy: &str) -> io::Result<Report> {
+    let away = Duration::from_secs(if settings.quick { 12 } else { 60 });
+    let mut report =
+        Report::new(format!("quorum: etcd has none for {} s, partition = {policy:?}", away.as_secs()));
+    let hold = "[hold]\ntimeout = \"5s\"\nmax_requests = 5000\n";
+    let mut stage = Stage::up(Plan {
+        tables: plan(settings).tables + hold,
+        cluster: format!("partition = {policy:?}\n"),
+        ..plan(settings)
+    })
+    .await?;
+    let readers = stage.readers(50, away + Duration::from_secs(12));
+    sleep(Duration::from_secs(3)).await;
+    let gone = Moment::now();
+    stage.etcd[0].kill().await?;
+    stage.etcd[1].kill().await?;
+    sleep(away).await;
+    stage.start_etcd(0, "existing").await?;
+    stage.start_etcd(1, "existing").await?;
+    stage
+        .until("etcd has a leader again", || async { stage.etcdctl(0, &["get", "x"]).await.is_ok() })
+        .await?;
+    let back = Moment::now();
+    stage.until_served().await?;
+    let served = Moment::now();
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    let during: Vec<Record> =
+        records.iter().filter(|r| r.intended > gone + TTL && r.intended < back).cloned().collect();
+    let failed = failures(&during, Kind::Read);
+    report.figure("failed GETs of those that were asked while it was away", &failed);
+    report.figure("from quorum to served by all", millis(served.since(back)));
+    if policy == "serve" {
+        no_read_fails(&mut report, &records);
+    } else {
+        let held_first = |r: &&Record| {
+            r.kind == Kind::Read
+                && !r.succeeded()
+                && r.wait() + Duration::from_millis(200) < Duration::from_secs(5)
+        };
+        report.promise(failed.count() > 0, "all sites are held, and told 503 at their deadline");
+        report
+            .promise(records.iter().filter(held_first).count() == 0, "nobody is refused before the deadline");
+        report.promise(failed.reasons.keys().all(|reason| reason == "status 503"), "it is a 503");
+        report.promise(
+            served.since(back) <= Duration::from_secs(1),
+            "served again within a second of the quorum",
+        );
+    }
+    Ok(report)
+}
+
+pub async fn frozen(settings: &Settings) -> io::Result<Report> {
+    let mut report = Report::new("frozen: an edge is stopped for three leases in a handoff, and goes on");
+    let stage = Stage::up(plan(settings)).await?;
+    let controller = stage.controller().await?;
+    let frozen = (controller + 1) % 3;
+    let readers = stage.readers(50, TTL * 3 + Duration::from_secs(10));
+    sleep(Duration::from_secs(2)).await;
+    stage.edges[frozen].signal(Signal::STOP)?;
+    let asked = Moment::now();
+    let status = stage.handoff(controller, 1).await?;
+    let took = Moment::now().since(asked);
+    sleep((TTL * 3).saturating_sub(took)).await;
+    stage.edges[frozen].signal(Signal::CONT)?;
+    stage.until_served().await?;
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    report.figure("handoff", format!("{status} after {}", millis(took)));
+    report.promise(status == 200, "the handoff succeeds");
+    report.promise(took <= TTL + Duration::from_secs(3), "it waits for the lease and no longer");
+    for edge in (0..3).filter(|edge| *edge != frozen) {
+        no_read_fails(&mut report, &reads_of(&records, edge));
+    }
+    Ok(report)
+}
+
+pub async fn controllers(settings: &Settings) -> io::Result<Report> {
+    let mut report = Report::new("controllers: killed at each step of a handoff");
+    // A hook that takes its time makes each step long enough to be hit.
+    let site = "[site.hooks]\nfence = { command = [\"sleep\", \"0.4\"] }\nstart = { command = [\"sleep\", \"0.4\"] }\n\
+                [site.handoff]\ndrain_timeout = \"1s\"\n";
+    let mut stage = Stage::up(Plan { site: site.to_owned(), ..plan(settings) }).await?;
+    let rounds = if settings.quick { 3 } else { 12 };
+    let readers = stage.readers(30, Duration::from_secs(16) * rounds);
+    let mut longest = Duration::ZERO;
+    for n in 0..rounds as usize {
+        sleep(Duration::from_secs(1)).await;
+        let (before, ..) = stage.pin((n + 1) % 3).await?;
+        let controller = stage.controller().await?;
+        let asked = tokio::spawn(stage.handoff(controller, (n + 1) % 2));
+        // From before the fence is written to after the serve.
+        sleep(Duration::from_millis([2, 60, 300, 500, 900, 12][n % 6])).await;
+        let killed = Moment::now();
+        stage.edges[controller].kill().await?;
+        asked.abort();
+        let other = (controller + 1) % 3;
+        let served = || async {
+            stage.pin(other).await.is_ok_and(|(_, _, phase)| phase == "serving")
+                && stage.controller().await.is_ok()
+        };
+        sleep(Duration::from_millis(100)).await;
+        stage.until("the next controller completes the handoff", served).await?;
+        longest = longest.max(Moment::now().since(killed));
+        let (after, ..) = stage.pin(other).await?;
+        report.promise(after <= before + 2, "nothing is opened twice");
+        stage.start_edge(controller)?;
+        stage.until_served().await?;
+    }
+    readers.iter().for_each(|readers| readers.stop());
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    report.figure("longest from the kill to served under the next controller", millis(longest));
+    report.promise(longest <= TTL + Duration::from_secs(3), "completed within the lease and 3 s");
+    Ok(report)
+}
+
+pub async fn parted(settings: &Settings) -> io::Result<Report> {
+    let mut report =
+        Report::new("parted: an edge is cut off, from etcd and from the backend, one way and both");
+    let stage = Stage::up(plan(settings)).await?;
+    let readers = stage.readers(50, Duration::from_secs(50));
+    let controller = stage.controller().await?;
+    let cut_off = (controller + 2) % 3;
+    let edge = &stage.edges[cut_off].node;
+    let mut handoffs = Vec::new();
+    for way in ["from etcd", "what etcd says", "what it says to etcd", "from the backend"] {
+        let pinned = usize::from(stage.pin(controller).await?.1 == stage.app(1).to_string());
+        match way {
+            "from etcd" => stage.etcd.iter().try_for_each(|member| part(edge, &member.node))?,
+            "what etcd says" => stage.etcd.iter().try_for_each(|member| edge.stop_hearing(&member.node))?,
+            "what it says to etcd" => {
+                stage.etcd.iter().try_for_each(|member| member.node.stop_hearing(edge))?
+            }
+            _ => part(edge, &stage.apps[pinned].node)?,
+        }
+        if way == "from the backend" {
+            let (epoch, ..) = stage.pin(controller).await?;
+            sleep(Duration::from_secs(4)).await;
+            let (after, ..) = stage.pin(controller).await?;
+            report
+                .promise(epoch == after, "an edge that alone can't reach the backend doesn't move the site");
+        } else {
+            sleep(Duration::from_millis(500)).await;
+            let asked = Moment::now();
+            let status = stage.handoff(controller, 1 - pinned).await?;
+            handoffs.push(format!("{way}: {}", millis(Moment::now().since(asked))));
+            report.promise(status == 200, "a handoff goes on without it");
+        }
+        edge.hear_all()?;
+        stage.etcd.iter().chain(&stage.apps).try_for_each(|process| process.node.hear_all())?;
+        stage.until_served().await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    readers.iter().for_each(|readers| readers.stop());
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    report.figure("handoffs while it was cut off", handoffs.join(", "));
+    for other in (0..3).filter(|other| *other != cut_off) {
+        no_read_fails(&mut report, &reads_of(&records, other));
+    }
+    Ok(report)
+}
+
+pub async fn leaving(settings: &Settings) -> io::Result<Report> {
+    let mut report = Report::new("leaving: an edge leaves in good order; nobody waits for its lease");
+    let mut stage = Stage::up(plan(settings)).await?;
+    let controller = stage.controller().await?;
+    let mut took = Vec::new();
+    for leaves in [(controller + 1) % 3, controller] {
+        let stays = (leaves + 2) % 3;
+        let client = stage.client(leaves);
+        let left =
+            client.post("/v1/leave", None).await.map_err(|error| io::Error::other(error.to_string()))?;
+        report.promise(String::from_utf8_lossy(&left).contains("true"), "it says that it has left");
+        let asked = Moment::now();
+        let to = usize::from(stage.pin(stays).await?.1 == stage.app(0).to_string());
+        let mut status = stage.handoff(stays, to).await?;
+        while status == 503 && Moment::now().since(asked) < TTL {
+            // The one that left was the controller: another one is elected at once.
+            sleep(Duration::from_millis(20)).await;
+            status = stage.handoff(stays, to).await?;
+        }
+        took.push(millis(Moment::now().since(asked)));
+        report.promise(
+            status == 200 && Moment::now().since(asked) < Duration::from_secs(1),
+            "a handoff right after it takes no lease's time",
+        );
+        stage.edges[leaves].kill().await?;
+        stage.start_edge(leaves)?;
+        stage.until_served().await?;
+    }
+    report.figure("handoff after an edge, after the controller has left", took.join(", "));
+    Ok(report)
+}
+
+pub async fn many(settings: &Settings) -> io::Result<Report> {
+    let count = if settings.quick { 1_000 } else { 10_000 };
+    let mut report = Report::new(format!("many: {count} sites lose their instance at once, three edges"));
+    let mut stage = Stage::up(Plan { others: count, ..plan(settings) }).await?;
+    let served_by = |stage: &Stage, at: usize, app: usize| {
+        let (client, app) = (stage.client(at), stage.app(app).to_string());
+        async move {
+            let body = client.get("/v1/sites").await.map_err(|error| io::Error::other(error.to_string()))?;
+            let sites: serde_json::Value = serde_json::from_slice(&body).map_err(io::Error::other)?;
+            let sites = sites.as_array().map(Vec::as_slice).unwrap_or_default();
+            let there = sites
+                .iter()
+                .filter(|site| site["phase"] == "serving" && site["backend"] == app.as_str())
+                .count();
+            io::Result::Ok(there == count + 1)
+        }
+    };
+    let all = async |stage: &Stage, app: usize| -> io::Result<()> {
+        for at in 0..3 {
+            stage
+                .until("every site is served", || async { served_by(stage, at, app).await.unwrap_or(false) })
+                .await?;
+        }
+        Ok(())
+    };
+    all(&stage, 0).await?;
+    sleep(Duration::from_secs(3)).await;
+    let revision = async |stage: &Stage| -> io::Result<u64> {
+        let text = stage.etcdctl(0, &["endpoint", "status", "--write-out=json"]).await?;
+        let status: serde_json::Value = serde_json::from_str(&text).map_err(io::Error::other)?;
+        Ok(status[0]["Status"]["header"]["revision"].as_u64().unwrap_or_default())
+    };
+    let before = revision(&stage).await?;
+    let killed = Moment::now();
+    stage.apps[0].kill().await?;
+    all(&stage, 1).await?;
+    let took = Moment::now().since(killed);
+    let writes = revision(&stage).await? - before;
+    report.figure("from the kill to all served by the standby", millis(took));
+    report.figure("etcd's revisions for it", writes);
+    report.promise(writes < count as u64 / 4, "the writes grow with batches and edges, not with sites");
+    Ok(report)
+}

@@ -1,0 +1,3 @@
+//! What the fault runs share.
+
+pub mod report;
