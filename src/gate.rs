@@ -129,7 +129,9 @@ pub struct Gate {
     last_well: AtomicU32,
     /// Answers that were kept from a client because their epoch was over.
     late: AtomicU64,
-    /// The newest epoch whose leases were told to end.
+    /// How often it was opened,
+    opened: AtomicU64,
+    /// and up to which of these times its leases were told to end.
     cut: AtomicU64,
     /// Until when this process may act,
     lifeline: Arc<Lifeline>,
@@ -204,6 +206,7 @@ impl Gate {
             pin: ArcSwapOption::empty(),
             last_well: AtomicU32::new(0),
             late: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             lifeline,
             bound: AtomicBool::new(true),
@@ -241,7 +244,7 @@ impl Gate {
         }
         let pin = self.pin.load_full().expect("an open gate has a pin");
         debug_assert!(before.is_of(pin.epoch), "the pin changes only while the gate is fenced");
-        Some(Lease { gate: self.clone(), pin, paced: None, counts: true })
+        Some(self.lease(pin, None))
     }
 
     /// Enters, or waits at the gate. `max` is the site's own budget; `ticket` the place of one who comes back.
@@ -289,7 +292,7 @@ impl Gate {
         }
         let pin = self.pin.load_full()?;
         self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
-        Some(Lease { gate: self.clone(), pin, paced: None, counts: true })
+        Some(self.lease(pin, None))
     }
 
     /// Shuts the gate because the backend of this lease refuses connections, and tells the reconciler, who opens it
@@ -332,6 +335,12 @@ impl Gate {
         self.queue().waiting.len()
     }
 
+    /// Whether requests are let in, be it one after the other.
+    pub fn lets_in(&self) -> bool {
+        let queue = self.queue();
+        self.is_open() || queue.release.is_some()
+    }
+
     /// Whether requests go through without waiting.
     pub fn is_open(&self) -> bool {
         !self.word().is_shut()
@@ -357,12 +366,10 @@ impl Gate {
         self.report_if_left(&mut queue);
     }
 
-    /// The leases of the epoch that was open last are to end; it is not opened again. To be said before the workers are
-    /// told to cut what they know of: a lease that is on its way to a worker just then is not known to it yet.
+    /// The leases that were given out since the gate was opened last are to end. To be said before the workers are told to
+    /// cut what they know of: a lease that is on its way to a worker just then is not known to it yet.
     pub fn cut(&self) {
-        if let Some(epoch) = self.epoch() {
-            self.cut.fetch_max(epoch.0, Ordering::AcqRel);
-        }
+        self.cut.fetch_max(self.opened.load(Ordering::Acquire), Ordering::AcqRel);
     }
 
     /// Opens the gate under this pin; those who wait go first.
@@ -372,6 +379,7 @@ impl Gate {
         let mut queue = self.queue();
         queue.leaving = None;
         let epoch = pin.epoch;
+        self.opened.fetch_add(1, Ordering::AcqRel);
         debug_assert!(self.word().is_fenced() || self.word().is_of(epoch) || self.word().is_shut());
         self.pin.store(Some(Arc::new(pin)));
         let under = |word| Some(Word(word).under(epoch).0);
@@ -404,6 +412,12 @@ impl Gate {
     }
 
     // Inside.
+
+    /// A lease that was counted already.
+    fn lease(self: &Arc<Self>, pin: Arc<Pin>, paced: Option<Paced>) -> Lease {
+        let opened = self.opened.load(Ordering::Acquire);
+        Lease { gate: self.clone(), pin, opened, paced, counts: true }
+    }
 
     fn word(&self) -> Word {
         Word(self.word.load(Ordering::Acquire))
@@ -467,7 +481,7 @@ impl Gate {
             let waited = waiting.since.elapsed();
             self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
             let paced = Some(Paced { release: queue.releases, since: Instant::now() });
-            match waiting.go.send(Lease { gate: self.clone(), pin, paced, counts: true }) {
+            match waiting.go.send(self.lease(pin, paced)) {
                 Ok(()) => {
                     release.under_way += 1;
                     queue.tally.released += 1;

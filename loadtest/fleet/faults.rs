@@ -183,15 +183,13 @@ async fn fault(stage: &mut Stage, kind: usize, dice: &mut fastrand::Rng) -> io::
             (what("etcd's leader stopped"), all)
         }
         9 => {
-            let nodes: Vec<_> =
-                stage.edges.iter().chain(&stage.etcd).map(|process| process.node.clone()).collect();
+            let nodes = || stage.edges.iter().chain(&stage.etcd).map(|process| &process.node);
             let [delay, loss] = [dice.u32(1..60), dice.u32(0..8)];
-            nodes
-                .iter()
+            nodes()
                 .try_for_each(|node| node.spoil(&format!("delay {delay}ms {}ms loss {loss}%", delay / 2)))?;
             handoff(stage, edge).await;
             sleep(a_while).await;
-            nodes.iter().try_for_each(|node| node.unspoil())?;
+            nodes().try_for_each(|node| node.unspoil())?;
             (what(&format!("{delay} ms of delay and {loss} % of loss")), all)
         }
         _ => {

@@ -46,8 +46,8 @@ fn sh(command: &str) -> io::Result<()> {
     }
 }
 
-/// One place in the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One place in the network. It is gone when this is dropped.
+#[derive(Debug)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -97,6 +97,14 @@ impl Node {
     /// And no more.
     pub fn unspoil(&self) -> io::Result<()> {
         sh(&format!("tc -n {} qdisc replace dev eth0 root pfifo", self.name))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // What can't be taken away goes with this process.
+        let _ = sh(&format!("ip link del v-{}", self.name));
+        let _ = sh(&format!("ip netns del {}", self.name));
     }
 }
 

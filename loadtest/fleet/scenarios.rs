@@ -207,7 +207,7 @@ pub async fn controllers(settings: &Settings) -> io::Result<Report> {
     let mut stage = Stage::up(Plan { site: site.to_owned(), ..plan(settings) }).await?;
     let rounds = if settings.quick { 3 } else { 12 };
     let readers = stage.readers(30, Duration::from_secs(16) * rounds);
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut killed_edges) = (Duration::ZERO, Vec::new());
     for n in 0..rounds as usize {
         sleep(Duration::from_secs(1)).await;
         let (before, ..) = stage.pin((n + 1) % 3).await?;
@@ -216,6 +216,7 @@ pub async fn controllers(settings: &Settings) -> io::Result<Report> {
         // From before the fence is written to after the serve.
         sleep(Duration::from_millis([2, 60, 300, 500, 900, 12][n % 6])).await;
         let killed = Moment::now();
+        killed_edges.push((controller, killed));
         stage.edges[controller].kill().await?;
         asked.abort();
         let other = (controller + 1) % 3;
@@ -234,6 +235,14 @@ pub async fn controllers(settings: &Settings) -> io::Result<Report> {
     readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
+    let elsewhere = |record: &&Record| {
+        let killed = |&(edge, at): &(usize, Moment)| edge == edge_of(record) && record.ended > at;
+        !record.succeeded() && record.kind == Kind::Read && !killed_edges.iter().any(killed)
+    };
+    report.promise(
+        records.iter().filter(elsewhere).count() == 0,
+        "no GET fails at an edge that was not killed",
+    );
     report.figure("longest from the kill to served under the next controller", millis(longest));
     report.promise(longest <= TTL + Duration::from_secs(3), "completed within the lease and 3 s");
     Ok(report)
@@ -328,10 +337,8 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
             let body = client.get("/v1/sites").await.map_err(|error| io::Error::other(error.to_string()))?;
             let sites: serde_json::Value = serde_json::from_slice(&body).map_err(io::Error::other)?;
             let sites = sites.as_array().map(Vec::as_slice).unwrap_or_default();
-            let there = sites
-                .iter()
-                .filter(|site| site["phase"] == "serving" && site["backend"] == app.as_str())
-                .count();
+            let there =
+                sites.iter().filter(|site| site["open"] == true && site["backend"] == app.as_str()).count();
             io::Result::Ok(there == count + 1)
         }
     };

@@ -313,7 +313,9 @@ impl Stage {
     pub async fn pin(&self, at: usize) -> io::Result<(u64, String, String)> {
         let site = self.ask(at, &format!("/v1/sites/{SITE}")).await?;
         let text = |key: &str| site[key].as_str().unwrap_or_default().to_owned();
-        Ok((site["epoch"].as_u64().unwrap_or_default(), text("backend"), text("phase")))
+        // What the fleet does is one thing, what this edge does another.
+        let phase = if site["open"] == true { text("phase") } else { "held".to_owned() };
+        Ok((site["epoch"].as_u64().unwrap_or_default(), text("backend"), phase))
     }
 
     /// Asks an edge for a handoff; answers with the status when it has ended.

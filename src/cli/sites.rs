@@ -27,7 +27,7 @@ impl SitesArgs {
         }
         let mut sites: Vec<SiteSummary> = read(&body)?;
         if self.troubled {
-            sites.retain(|site| site.phase != "serving" || !site.conflicts.is_empty());
+            sites.retain(|site| site.phase != "serving" || !site.open || !site.conflicts.is_empty());
         }
         print(&listing(sites));
         Ok(())
@@ -38,7 +38,7 @@ fn listing(sites: Vec<SiteSummary>) -> String {
     let row = |site: SiteSummary| {
         [
             site.name,
-            site.phase,
+            if site.phase == "serving" && !site.open { "serving, held here".to_owned() } else { site.phase },
             site.epoch.to_string(),
             or_dash(site.backend),
             site.held.to_string(),

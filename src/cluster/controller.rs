@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, EventType, ResignOptions, WatchResponse};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::store::{Put, Store, Stored};
@@ -20,7 +21,7 @@ use crate::core::{Epoch, SiteName};
 /// Records in one transaction; etcd takes 128 operations at most, unless it is told otherwise.
 const BATCH_MAX: usize = 120;
 /// Transactions under way at a time.
-const UNDER_WAY_MAX: usize = 4;
+const UNDER_WAY_MAX: usize = 2;
 /// Wait before it stands again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -38,8 +39,7 @@ pub async fn stand(
         };
         // Those were meant for the one that this one was before.
         while commands.try_recv().is_ok() {}
-        let writer =
-            Rc::new(Writer { store: store.clone(), lease, won_at, turns: Semaphore::new(UNDER_WAY_MAX) });
+        let writer = Rc::new(Writer { store: store.clone(), lease, won_at });
         tokio::select! {
             () = lead(&store, lease, &tell) => {}
             () = write(&writer, &mut commands, &tell) => resign(&store, lease).await,
@@ -141,7 +141,6 @@ struct Writer {
     store: Rc<Store>,
     lease: LeaseId,
     won_at: Revision,
-    turns: Semaphore,
 }
 
 /// A record on its way.
@@ -151,35 +150,40 @@ struct Pending {
     guard: Revision,
 }
 
-/// Writes what is wanted; returns when this edge is to lead no more.
+/// Writes what is wanted, all that has gathered while the last was written in one step; returns when this edge is to lead no
+/// more.
 async fn write(writer: &Rc<Writer>, commands: &mut mpsc::UnboundedReceiver<Command>, tell: &Tell) {
     let mut waiting: VecDeque<Pending> = VecDeque::new();
     // What is under way ends with this controller.
-    let mut under_way = tokio::task::JoinSet::new();
+    let (mut writes, mut answers) = (JoinSet::new(), JoinSet::new());
     loop {
-        let Some(command) = commands.recv().await else { return std::future::pending().await };
-        for command in std::iter::once(command).chain(std::iter::from_fn(|| commands.try_recv().ok())) {
-            match command {
-                Command::Write { site, record, guard } => waiting.push_back(Pending { site, record, guard }),
-                Command::Answer { id, result } => {
-                    let writer = writer.clone();
-                    under_way
-                        .spawn_local(async move { answer(&writer.store, writer.lease, id, &result).await });
+        tokio::select! {
+            biased;
+            Some(_) = writes.join_next() => {}
+            Some(_) = answers.join_next() => {}
+            command = commands.recv() => match command {
+                Some(Command::Write { site, record, guard }) => {
+                    waiting.push_back(Pending { site, record, guard });
+                    // One that is full goes at once; else what comes with it is waited for.
+                    if waiting.len() < BATCH_MAX && !commands.is_empty() {
+                        continue;
+                    }
                 }
-                Command::Resign => return,
-                _ => {}
-            }
+                Some(Command::Answer { id, result }) => {
+                    let writer = writer.clone();
+                    answers.spawn_local(async move { answer(&writer.store, writer.lease, id, &result).await });
+                }
+                Some(Command::Resign) => return,
+                Some(_) => {}
+                // The process is about to end.
+                None => return std::future::pending().await,
+            },
         }
-        while !waiting.is_empty() {
+        while writes.len() < UNDER_WAY_MAX && !waiting.is_empty() {
             let batch: Vec<Pending> = waiting.drain(..waiting.len().min(BATCH_MAX)).collect();
             let (writer, tell) = (writer.clone(), tell.clone());
-            under_way.spawn_local(async move {
-                let Ok(_turn) = writer.turns.acquire().await else { return };
-                let written = writer.write(batch).await;
-                tell(News::Written(written));
-            });
+            writes.spawn_local(async move { tell(News::Written(writer.write(batch).await)) });
         }
-        while under_way.try_join_next().is_some() {}
     }
 }
 

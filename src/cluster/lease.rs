@@ -33,7 +33,12 @@ pub async fn live(store: Rc<Store>, tell: Tell) {
     };
     tell(News::Edge(Input::Granted { lease, sent, ttl }));
     let renewed = |sent: Moment, ttl| tell(News::Edge(Input::Renewed { lease, sent, ttl }));
-    while !keep(&store, lease, ttl, &renewed).await {
+    let mut since = None;
+    while !keep(&store, lease, ttl, &renewed, &mut since).await {
+        if since.is_none() {
+            since = Some(lifeline::now());
+            tracing::warn!("the lease can't be kept alive, and another member of etcd is tried");
+        }
         store.turn_away();
         sleep(ttl / BEATS / 4).await;
     }
@@ -41,7 +46,14 @@ pub async fn live(store: Rc<Store>, tell: Tell) {
 }
 
 /// Keeps the lease alive over one stream. `true` if it is over, `false` if the stream is.
-async fn keep(store: &Store, lease: LeaseId, ttl: Duration, renewed: &impl Fn(Moment, Duration)) -> bool {
+/// `since` when it could not be.
+async fn keep(
+    store: &Store,
+    lease: LeaseId,
+    ttl: Duration,
+    renewed: &impl Fn(Moment, Duration),
+    since: &mut Option<Moment>,
+) -> bool {
     let (beat, patience) = (ttl / BEATS, ttl / BEATS * PATIENCE);
     let sent = lifeline::now();
     let opened =
@@ -49,7 +61,7 @@ async fn keep(store: &Store, lease: LeaseId, ttl: Duration, renewed: &impl Fn(Mo
     let opening = match opened {
         Ok(opening) => opening,
         Err(error) => {
-            tracing::warn!(%error, "the lease can't be kept alive there");
+            tracing::debug!(%error, "the lease can't be kept alive there");
             return false;
         }
     };
@@ -57,16 +69,22 @@ async fn keep(store: &Store, lease: LeaseId, ttl: Duration, renewed: &impl Fn(Mo
         Ok(Ok(both)) => both,
         Ok(Err(etcd_client::Error::LeaseKeepAliveError(_))) => return true,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the lease can't be kept alive there");
+            tracing::debug!(%error, "the lease can't be kept alive there");
             return false;
         }
         Err(_) => {
-            tracing::warn!("a keep-alive was not answered in time");
+            tracing::debug!("a keep-alive was not answered in time");
             return false;
         }
     };
     // Opening it has kept the lease alive for the first time.
     renewed(sent, ttl);
+    if let Some(since) = since.take() {
+        tracing::info!(
+            seconds = lifeline::now().0.saturating_sub(since.0).as_secs_f64(),
+            "the lease is kept alive again"
+        );
+    }
     let mut beats = interval(beat);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     beats.tick().await;
@@ -82,11 +100,11 @@ async fn keep(store: &Store, lease: LeaseId, ttl: Duration, renewed: &impl Fn(Mo
             Ok(Ok(Some(answer))) => renewed(sent, seconds_of(answer.ttl()).min(ttl)),
             Ok(Ok(None)) => return false,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the lease can't be kept alive there");
+                tracing::debug!(%error, "the lease can't be kept alive there");
                 return false;
             }
             Err(_) => {
-                tracing::warn!("a keep-alive was not answered in time");
+                tracing::debug!("a keep-alive was not answered in time");
                 return false;
             }
         }

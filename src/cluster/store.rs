@@ -166,7 +166,7 @@ impl Store {
         loop {
             match self.once(&mut ask).await {
                 Ok(answer) => return answer,
-                Err(error) => tracing::warn!(%error, "{what}: asked again"),
+                Err(error) => tracing::debug!(%error, "{what}: asked again"),
             }
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_AFTER.1);

@@ -99,6 +99,7 @@ impl SiteEntry {
             phase: self.core.phase().name().to_owned(),
             epoch: pin.map_or(0, |pin| pin.epoch.0),
             backend: pin.map_or_else(String::new, |pin| pin.backend.to_string()),
+            open: self.gate.lets_in(),
             held: self.gate.held(),
             in_flight: self.gate.in_flight(),
             conflicts: self.conflicts(),

@@ -15,6 +15,8 @@ pub struct SiteSummary {
     pub epoch: u64,
     /// The pinned backend; empty if there is none.
     pub backend: String,
+    /// Requests are let in here. With many edges, one that can't renew its lease lets nobody in, whatever the phase is.
+    pub open: bool,
     /// Requests waiting at its gate.
     pub held: usize,
     /// Requests under way.

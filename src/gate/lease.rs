@@ -14,6 +14,8 @@ use crate::core::Pin;
 pub struct Lease {
     pub(super) gate: Arc<Gate>,
     pub(super) pin: Arc<Pin>,
+    /// Which opening of the gate it was given out by.
+    pub(super) opened: u64,
     pub(super) paced: Option<Paced>,
     pub(super) counts: bool,
 }
@@ -43,9 +45,9 @@ impl Lease {
         }
     }
 
-    /// Whether the leases of its epoch were told to end before this one was used.
+    /// Whether leases like this one were told to end before it was used.
     pub fn is_cut(&self) -> bool {
-        self.gate.cut.load(Ordering::Acquire) >= self.pin.epoch.0
+        self.gate.cut.load(Ordering::Acquire) >= self.opened
     }
 
     /// Whether a request under this lease may still be handed to the backend.

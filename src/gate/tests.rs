@@ -268,3 +268,16 @@ fn a_site_that_is_to_serve_through_a_partition_is_not_bound_by_that_time() {
     let (gate, _reports, _lifeline) = expired(false);
     assert!(gate.enter().is_some_and(|lease| lease.may_hand_over() && lease.may_deliver()));
 }
+
+#[test]
+fn an_epoch_that_was_cut_may_be_opened_again_once_its_leases_are_gone() {
+    let (gate, _received) = gate_with(1);
+    gate.open(pin(1));
+    let lease = gate.enter().unwrap();
+    gate.shut(1);
+    gate.cut();
+    assert!(!lease.may_hand_over());
+    drop(lease);
+    gate.open(pin(1));
+    assert!(gate.enter().is_some_and(|lease| lease.may_hand_over()));
+}
