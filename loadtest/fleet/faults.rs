@@ -184,13 +184,12 @@ async fn fault(stage: &mut Stage, kind: usize, dice: &mut fastrand::Rng) -> io::
         }
         9 => {
             let nodes = || stage.edges.iter().chain(&stage.etcd).map(|process| &process.node);
-            let [delay, loss] = [dice.u32(1..60), dice.u32(0..8)];
-            nodes()
-                .try_for_each(|node| node.spoil(&format!("delay {delay}ms {}ms loss {loss}%", delay / 2)))?;
+            let (rate, lost) = (dice.u32(300..3_000), dice.u32(1..8));
+            nodes().try_for_each(|node| node.spoil(rate, lost))?;
             handoff(stage, edge).await;
             sleep(a_while).await;
             nodes().try_for_each(|node| node.unspoil())?;
-            (what(&format!("{delay} ms of delay and {loss} % of loss")), all)
+            (what(&format!("lines of {rate} kbit/s that lose {lost} %")), all)
         }
         _ => {
             let pinned = usize::from(stage.pin(edge).await?.1 == stage.app(1).to_string());

@@ -89,14 +89,21 @@ impl Node {
         sh(&format!("nsenter --net=/run/netns/{} iptables -w -F INPUT", self.name))
     }
 
-    /// What is sent from here is late, and some of it is lost.
-    pub fn spoil(&self, netem: &str) -> io::Result<()> {
-        sh(&format!("tc -n {} qdisc replace dev eth0 root netem {netem}", self.name))
+    /// What is sent from here is late, for the line is slow, and some of what comes is lost. (Not every kernel has netem.)
+    pub fn spoil(&self, kilobits: u32, lost_of_100: u32) -> io::Result<()> {
+        let (name, part) = (&self.name, f64::from(lost_of_100) / 100.0);
+        sh(&format!(
+            "tc -n {name} qdisc replace dev eth0 root tbf rate {kilobits}kbit burst 4kb latency 300ms"
+        ))?;
+        sh(&format!(
+            "nsenter --net=/run/netns/{name} iptables -w -A INPUT -m statistic --mode random --probability {part} -j DROP"
+        ))
     }
 
     /// And no more.
     pub fn unspoil(&self) -> io::Result<()> {
-        sh(&format!("tc -n {} qdisc replace dev eth0 root pfifo", self.name))
+        sh(&format!("tc -n {} qdisc replace dev eth0 root pfifo", self.name))?;
+        self.hear_all()
     }
 }
 
