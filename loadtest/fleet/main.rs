@@ -48,6 +48,8 @@ enum Scenario {
     Controllers,
     /// An edge is cut off from etcd, or from the backend, one way or both.
     Parted,
+    /// etcd comes back from an old backup.
+    Restored,
     /// An edge leaves in good order, and comes back.
     Leaving,
     /// Thousands of sites lose their instance at once.
@@ -62,13 +64,14 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 9] = [
+const ALL: [Scenario; 10] = [
     Scenario::Planned,
     Scenario::Leaders,
     Scenario::Quorum,
     Scenario::Frozen,
     Scenario::Controllers,
     Scenario::Parted,
+    Scenario::Restored,
     Scenario::Leaving,
     Scenario::Many,
     Scenario::Random { seconds: 60 },
@@ -117,6 +120,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Frozen => vec![scenarios::frozen(settings).await?],
         Scenario::Controllers => vec![scenarios::controllers(settings).await?],
         Scenario::Parted => vec![scenarios::parted(settings).await?],
+        Scenario::Restored => vec![scenarios::restored(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],
         Scenario::Many => vec![scenarios::many(settings).await?],
         Scenario::Random { seconds } => {

@@ -184,6 +184,31 @@ impl Stage {
         Ok(())
     }
 
+    /// Has all members begin anew from a backup, as after a disaster.
+    pub async fn restore(&mut self, backup: &std::path::Path) -> io::Result<()> {
+        let peers: Vec<String> = self
+            .etcd
+            .iter()
+            .enumerate()
+            .map(|(n, member)| format!("m{n}=http://{}:2380", member.node.ip))
+            .collect();
+        for at in 0..self.etcd.len() {
+            self.etcd[at].kill().await?;
+        }
+        for at in 0..self.etcd.len() {
+            let folder = self.scratch.path(&format!("etcd{at}"));
+            std::fs::remove_dir_all(&folder)?;
+            let own = format!("http://{}:2380", self.etcd[at].node.ip);
+            let (name, folder, backup) =
+                (format!("m{at}"), folder.to_string_lossy(), backup.to_string_lossy());
+            let arguments = ["snapshot", "restore", &backup, "--name", &name, "--data-dir", &folder];
+            let addresses = ["--initial-cluster", &peers.join(","), "--initial-advertise-peer-urls", &own];
+            self.etcdctl(at, &[&arguments[..], &addresses[..]].concat()).await?;
+            self.start_etcd(at, "new").await?;
+        }
+        Ok(())
+    }
+
     /// Asks a member by etcd's own tool.
     pub async fn etcdctl(&self, at: usize, arguments: &[&str]) -> io::Result<String> {
         let mut command = tokio::process::Command::new("etcdctl");

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, EventType, ResignOptions, WatchResponse};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -14,9 +14,9 @@ use super::values::{self, WishValue};
 use super::{News, Tell, edge};
 use crate::control::WishError;
 use crate::control::fleet::Command;
+use crate::core::SiteName;
 use crate::core::fleet::ledger::{Change, Written};
 use crate::core::fleet::{LeaseId, Record, Revision};
-use crate::core::{Epoch, SiteName};
 
 /// Records in one transaction; etcd takes 128 operations at most, unless it is told otherwise.
 const BATCH_MAX: usize = 120;
@@ -86,7 +86,11 @@ async fn lead(store: &Store, lease: LeaseId, tell: &Tell) {
     let (_, wishes) = store.list("wishes/", Some(revision)).await;
     let (sites, edges) = (sites.iter().filter_map(values::record), edges.iter().filter_map(values::edge));
     tell(News::Elected { revision, sites: sites.collect(), edges: edges.collect() });
-    tell(News::Suspected(seen.iter().flat_map(|stored| values::suspected(&stored.value)).collect()));
+    for stored in seen {
+        if let Some(lease) = values::lease(&stored.name) {
+            tell(News::Seen(lease, Some(values::seen(&stored.value))));
+        }
+    }
     for wish in wishes {
         // It was put before another controller, and how far that one had come is unknown.
         answer(store, lease, wish.name, &Err(WishError::NewController)).await;
@@ -116,9 +120,10 @@ fn hear(store: &Store, own: &str, revision: Revision, answer: &WatchResponse, te
                 changes.extend(values::edge(&stored).map(|(lease, says)| Change::Edge(lease, Some(says))));
             }
             "edges" => changes.extend(values::lease(name).map(|lease| Change::Edge(lease, None))),
-            "seen" if is_there => {
-                let suspected: Vec<(SiteName, Epoch)> = values::suspected(&stored.value);
-                tell(News::Suspected(suspected));
+            "seen" => {
+                if let Some(lease) = values::lease(name) {
+                    tell(News::Seen(lease, is_there.then(|| values::seen(&stored.value))));
+                }
             }
             "wishes" if is_there => {
                 let value: Option<WishValue> = values::from_bytes(&stored.value);
@@ -156,6 +161,10 @@ async fn write(writer: &Rc<Writer>, commands: &mut mpsc::UnboundedReceiver<Comma
     let mut waiting: VecDeque<Pending> = VecDeque::new();
     // What is under way ends with this controller.
     let (mut writes, mut answers) = (JoinSet::new(), JoinSet::new());
+    let (asks, mut asking) = (watch::Sender::new(Vec::new()), JoinSet::new());
+    let (telling, asked) = (writer.clone(), asks.subscribe());
+    let key = format!("asks/{}", writer.lease);
+    asking.spawn_local(async move { edge::keep_told(&telling.store, &key, telling.lease, asked).await });
     loop {
         tokio::select! {
             biased;
@@ -173,6 +182,7 @@ async fn write(writer: &Rc<Writer>, commands: &mut mpsc::UnboundedReceiver<Comma
                     let writer = writer.clone();
                     answers.spawn_local(async move { answer(&writer.store, writer.lease, id, &result).await });
                 }
+                Some(Command::Ask(sites)) => drop(asks.send_replace(values::asked_bytes(&sites))),
                 Some(Command::Resign) => return,
                 Some(_) => {}
                 // The process is about to end.

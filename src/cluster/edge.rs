@@ -1,19 +1,19 @@
 //! What an edge does with the store for itself: its key, the list, the watch.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{EventType, WatchResponse};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::store::{Put, Store, StoreError};
 use super::values::{self, EdgeValue};
 use super::{News, Tell};
 use crate::control::fleet::{EdgeView, FleetView};
+use crate::core::SiteName;
 use crate::core::fleet::edge::Input;
 use crate::core::fleet::{LeaseId, Revision};
-use crate::core::{Epoch, SiteName};
 
 const SITES: &str = "sites/";
 /// Wait before a watch that broke is taken up again.
@@ -70,16 +70,37 @@ async fn put(store: &Store, lease: LeaseId, key: &Key, value: &EdgeValue) {
     }
 }
 
-/// Says whose backends refuse connections here.
-pub async fn suspect(store: &Store, lease: LeaseId, suspicions: &BTreeMap<SiteName, Epoch>) {
-    let value = values::suspicions(suspicions);
-    let key = store.key(&format!("seen/{lease}"));
-    let written = store.once(|mut client| async move {
-        let options = etcd_client::PutOptions::new().with_lease(lease.0);
-        client.put(key, value, Some(options)).await
-    });
-    if let Err(error) = written.await {
-        tracing::debug!(%error, "suspicions could not be told; the controller will see for itself");
+/// Keeps a key as it is to be, one write after the other, for as long as the lease lives.
+pub async fn keep_told(store: &Store, key: &str, lease: LeaseId, mut value: watch::Receiver<Vec<u8>>) {
+    let key = store.key(key);
+    while value.changed().await.is_ok() {
+        let now = value.borrow_and_update().clone();
+        store
+            .until_answered("writing what is seen", |mut client| {
+                let (key, now) = (key.clone(), now.clone());
+                let options = etcd_client::PutOptions::new().with_lease(lease.0);
+                async move { client.put(key, now, Some(options)).await }
+            })
+            .await;
+    }
+}
+
+/// Hands on what the controller asks.
+pub async fn hear_what_is_asked(store: &Store, tell: &Tell) {
+    loop {
+        let (revision, asked) = store.list("asks/", None).await;
+        let asked = asked.first().map(|stored| values::asked(&stored.value)).unwrap_or_default();
+        tell(News::Asked(asked));
+        let mut next = Revision(revision.0 + 1);
+        follow(store, "asks/", &mut next, |_, answer| {
+            if let Some(event) = answer.events().last() {
+                let is_there = event.event_type() == EventType::Put;
+                let asked = event.kv().filter(|_| is_there).map(|kv| values::asked(kv.value()));
+                tell(News::Asked(asked.unwrap_or_default()));
+            }
+            true
+        })
+        .await;
     }
 }
 

@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | `sites/NAME` | a site's record | the controller, guarded by the revision of the one before |
 //! | `edges/LEASE` | an edge's name, watermark and pending sites | that life of that edge; goes with its lease |
-//! | `seen/LEASE` | whose backends refuse connections there | the same |
+//! | `seen/LEASE` | whose backends it can't reach, and which newer pins it knows | the same |
+//! | `asks/LEASE` | which backends the controller wants to know about | the controller |
 //! | `controller/LEASE` | the name of an edge that stands for election; the oldest key has won | etcd's election |
 //! | `wishes/ID`, `answers/ID` | what an operator has asked an edge for; what came of it | that edge; the controller |
 
@@ -22,7 +23,7 @@ use std::io;
 use std::rc::Rc;
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::config::Cluster;
@@ -61,6 +62,8 @@ struct Life {
     /// To the one who is, or wants to be, the controller.
     controller: Option<mpsc::UnboundedSender<Command>>,
     key: Rc<edge::Key>,
+    /// What `seen/LEASE` is to say.
+    seen: watch::Sender<Vec<u8>>,
 }
 
 impl Drop for Life {
@@ -80,9 +83,10 @@ impl Fleet {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Edge(effect) => self.edge(effect),
-                Command::Suspect { lease, suspicions } => {
-                    let store = self.store.clone();
-                    self.spawn(lease, async move { edge::suspect(&store, lease, &suspicions).await });
+                Command::See { lease, seen } => {
+                    if let Some(life) = self.life.as_ref().filter(|life| life.lease == Some(lease)) {
+                        life.seen.send_replace(values::seen_bytes(&seen));
+                    }
                 }
                 Command::Wish { site, wish, by, answer } => {
                     let store = self.store.clone();
@@ -98,7 +102,10 @@ impl Fleet {
                         drop(answer.send(view.map_err(|error| error.to_string())));
                     });
                 }
-                for_controller @ (Command::Write { .. } | Command::Resign | Command::Answer { .. }) => {
+                for_controller @ (Command::Write { .. }
+                | Command::Resign
+                | Command::Ask(_)
+                | Command::Answer { .. }) => {
                     if let Some(controller) = self.life.as_ref().and_then(|life| life.controller.as_ref()) {
                         let _ = controller.send(for_controller);
                     }
@@ -112,8 +119,9 @@ impl Fleet {
         match effect {
             Effect::Grant => {
                 // What is left of a former life ends here.
+                let seen = watch::Sender::new(Vec::new());
                 self.life =
-                    Some(Life { lease: None, tasks: Vec::new(), controller: None, key: Rc::default() });
+                    Some(Life { lease: None, tasks: Vec::new(), controller: None, key: Rc::default(), seen });
                 let task = tokio::task::spawn_local(lease::live(store, tell));
                 self.life.iter_mut().for_each(|life| life.tasks.push(task.abort_handle()));
             }
@@ -122,7 +130,12 @@ impl Fleet {
                 life.lease = Some(lease);
                 let (controller, commands) = mpsc::unbounded_channel();
                 life.controller = Some(controller);
-                let key = life.key.clone();
+                let (key, seen) = (life.key.clone(), life.seen.subscribe());
+                let (telling, hearing) = (store.clone(), (store.clone(), tell.clone()));
+                self.spawn(lease, async move {
+                    edge::keep_told(&telling, &format!("seen/{lease}"), lease, seen).await;
+                });
+                self.spawn(lease, async move { edge::hear_what_is_asked(&hearing.0, &hearing.1).await });
                 let standing = (store.clone(), tell.clone());
                 self.spawn(lease, async move {
                     edge::register(&store, lease, &key, &tell).await;

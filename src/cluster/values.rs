@@ -6,11 +6,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::store::Stored;
+use crate::control::fleet::Seen;
 use crate::control::{Wanted, WishError};
 use crate::core::fleet::ledger::EdgeSays;
 use crate::core::fleet::{Fence, LeaseId, Record, RecordPhase, Revision};
 use crate::core::handoff::Refused;
-use crate::core::{Epoch, Pin, SiteName};
+use crate::core::{Backend, Epoch, Pin, SiteName};
 
 /// `sites/NAME`
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,16 +141,57 @@ pub fn lease(name: &str) -> Option<LeaseId> {
     i64::from_str_radix(name, 16).ok().map(LeaseId)
 }
 
-/// Suspicions as they are written.
-pub fn suspicions(all: &BTreeMap<SiteName, Epoch>) -> Vec<u8> {
-    let all: BTreeMap<&str, u64> = all.iter().map(|(site, epoch)| (site.as_str(), epoch.0)).collect();
-    to_bytes(&all)
+/// `seen/LEASE`
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct SeenValue {
+    /// Sites whose backends refuse connections, and the epoch of each.
+    suspects: BTreeMap<String, u64>,
+    /// Backends that it was asked about, and whether it reaches them.
+    reached: BTreeMap<String, (String, bool)>,
+    /// Pins that are newer than what the store says.
+    knows: BTreeMap<String, (u64, String)>,
 }
 
-/// Suspicions as they were read.
-pub fn suspected(bytes: &[u8]) -> Vec<(SiteName, Epoch)> {
-    let all: BTreeMap<String, u64> = from_bytes(bytes).unwrap_or_default();
-    all.into_iter().map(|(site, epoch)| (SiteName::from(site.as_str()), Epoch(epoch))).collect()
+/// What an edge sees, as it is written.
+pub fn seen_bytes(seen: &Seen) -> Vec<u8> {
+    let suspects = seen.suspicions.iter().map(|(site, epoch)| (site.to_string(), epoch.0));
+    let reached =
+        seen.reached.iter().map(|(site, (backend, well))| (site.to_string(), (backend.to_string(), *well)));
+    let knows =
+        seen.knows.iter().map(|(site, pin)| (site.to_string(), (pin.epoch.0, pin.backend.to_string())));
+    to_bytes(&SeenValue { suspects: suspects.collect(), reached: reached.collect(), knows: knows.collect() })
+}
+
+/// What an edge sees, as it was read.
+pub fn seen(bytes: &[u8]) -> Seen {
+    let value: SeenValue = from_bytes(bytes).unwrap_or_default();
+    let site = |name: String| SiteName::from(name.as_str());
+    let suspicions = value.suspects.into_iter().map(|(name, epoch)| (site(name), Epoch(epoch)));
+    let reached = value
+        .reached
+        .into_iter()
+        .filter_map(|(name, (backend, well))| Some((site(name), (backend.parse().ok()?, well))));
+    let knows = value.knows.into_iter().filter_map(|(name, (epoch, backend))| {
+        Some((site(name), Pin { epoch: Epoch(epoch), backend: backend.parse().ok()? }))
+    });
+    Seen { suspicions: suspicions.collect(), reached: reached.collect(), knows: knows.collect() }
+}
+
+/// What the controller asks, as it is written.
+pub fn asked_bytes(asked: &BTreeMap<SiteName, Backend>) -> Vec<u8> {
+    let asked: BTreeMap<&str, &str> =
+        asked.iter().map(|(site, backend)| (site.as_str(), backend.as_str())).collect();
+    to_bytes(&asked)
+}
+
+/// What the controller asks, as it was read.
+pub fn asked(bytes: &[u8]) -> BTreeMap<SiteName, Backend> {
+    let asked: BTreeMap<String, String> = from_bytes(bytes).unwrap_or_default();
+    asked
+        .into_iter()
+        .filter_map(|(site, backend)| Some((SiteName::from(site.as_str()), backend.parse().ok()?)))
+        .collect()
 }
 
 /// Who has stood for election longest, and has won it.
@@ -250,6 +292,19 @@ mod tests {
         for text in ["", "{}", r#"{"epoch":1,"backend":"nowhere","phase":"serve"}"#] {
             assert_eq!(record(&stored(text.into())), None);
         }
+    }
+
+    #[test]
+    fn what_is_seen_and_what_is_asked_is_read_as_it_was_written() {
+        let (blog, backend): (SiteName, Backend) = ("blog".into(), "10.0.0.5:2368".parse().unwrap());
+        let written = Seen {
+            suspicions: [(blog.clone(), Epoch(3))].into(),
+            reached: [(blog.clone(), (backend.clone(), false))].into(),
+            knows: [(blog.clone(), Pin { epoch: Epoch(4), backend: backend.clone() })].into(),
+        };
+        assert_eq!(seen(&seen_bytes(&written)), written);
+        let written = BTreeMap::from([(blog, backend)]);
+        assert_eq!(asked(&asked_bytes(&written)), written);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +14,7 @@ use super::{Wanted, WishError};
 use crate::core::fleet::edge::{self, Edge, Terms};
 use crate::core::fleet::ledger::{Change, EdgeSays, Ledger, Written};
 use crate::core::fleet::{LeaseId, Record, Revision};
-use crate::core::{Epoch, Pin, SiteName};
+use crate::core::{Backend, Epoch, Pin, SiteName};
 use crate::lifeline::Lifeline;
 
 /// What is to be done with the store.
@@ -21,13 +22,15 @@ use crate::lifeline::Lifeline;
 pub enum Command {
     /// What an edge does for its own life: see [`edge::Effect`], of which only what concerns the store is sent.
     Edge(edge::Effect),
-    /// Say which backends refuse connections here.
-    Suspect {
+    /// Say what is seen from here.
+    See {
         /// By which life.
         lease: LeaseId,
-        /// Their sites, and the epoch of each.
-        suspicions: BTreeMap<SiteName, Epoch>,
+        /// That.
+        seen: Seen,
     },
+    /// As the controller: ask all edges whether they can reach these backends.
+    Ask(BTreeMap<SiteName, Backend>),
     /// As the controller: write this record in the place of the one at revision `guard`.
     Write {
         /// Whose.
@@ -86,8 +89,10 @@ pub enum News {
     },
     /// As the controller: what became of writes.
     Written(Vec<(SiteName, Written)>),
-    /// As the controller: edges suspect the backends of these sites, each under this epoch.
-    Suspected(Vec<(SiteName, Epoch)>),
+    /// As the controller: what an edge sees; `None` if it is gone.
+    Seen(LeaseId, Option<Seen>),
+    /// The controller asks whether these backends can be reached from here.
+    Asked(BTreeMap<SiteName, Backend>),
     /// As the controller: an edge was asked for this.
     Wished {
         /// The name of the wish.
@@ -99,6 +104,28 @@ pub enum News {
         /// Who wishes it.
         by: String,
     },
+}
+
+/// What one edge sees of backends, and knows of pins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Sites whose backend refuses connections there, and the epoch of each.
+    pub suspicions: BTreeMap<SiteName, Epoch>,
+    /// Backends that it was asked about, and whether it reaches them.
+    pub reached: BTreeMap<SiteName, (Backend, bool)>,
+    /// Pins that are newer than what the store says.
+    pub knows: BTreeMap<SiteName, Pin>,
+}
+
+/// A backend that the controller can't reach.
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// Which.
+    pub backend: Backend,
+    /// Since when.
+    pub since: Instant,
+    /// It was said that it is the controller's own trouble.
+    pub told: bool,
 }
 
 /// Who is there.
@@ -147,8 +174,16 @@ pub struct Fleet {
     pub ledger: Option<Ledger>,
     /// The newest pins that this edge knows, those of sites that are not configured too.
     pub known: BTreeMap<SiteName, Pin>,
-    /// What the store was told of suspicions.
-    pub told_suspicions: BTreeMap<SiteName, Epoch>,
+    /// What this edge sees, and what of it the store was told.
+    pub seen: Seen,
+    /// See above.
+    pub told: Seen,
+    /// What this edge was asked about.
+    pub asked: BTreeMap<SiteName, Backend>,
+    /// As the controller: what it can't reach, and what the others see.
+    pub doubts: BTreeMap<SiteName, Doubt>,
+    /// See above.
+    pub seen_by: BTreeMap<LeaseId, Seen>,
     /// Told when the fleet is left.
     pub leaving: Vec<oneshot::Sender<bool>>,
     commands: mpsc::UnboundedSender<Command>,
@@ -162,7 +197,11 @@ impl Fleet {
             edge: Edge::new(parts.terms),
             ledger: None,
             known,
-            told_suspicions: BTreeMap::new(),
+            seen: Seen::default(),
+            told: Seen::default(),
+            asked: BTreeMap::new(),
+            doubts: BTreeMap::new(),
+            seen_by: BTreeMap::new(),
             leaving: Vec::new(),
             commands: parts.commands,
             lifeline: parts.lifeline,

@@ -7,6 +7,7 @@ mod chronicle;
 mod fleet;
 mod leading;
 mod probing;
+mod seen;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ use super::{Applied, Ask, Controller, Wanted, WishError};
 use crate::clock::Clock;
 use crate::config::diff::{Plan, in_force, restart_keys};
 use crate::config::{self, Config};
-use crate::core::fleet::edge;
+use crate::core::fleet::{LeaseId, edge};
 use crate::core::handoff::{self, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId};
 use crate::core::names::Looked;
 use crate::core::table::RouteTable;

@@ -6,6 +6,7 @@
 //!
 //! - [`edge`]: what one edge may do with its gates, from what it has seen of the store and how long its lease goes;
 //! - [`ledger`]: what the controller writes, and when a fence is complete: no edge is left that could serve under it;
+//! - [`opinion`]: whether a backend that the controller can't reach is unwell;
 //! - [`handoff`](super::handoff): when and where to a pin moves, the same as with one edge.
 //!
 //! Which edge is the controller, or that two believe it, is a question of progress and never of safety: every write is
@@ -13,6 +14,7 @@
 
 pub mod edge;
 pub mod ledger;
+pub mod opinion;
 
 use std::fmt;
 use std::time::Duration;

@@ -49,11 +49,8 @@ impl Reconciler {
                     self.ledger(|ledger| ledger.written(&site, written));
                 }
             }
-            News::Suspected(all) => {
-                for (site, epoch) in all {
-                    self.look_for_others(&site, epoch);
-                }
-            }
+            News::Seen(lease, seen) => self.seen_by(lease, seen),
+            News::Asked(asked) => self.asked_about(asked),
             News::Wished { id, site, wish, by } => {
                 let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_some()) else { return };
                 let commands = fleet.commands();
@@ -82,7 +79,7 @@ impl Reconciler {
         for site in named {
             self.follow(&site);
         }
-        self.tell_suspicions();
+        self.tell_what_is_seen();
     }
 
     /// By the number that stands for a site in its gate.
@@ -121,6 +118,7 @@ impl Reconciler {
                 self.writer.write(Commit { site: None, name: site, pin });
             }
             edge::Effect::Refuse { site, known, stored } => {
+                fleet.seen.knows.insert(site.clone(), known.clone());
                 let stored = stored.map_or_else(
                     || "nothing".to_owned(),
                     |pin| format!("epoch {} with {}", pin.epoch, pin.backend),
@@ -211,54 +209,6 @@ impl Reconciler {
     pub(super) fn pass_on(&self, command: Command) {
         if let Some(fleet) = &self.fleet {
             fleet.tell(command);
-        }
-    }
-
-    // What this edge has seen of backends.
-
-    /// A backend refused a connection, or did not answer a probe: this edge holds the site until it does.
-    pub(super) fn suspect(&mut self, key: SiteKey, epoch: Epoch) {
-        self.edge_of(key, |site| edge::Input::Suspected { site, epoch });
-        self.look_at_suspect(key, Instant::now());
-    }
-
-    /// Plans the next look at the backend of a site that is suspected here.
-    pub(super) fn look_at_suspect(&mut self, key: SiteKey, at: Instant) {
-        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
-        if fleet.edge.suspects(&entry.name).is_some()
-            && let Some(record) = fleet.edge.record(&entry.name)
-        {
-            self.schedule.plan((key, record.pin.backend.clone()), Class::Readers, at);
-        }
-    }
-
-    /// A probe of this edge's own.
-    pub(super) fn saw(&mut self, key: SiteKey, backend: &Backend, well: bool) {
-        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
-        let site = entry.name.clone();
-        let Some(pin) =
-            fleet.edge.record(&site).map(|record| &record.pin).filter(|pin| pin.backend == *backend)
-        else {
-            return;
-        };
-        let (epoch, again) = (pin.epoch, entry.config.health.held_interval);
-        match (fleet.edge.suspects(&site), well) {
-            (Some(epoch), true) => self.edge(edge::Input::Cleared { site, epoch }),
-            (Some(_), false) => self.look_at_suspect(key, Instant::now() + again),
-            (None, false) if self.follows() => self.suspect(key, epoch),
-            (None, _) => {}
-        }
-    }
-
-    fn tell_suspicions(&mut self) {
-        let Some(fleet) = &mut self.fleet else { return };
-        let suspicions = fleet.edge.suspicions();
-        if *suspicions != fleet.told_suspicions
-            && let Some(lease) = fleet.edge.lease()
-        {
-            let suspicions = suspicions.clone();
-            fleet.told_suspicions.clone_from(&suspicions);
-            fleet.tell(Command::Suspect { lease, suspicions });
         }
     }
 }

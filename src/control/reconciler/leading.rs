@@ -30,6 +30,8 @@ impl Reconciler {
             return;
         }
         tracing::info!("this edge is the controller no more");
+        fleet.doubts.clear();
+        fleet.seen_by.clear();
         for (_, answer) in self.wishes.drain() {
             drop(answer.send(Err(WishError::NewController)));
         }
@@ -46,7 +48,7 @@ impl Reconciler {
                 self.journal.write(open);
             }
             self.follow(&name);
-            self.look_at_suspect(key, Instant::now());
+            self.look_at_pinned(key, Instant::now());
         }
     }
 
@@ -73,17 +75,6 @@ impl Reconciler {
         self.perform(key, effects);
         for backend in backends {
             self.plan_next(key, backend, true);
-        }
-    }
-
-    /// Other edges have trouble with a site's backend: looks at once whether that is the backend's doing.
-    pub(super) fn look_for_others(&mut self, site: &SiteName, epoch: Epoch) {
-        let Some((&key, entry)) = self.by_name.get(site).and_then(|key| Some((key, self.sites.get(key)?)))
-        else {
-            return;
-        };
-        if let Some(pin) = entry.core.pin().filter(|pin| pin.epoch == epoch) {
-            self.schedule.plan((key, pin.backend.clone()), Class::Readers, Instant::now());
         }
     }
 

@@ -23,6 +23,10 @@ impl Reconciler {
         if self.follows() {
             return;
         }
+        if !self.is_believed(key, &backend, well) {
+            let interval = self.sites[&key].config.health.held_interval;
+            return self.schedule.plan((key, backend), Class::Urgent, Instant::now() + interval);
+        }
         self.step(key, Input::Probed { backend: backend.clone(), well });
         let Some(entry) = self.sites.get(&key) else { return };
         let is_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());

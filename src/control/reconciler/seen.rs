@@ -1,0 +1,177 @@
+//! What edges see of backends, and what the controller makes of it: one that alone can't reach a backend moves nothing.
+
+use super::*;
+use crate::control::fleet::{Command, Doubt, Seen};
+use crate::core::fleet::opinion::{Opinion, opinion};
+
+/// Sites that edges are asked about at a time: what they say has to fit into one value of the store.
+const ASKED_MAX: usize = 8_000;
+
+impl Reconciler {
+    // What this edge sees.
+
+    /// A backend refused a connection, or did not answer a probe: this edge holds the site until it does.
+    pub(super) fn suspect(&mut self, key: SiteKey, epoch: Epoch) {
+        self.edge_of(key, |site| edge::Input::Suspected { site, epoch });
+        self.look_at_pinned(key, Instant::now());
+    }
+
+    /// Plans the next look at the backend of a site that is suspected here, or that this edge was asked about.
+    pub(super) fn look_at_pinned(&mut self, key: SiteKey, at: Instant) {
+        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
+        let is_of_interest =
+            fleet.edge.suspects(&entry.name).is_some() || fleet.asked.contains_key(&entry.name);
+        if is_of_interest && let Some(record) = fleet.edge.record(&entry.name) {
+            self.schedule.plan((key, record.pin.backend.clone()), Class::Readers, at);
+        }
+    }
+
+    /// A probe of this edge's own.
+    pub(super) fn saw(&mut self, key: SiteKey, backend: &Backend, well: bool) {
+        let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return };
+        let (site, again) = (entry.name.clone(), entry.config.health.held_interval);
+        let pin = fleet.edge.record(&site).map(|record| record.pin.clone());
+        let Some(pin) = pin.filter(|pin| pin.backend == *backend) else { return };
+        let is_asked = fleet.asked.get(&site) == Some(backend);
+        if is_asked {
+            fleet.seen.reached.insert(site.clone(), (backend.clone(), well));
+        }
+        match (fleet.edge.suspects(&site), well) {
+            (Some(epoch), true) => self.edge(edge::Input::Cleared { site, epoch }),
+            (None, false) if self.follows() => self.suspect(key, pin.epoch),
+            _ => self.tell_what_is_seen(),
+        }
+        if !well || is_asked {
+            self.look_at_pinned(key, Instant::now() + again);
+        }
+    }
+
+    /// The controller wants to know whether these can be reached from here.
+    pub(super) fn asked_about(&mut self, asked: BTreeMap<SiteName, Backend>) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let is_new = |site: &&SiteName| fleet.asked.get(*site) != asked.get(*site);
+        let new: Vec<SiteName> = asked.keys().filter(is_new).cloned().collect();
+        fleet.seen.reached.retain(|site, (backend, _)| asked.get(site) == Some(backend));
+        fleet.asked = asked;
+        for site in new {
+            if let Some(&key) = self.by_name.get(&site) {
+                self.look_at_pinned(key, Instant::now());
+            }
+        }
+        self.tell_what_is_seen();
+    }
+
+    pub(super) fn tell_what_is_seen(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let Some(lease) = fleet.edge.lease() else { return };
+        if fleet.seen.suspicions != *fleet.edge.suspicions() {
+            fleet.seen.suspicions.clone_from(fleet.edge.suspicions());
+        }
+        if !fleet.seen.knows.is_empty() {
+            let edge = &fleet.edge;
+            fleet.seen.knows.retain(|site, known| edge.refuses(site) == Some(known));
+        }
+        if fleet.seen != fleet.told {
+            fleet.told = fleet.seen.clone();
+            fleet.tell(Command::See { lease, seen: fleet.told.clone() });
+        }
+    }
+
+    // What the controller makes of it.
+
+    pub(super) fn seen_by(&mut self, lease: LeaseId, seen: Option<Seen>) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let before = match &seen {
+            Some(seen) => fleet.seen_by.insert(lease, seen.clone()),
+            None => fleet.seen_by.remove(&lease),
+        };
+        let (before, seen) = (before.unwrap_or_default(), seen.unwrap_or_default());
+        let mut to_probe = Vec::new();
+        for (site, epoch) in
+            seen.suspicions.iter().filter(|(site, epoch)| before.suspicions.get(*site) != Some(epoch))
+        {
+            to_probe.push((site.clone(), *epoch));
+        }
+        let to_raise: Vec<(SiteName, Pin)> =
+            seen.knows.into_iter().filter(|(site, pin)| before.knows.get(site) != Some(pin)).collect();
+        for (site, epoch) in to_probe {
+            self.look_for_others(&site, epoch);
+        }
+        for (site, known) in to_raise {
+            self.raise(site, known);
+        }
+    }
+
+    /// Other edges have trouble with a site's backend: looks at once whether that is the backend's doing.
+    fn look_for_others(&mut self, site: &SiteName, epoch: Epoch) {
+        let Some((&key, entry)) = self.by_name.get(site).and_then(|key| Some((key, self.sites.get(key)?)))
+        else {
+            return;
+        };
+        if let Some(pin) = entry.core.pin().filter(|pin| pin.epoch == epoch) {
+            self.schedule.plan((key, pin.backend.clone()), Class::Readers, Instant::now());
+        }
+    }
+
+    /// An edge knows of a newer pin than the store: the site is fenced, and goes on from there.
+    fn raise(&mut self, site: SiteName, known: Pin) {
+        let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.ledger.is_some()) else { return };
+        let is_newer = fleet.known.get(&site).is_none_or(|own| own.epoch < known.epoch);
+        let Some(&key) = self.by_name.get(&site).filter(|_| is_newer) else { return };
+        let note = format!(
+            "an edge knows of epoch {} with {}: the site goes on from there",
+            known.epoch, known.backend
+        );
+        tracing::warn!(%site, note);
+        fleet.known.insert(site.clone(), known);
+        self.note(site, "raised_pin", note);
+        self.take_over(key);
+    }
+
+    /// Whether a probe of the controller's that failed says anything about the backend. If it may be the controller's own
+    /// trouble, the other edges are asked first.
+    pub(super) fn is_believed(&mut self, key: SiteKey, backend: &Backend, well: bool) -> bool {
+        let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return true };
+        let Some(ledger) = &fleet.ledger else { return true };
+        let site = entry.name.clone();
+        let is_pinned = entry.core.pin().is_some_and(|pin| pin.backend == *backend);
+        if well || !is_pinned || *entry.core.phase() != Phase::Serving {
+            if is_pinned && fleet.doubts.remove(&site).is_some() {
+                self.ask_others();
+            }
+            return true;
+        }
+        let own = fleet.edge.lease();
+        let others: Vec<Option<bool>> = (ledger.edges().keys().filter(|lease| Some(**lease) != own))
+            .map(|lease| {
+                let (about, well) = fleet.seen_by.get(lease)?.reached.get(&site)?;
+                (about == backend).then_some(*well)
+            })
+            .collect();
+        let is_new = fleet.doubts.get(&site).is_none_or(|doubt| doubt.backend != *backend);
+        if is_new {
+            let doubt = Doubt { backend: backend.clone(), since: Instant::now(), told: false };
+            fleet.doubts.insert(site.clone(), doubt);
+        }
+        let doubt = fleet.doubts.get_mut(&site).expect("it is there now");
+        let opinion = opinion(&others, doubt.since.elapsed());
+        if opinion == Opinion::Well && !std::mem::replace(&mut doubt.told, true) {
+            let note = format!(
+                "{backend} can't be reached from the controller, but from other edges: the site stays"
+            );
+            tracing::warn!(%site, note);
+            self.note(site, "unreachable_here", note);
+        }
+        if is_new && !others.is_empty() {
+            self.ask_others();
+        }
+        opinion == Opinion::Unwell
+    }
+
+    fn ask_others(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let asked =
+            fleet.doubts.iter().take(ASKED_MAX).map(|(site, doubt)| (site.clone(), doubt.backend.clone()));
+        fleet.tell(Command::Ask(asked.collect()));
+    }
+}
