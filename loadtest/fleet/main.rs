@@ -50,6 +50,8 @@ enum Scenario {
     Parted,
     /// etcd comes back from an old backup.
     Restored,
+    /// From one edge to three.
+    Joining,
     /// An edge leaves in good order, and comes back.
     Leaving,
     /// Thousands of sites lose their instance at once.
@@ -64,7 +66,7 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 10] = [
+const ALL: [Scenario; 11] = [
     Scenario::Planned,
     Scenario::Leaders,
     Scenario::Quorum,
@@ -72,6 +74,7 @@ const ALL: [Scenario; 10] = [
     Scenario::Controllers,
     Scenario::Parted,
     Scenario::Restored,
+    Scenario::Joining,
     Scenario::Leaving,
     Scenario::Many,
     Scenario::Random { seconds: 60 },
@@ -121,6 +124,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Controllers => vec![scenarios::controllers(settings).await?],
         Scenario::Parted => vec![scenarios::parted(settings).await?],
         Scenario::Restored => vec![scenarios::restored(settings).await?],
+        Scenario::Joining => vec![scenarios::joining(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],
         Scenario::Many => vec![scenarios::many(settings).await?],
         Scenario::Random { seconds } => {

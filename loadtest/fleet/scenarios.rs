@@ -326,6 +326,30 @@ pub async fn restored(settings: &Settings) -> io::Result<Report> {
     Ok(report)
 }
 
+pub async fn joining(settings: &Settings) -> io::Result<Report> {
+    let mut report = Report::new("joining: from one edge to three, with its epochs");
+    let mut stage = Stage::without_edges(plan(settings)).await?;
+    stage.start_alone(0)?;
+    stage.until_served().await?;
+    for n in 1..=3 {
+        report.promise(stage.handoff(0, n % 2).await? == 200, "the handoffs of the lone edge succeed");
+    }
+    let alone = stage.pin(0).await?;
+    report.promise(stage.join(0).await.is_err(), "an edge that runs can't be joined");
+    stage.edges[0].kill().await?;
+    report.figure("join says", stage.join(0).await?);
+    report.figure("join again says", stage.join(0).await?);
+    for at in 0..3 {
+        stage.start_edge(at)?;
+    }
+    stage.until_served().await?;
+    for at in 0..3 {
+        report.promise(stage.pin(at).await? == alone, "every edge serves under the pin of the one");
+    }
+    report.figure("pin", format!("{alone:?}"));
+    Ok(report)
+}
+
 pub async fn leaving(settings: &Settings) -> io::Result<Report> {
     let mut report = Report::new("leaving: an edge leaves in good order; nobody waits for its lease");
     let mut stage = Stage::up(plan(settings)).await?;

@@ -92,6 +92,16 @@ pub struct Stage {
 impl Stage {
     /// Starts all of them and waits until every edge serves the site.
     pub async fn up(plan: Plan) -> io::Result<Self> {
+        let mut stage = Self::without_edges(plan).await?;
+        for at in 0..stage.edges.len() {
+            stage.start_edge(at)?;
+        }
+        stage.until_served().await?;
+        Ok(stage)
+    }
+
+    /// Starts all but the edges.
+    pub async fn without_edges(plan: Plan) -> io::Result<Self> {
         let nodes = |name: &str, first: u8, count: u8| -> io::Result<Vec<Process>> {
             (0..count).map(|n| Ok(Process::at(Node::new(&format!("{name}{n}"), first + n)?))).collect()
         };
@@ -109,10 +119,6 @@ impl Stage {
             stage.start_app(at).await?;
         }
         stage.until("etcd has a leader", || async { stage.etcd_leader().await.is_ok() }).await?;
-        for at in 0..stage.edges.len() {
-            stage.start_edge(at)?;
-        }
-        stage.until_served().await?;
         Ok(stage)
     }
 
@@ -294,9 +300,32 @@ impl Stage {
         text
     }
 
+    /// Starts an edge that knows of no others.
+    pub fn start_alone(&mut self, at: usize) -> io::Result<()> {
+        let text = self.config(at);
+        let (cluster, tables) = (text.find("[cluster]").unwrap_or(0), text.find("[health]").unwrap_or(0));
+        self.run_edge(at, &[&text[..cluster], &text[tables..]].concat())
+    }
+
     pub fn start_edge(&mut self, at: usize) -> io::Result<()> {
+        self.run_edge(at, &self.config(at))
+    }
+
+    /// Has a stopped edge bring its pins into the fleet's store.
+    pub async fn join(&self, at: usize) -> io::Result<String> {
         let file = self.scratch.path(&format!("edge{at}.toml"));
         std::fs::write(&file, self.config(at))?;
+        let mut command = self.edges[at].node.command(&self.plan.ghostpin);
+        let output = command.arg("join").arg("--config").arg(file).stdin(Stdio::null()).output().await?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+        }
+    }
+
+    fn run_edge(&mut self, at: usize, config: &str) -> io::Result<()> {
+        let file = self.scratch.path(&format!("edge{at}.toml"));
+        std::fs::write(&file, config)?;
         let (out, err) = self.log(&format!("edge{at}.log"))?;
         let mut command = self.edges[at].node.command(&self.plan.ghostpin);
         command.arg("run").arg("--config").arg(file).stdout(out).stderr(err);

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod failure;
 pub mod handoff;
 pub mod hold;
+pub mod join;
 pub mod journal;
 mod print;
 pub mod release;
@@ -50,6 +51,7 @@ enum Verb {
     Certs(certs::CertsArgs),
     Edges(edges::EdgesArgs),
     DrainEdge(drain_edge::DrainEdgeArgs),
+    Join(join::JoinArgs),
     CertsDev(certs_dev::CertsDevArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
@@ -78,6 +80,7 @@ impl Cli {
             Verb::Certs(args) => asking(args.run()),
             Verb::Edges(args) => asking(args.run()),
             Verb::DrainEdge(args) => asking(args.run()),
+            Verb::Join(args) => asking(args.run()),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

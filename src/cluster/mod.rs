@@ -14,6 +14,7 @@
 
 pub mod controller;
 pub mod edge;
+pub mod join;
 pub mod lease;
 pub mod store;
 pub mod values;

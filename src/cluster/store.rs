@@ -29,6 +29,9 @@ pub enum StoreError {
     /// etcd says no, or could not be reached.
     #[error("etcd: {0}")]
     Etcd(#[from] etcd_client::Error),
+    /// Somebody else has written meanwhile.
+    #[error("the fleet's store was written by somebody else meanwhile: try again")]
+    Busy,
     /// It did not answer.
     #[error("etcd at {0} does not answer")]
     Silent(String),
