@@ -1,5 +1,6 @@
 //! The scenarios, one function each.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -407,17 +408,34 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
     };
     all(&stage, 0).await?;
     sleep(Duration::from_secs(3)).await;
-    let revision = async |stage: &Stage| -> io::Result<u64> {
-        let text = stage.etcdctl(0, &["endpoint", "status", "--write-out=json"]).await?;
-        let status: serde_json::Value = serde_json::from_str(&text).map_err(io::Error::other)?;
-        Ok(status[0]["Status"]["header"]["revision"].as_u64().unwrap_or_default())
+    // How often each kind of key was written, and etcd's revision, which counts transactions.
+    let writes = async |stage: &Stage| -> io::Result<(u64, BTreeMap<String, u64>)> {
+        let text = stage.etcdctl(0, &["get", "--prefix", "/ghostpin/", "--write-out=fields"]).await?;
+        let (mut revision, mut by_folder, mut folder) = (0, BTreeMap::new(), String::new());
+        for line in text.lines() {
+            let (key, value) = line.split_once(" : ").unwrap_or_default();
+            match key {
+                "\"Revision\"" => revision = value.parse().unwrap_or(0),
+                "\"Key\"" => folder = value.split('/').nth(2).unwrap_or_default().to_owned(),
+                "\"Version\"" => {
+                    *by_folder.entry(folder.clone()).or_default() += value.parse::<u64>().unwrap_or(0)
+                }
+                _ => {}
+            }
+        }
+        Ok((revision, by_folder))
     };
-    let before = revision(&stage).await?;
+    let (before, keys_before) = writes(&stage).await?;
     let killed = Moment::now();
     stage.apps[0].kill().await?;
     all(&stage, 1).await?;
     let took = Moment::now().since(killed);
-    let writes = revision(&stage).await? - before;
+    let (after, keys_after) = writes(&stage).await?;
+    let writes = after - before;
+    let by_folder = keys_after
+        .iter()
+        .map(|(folder, count)| format!("{folder} {}", count - keys_before.get(folder).unwrap_or(&0)));
+    report.figure("keys written", by_folder.collect::<Vec<_>>().join(", "));
     report.figure("from the kill to all served by the standby", millis(took));
     report.figure("etcd's revisions for it", writes);
     report.promise(writes < count as u64 / 4, "the writes grow with batches and edges, not with sites");

@@ -20,8 +20,8 @@ use crate::core::fleet::{LeaseId, Record, Revision};
 
 /// Records in one transaction; etcd takes 128 operations at most, unless it is told otherwise.
 const BATCH_MAX: usize = 120;
-/// Transactions under way at a time.
-const UNDER_WAY_MAX: usize = 2;
+/// Transactions under way at a time: what comes meanwhile goes into the next one.
+const UNDER_WAY_MAX: usize = 1;
 /// Wait before it stands again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 

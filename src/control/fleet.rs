@@ -178,8 +178,14 @@ pub struct Fleet {
     pub seen: Seen,
     /// See above.
     pub told: Seen,
+    /// Something of it has changed,
+    pub seen_due: bool,
+    /// and when the store was told last.
+    pub told_at: Instant,
     /// What this edge was asked about.
     pub asked: BTreeMap<SiteName, Backend>,
+    /// As the controller: what it asks the others about.
+    pub asking: BTreeMap<SiteName, Backend>,
     /// As the controller: what it can't reach, and what the others see.
     pub doubts: BTreeMap<SiteName, Doubt>,
     /// See above.
@@ -199,6 +205,9 @@ impl Fleet {
             known,
             seen: Seen::default(),
             told: Seen::default(),
+            seen_due: false,
+            told_at: Instant::now(),
+            asking: BTreeMap::new(),
             asked: BTreeMap::new(),
             doubts: BTreeMap::new(),
             seen_by: BTreeMap::new(),

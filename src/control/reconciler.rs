@@ -223,7 +223,9 @@ impl Reconciler {
         loop {
             let now = Instant::now();
             self.start_probes(now);
-            let wake = self.schedule.next(now).unwrap_or(now + Duration::from_secs(60));
+            self.tell_in_time(now);
+            let next = self.schedule.next(now).into_iter().chain(self.tells_at()).min();
+            let wake = next.unwrap_or(now + Duration::from_secs(60));
             tokio::select! {
                 biased;
                 report = reports.recv() => match report {

@@ -2,7 +2,7 @@
 //! controller.
 
 use super::*;
-use crate::control::fleet::{Command, FleetView, News};
+use crate::control::fleet::{Command, FleetView, News, Seen};
 use crate::core::fleet::Partition;
 use crate::core::fleet::edge;
 use crate::core::fleet::ledger::Ledger;
@@ -141,8 +141,13 @@ impl Reconciler {
                 }
                 tracing::info!("the fleet is left");
             }
+            edge::Effect::Register(lease) => {
+                // The store knows nothing of what a former life has seen.
+                fleet.told = Seen::default();
+                fleet.seen_due = true;
+                fleet.tell(Command::Edge(edge::Effect::Register(lease)));
+            }
             for_store @ (edge::Effect::Grant
-            | edge::Effect::Register(_)
             | edge::Effect::List(_)
             | edge::Effect::Watch { .. }
             | edge::Effect::Tell { .. }

@@ -30,6 +30,7 @@ impl Reconciler {
             return;
         }
         tracing::info!("this edge is the controller no more");
+        fleet.asking.clear();
         fleet.doubts.clear();
         fleet.seen_by.clear();
         for (_, answer) in self.wishes.drain() {

@@ -4,8 +4,10 @@ use super::*;
 use crate::control::fleet::{Command, Doubt, Seen};
 use crate::core::fleet::opinion::{Opinion, opinion};
 
-/// Sites that edges are asked about at a time: what they say has to fit into one value of the store.
-const ASKED_MAX: usize = 8_000;
+/// Backends of one machine that the edges are asked about at a time: what they say of these goes for all.
+const ASKED_THERE_MAX: usize = 3;
+/// Time between two writes of what is seen.
+const TELLING_PACE: Duration = Duration::from_millis(50);
 
 impl Reconciler {
     // What this edge sees.
@@ -61,17 +63,32 @@ impl Reconciler {
         self.tell_what_is_seen();
     }
 
+    /// Tells what is seen, once all is taken in that came with it: a worker that dies has many sites.
     pub(super) fn tell_what_is_seen(&mut self) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.seen_due = true;
+        }
+    }
+
+    /// When there is next something to be told.
+    pub(super) fn tells_at(&self) -> Option<Instant> {
+        let fleet = self.fleet.as_ref().filter(|fleet| fleet.seen_due && fleet.edge.lease().is_some())?;
+        Some(fleet.told_at + TELLING_PACE)
+    }
+
+    /// Tells it now, if it is time.
+    pub(super) fn tell_in_time(&mut self, now: Instant) {
+        if self.tells_at().is_none_or(|at| now < at) {
+            return;
+        }
         let Some(fleet) = &mut self.fleet else { return };
         let Some(lease) = fleet.edge.lease() else { return };
-        if fleet.seen.suspicions != *fleet.edge.suspicions() {
-            fleet.seen.suspicions.clone_from(fleet.edge.suspicions());
-        }
-        if !fleet.seen.knows.is_empty() {
-            let edge = &fleet.edge;
-            fleet.seen.knows.retain(|site, known| edge.refuses(site) == Some(known));
-        }
+        fleet.seen_due = false;
+        fleet.seen.suspicions.clone_from(fleet.edge.suspicions());
+        let edge = &fleet.edge;
+        fleet.seen.knows.retain(|site, known| edge.refuses(site) == Some(known));
         if fleet.seen != fleet.told {
+            fleet.told_at = now;
             fleet.told = fleet.seen.clone();
             fleet.tell(Command::See { lease, seen: fleet.told.clone() });
         }
@@ -136,16 +153,24 @@ impl Reconciler {
         let site = entry.name.clone();
         let is_pinned = entry.core.pin().is_some_and(|pin| pin.backend == *backend);
         if well || !is_pinned || *entry.core.phase() != Phase::Serving {
-            if is_pinned && fleet.doubts.remove(&site).is_some() {
-                self.ask_others();
+            if is_pinned && fleet.doubts.remove(&site).is_some() && fleet.asking.remove(&site).is_some() {
+                fleet.tell(Command::Ask(fleet.asking.clone()));
             }
             return true;
         }
         let own = fleet.edge.lease();
+        let host = host(backend);
         let others: Vec<Option<bool>> = (ledger.edges().keys().filter(|lease| Some(**lease) != own))
             .map(|lease| {
-                let (about, well) = fleet.seen_by.get(lease)?.reached.get(&site)?;
-                (about == backend).then_some(*well)
+                let reached = &fleet.seen_by.get(lease)?.reached;
+                if let Some((_, well)) = reached.get(&site).filter(|(about, _)| about == backend) {
+                    return Some(*well);
+                }
+                // What it says of others there answers the question, too: whether the trouble is the controller's.
+                let there = fleet.asking.iter().filter(|(_, asked)| self::host(asked) == host);
+                let said =
+                    there.filter_map(|(other, asked)| reached.get(other).filter(|(about, _)| about == asked));
+                said.map(|(_, well)| *well).reduce(|one, other| one || other)
             })
             .collect();
         let is_new = fleet.doubts.get(&site).is_none_or(|doubt| doubt.backend != *backend);
@@ -155,23 +180,27 @@ impl Reconciler {
         }
         let doubt = fleet.doubts.get_mut(&site).expect("it is there now");
         let opinion = opinion(&others, doubt.since.elapsed());
-        if opinion == Opinion::Well && !std::mem::replace(&mut doubt.told, true) {
+        let is_new_to_operators = opinion == Opinion::Well && !std::mem::replace(&mut doubt.told, true);
+        let asked_there = fleet.asking.values().filter(|asked| self::host(asked) == host).count();
+        if opinion == Opinion::Open && asked_there < ASKED_THERE_MAX && !fleet.asking.contains_key(&site) {
+            fleet.asking.insert(site.clone(), backend.clone());
+            fleet.tell(Command::Ask(fleet.asking.clone()));
+        }
+        if is_new_to_operators {
             let note = format!(
                 "{backend} can't be reached from the controller, but from other edges: the site stays"
             );
             tracing::warn!(%site, note);
             self.note(site, "unreachable_here", note);
         }
-        if is_new && !others.is_empty() {
-            self.ask_others();
-        }
         opinion == Opinion::Unwell
     }
+}
 
-    fn ask_others(&mut self) {
-        let Some(fleet) = &mut self.fleet else { return };
-        let asked =
-            fleet.doubts.iter().take(ASKED_MAX).map(|(site, doubt)| (site.clone(), doubt.backend.clone()));
-        fleet.tell(Command::Ask(asked.collect()));
+/// The machine that a backend is on, as far as its address says.
+fn host(backend: &Backend) -> Option<IpAddr> {
+    match backend.address() {
+        Address::Tcp(address) => Some(address.ip()),
+        Address::Unix(_) => None,
     }
 }
