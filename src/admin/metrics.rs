@@ -1,7 +1,7 @@
 //! All metrics: those of the workers, of the reconciler, of the process; or those of one site.
 
 use crate::certs::Summary;
-use crate::control::view::{SiteView, Status};
+use crate::control::view::{FleetStatus, SiteView, Status};
 use crate::observe::catalogue::*;
 use crate::observe::text::Text;
 use crate::observe::{metrics, process};
@@ -50,6 +50,14 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     text.one(&ORDERS_UNDER_WAY, ordering.under_way);
     let left_alone = ordering.authorities.iter().filter(|authority| authority.backoff_until.is_some());
     text.one(&AUTHORITIES_LEFT_ALONE, left_alone.count());
+    let FleetStatus { lease_s, fenced, controller, watermark, pending, unreachable, .. } =
+        status.fleet.clone().unwrap_or_default();
+    text.one(&FLEET_LEASE, lease_s);
+    text.one(&FLEET_FENCED, u8::from(fenced));
+    text.one(&FLEET_CONTROLLER, u8::from(controller));
+    text.one(&FLEET_WATERMARK, watermark);
+    text.one(&FLEET_PENDING, pending);
+    text.one(&FLEET_UNREACHABLE, unreachable);
     text.family(&BUILD).add(&[&status.version], 1);
     process::render(&mut text);
     text.into_string()

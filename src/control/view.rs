@@ -121,6 +121,30 @@ pub struct Status {
     pub reloads: u64,
     /// When the last of them was put in force, in milliseconds since 1970 (UTC).
     pub last_reload_ms: Option<u64>,
+    /// This edge's part in its fleet; not there if it is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
+}
+
+/// How one of many edges is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FleetStatus {
+    /// `following`, or what it does before it can follow: `ending`, `granting`, `registering`, `listing`; `left`.
+    pub life: String,
+    /// Its lease in etcd, in hexadecimal digits; empty if it has none.
+    pub lease: String,
+    /// For how long it may act, in seconds, if its lease is not heard of again; 0 if that is over.
+    pub lease_s: f64,
+    /// That is over, and sites with `partition = "fence"` are held here.
+    pub fenced: bool,
+    /// It is the controller.
+    pub controller: bool,
+    /// Everything up to this revision of etcd is applied here,
+    pub watermark: u64,
+    /// but for so many sites: they have requests of an epoch that is fenced.
+    pub pending: usize,
+    /// Sites whose backend this edge can't reach, and holds.
+    pub unreachable: usize,
 }
 
 /// How many handoffs there were of one kind.

@@ -237,8 +237,39 @@ pub const SITE_CONFLICT: Family = gauge(
     "1 for a candidate that answers although the pin is elsewhere.",
 );
 
+/// Of one of many edges.
+pub const FLEET_LEASE: Family = gauge(
+    "ghostpin_fleet_lease_seconds",
+    &[],
+    "For how long this edge may act if its lease is not heard of again; 0 if that is over, or it is alone.",
+);
+/// Of one of many edges.
+pub const FLEET_FENCED: Family =
+    gauge("ghostpin_fleet_fenced", &[], "1 while this edge holds its sites for want of a lease, else 0.");
+/// Of one of many edges.
+pub const FLEET_CONTROLLER: Family =
+    gauge("ghostpin_fleet_controller", &[], "1 while this edge decides about the fleet's pins, else 0.");
+/// Of one of many edges.
+pub const FLEET_WATERMARK: Family = gauge(
+    "ghostpin_fleet_watermark",
+    &[],
+    "The revision of etcd up to which this edge has applied everything.",
+);
+/// Of one of many edges.
+pub const FLEET_PENDING: Family = gauge(
+    "ghostpin_fleet_pending_sites",
+    &[],
+    "Sites with requests of an epoch that is fenced: their handoffs wait for this edge.",
+);
+/// Of one of many edges.
+pub const FLEET_UNREACHABLE: Family = gauge(
+    "ghostpin_fleet_unreachable_sites",
+    &[],
+    "Sites that this edge holds because it can't reach their backend.",
+);
+
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 32] = [
+pub const OF_THE_PROCESS: [Family; 38] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -263,6 +294,12 @@ pub const OF_THE_PROCESS: [Family; 32] = [
     ORDERS_QUEUED,
     ORDERS_UNDER_WAY,
     AUTHORITIES_LEFT_ALONE,
+    FLEET_LEASE,
+    FLEET_FENCED,
+    FLEET_CONTROLLER,
+    FLEET_WATERMARK,
+    FLEET_PENDING,
+    FLEET_UNREACHABLE,
     BUILD,
     CPU,
     RESIDENT,

@@ -214,6 +214,7 @@ impl Reconciler {
             refused_update_ms: self.counts.last_refused_update.map(millis),
             reloads: self.counts.reloads,
             last_reload_ms: self.counts.last_reload.map(millis),
+            fleet: self.fleet_status(),
         };
         for entry in self.sites.values() {
             *match entry.core.phase() {

@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::control::fleet::{Command, FleetView, News, Seen};
+use crate::control::view::FleetStatus;
 use crate::core::fleet::Partition;
-use crate::core::fleet::edge;
+use crate::core::fleet::edge::{self, Life};
 use crate::core::fleet::ledger::Ledger;
 use crate::lifeline;
 
@@ -190,6 +191,28 @@ impl Reconciler {
         let core = handoff::Site::new(policy(&entry.config), candidates, pin, self.first_epoch);
         entry.core = core.after(&entry.core);
         self.served_here(key);
+    }
+
+    pub(super) fn fleet_status(&self) -> Option<FleetStatus> {
+        let fleet = self.fleet.as_ref()?;
+        let life = match fleet.edge.life() {
+            Life::Ending => "ending",
+            Life::Granting => "granting",
+            Life::Registering(_) => "registering",
+            Life::Listing(_) => "listing",
+            Life::Following(_) => "following",
+            Life::Left => "left",
+        };
+        Some(FleetStatus {
+            life: life.to_owned(),
+            lease: fleet.edge.lease().map_or_else(String::new, |lease| lease.to_string()),
+            lease_s: fleet.edge.until().0.saturating_sub(lifeline::now().0).as_secs_f64(),
+            fenced: fleet.edge.is_fenced(),
+            controller: fleet.ledger.is_some(),
+            watermark: fleet.edge.applied().0,
+            pending: fleet.edge.pending().count(),
+            unreachable: fleet.edge.suspicions().len(),
+        })
     }
 
     pub(super) fn look_at_fleet(&self, answer: oneshot::Sender<Option<Result<FleetView, String>>>) {
