@@ -130,6 +130,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             routes = "route",
         ],
         name,
+        rivals,
         hold,
         health,
         hooks,
@@ -275,6 +276,9 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     differing!(keys, Tls, &old.tls, &new.tls, [public_port = "tls.public_port"], certificates);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
+    if old.swarm != new.swarm {
+        keys.push("provider.swarm");
+    }
     match (&old.acme, &new.acme) {
         (Some(old), Some(new)) => differing!(
             keys,
@@ -319,6 +323,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         tls: Tls { certificates: new.tls.certificates, ..old.tls.clone() },
         admin: old.admin.clone(),
         acme: old.acme.clone(),
+        swarm: old.swarm.clone(),
         log: Log { access: new.log.access, ..old.log.clone() },
         ..new
     }

@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::acme::RawAcme;
 use super::listener::RawListeners;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
+use super::provider::RawProvider;
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
 use super::{App, BackendSpec, Failover, ListenAddress, LogFormat, WarmStandby};
@@ -35,6 +36,7 @@ pub(super) struct RawFile {
     pub(super) limits: RawLimits,
     pub(super) resolver: RawResolver,
     pub(super) acme: Option<Spanned<RawAcme>>,
+    pub(super) provider: RawProvider,
     pub(super) log: RawLog,
     pub(super) pages: RawPages,
     /// Sites are taken out and read one by one; the field is here so that its key is known.
