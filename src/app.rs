@@ -1,6 +1,7 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
 mod certificates;
+mod provided;
 mod reload;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::control::writer::Writer;
 use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::observe::logging;
+use crate::provider::swarm;
 use crate::proxy::listener::{self, Listener};
 use crate::proxy::tls::{Ordering, Tls};
 use crate::proxy::worker;
@@ -80,6 +82,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let report = move |all| drop(for_writer.send(Message::Committed(all)));
     let (writer, _writing) = Writer::start(store, report).context("starting the pin writer")?;
     let shutdown_timeout = config.server.shutdown_timeout;
+    let pinned = pins.values().map(|pin| pin.backend.clone()).collect();
     let parts = Parts {
         budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
         config: config.clone(),
@@ -109,7 +112,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(path, controller.clone(), certificates)
-            .telling(authority.map(|one| (one, reader.clone())));
+            .telling(authority.map(|one| (one, reader.clone())))
+            .serving(config.clone());
         reload.tell_names();
         let common =
             worker::Common { clock, reader: reader.clone(), census: Arc::default(), tls, challenges, seed };
@@ -118,11 +122,17 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             let handle = worker::spawn(number, listeners, orders, common.clone());
             handles.push(handle.context("starting a worker thread")?);
         }
+        let watching = config.swarm.clone().map(|config| {
+            let sites = provided::Provided { reload: reload.clone(), reader: reader.clone() };
+            swarm::start(swarm::Parts { config, pinned }, sites)
+        });
+        let swarm = watching.transpose().context("starting the thread for [provider.swarm]")?;
         let context = crate::admin::Context {
             reload: reload.clone(),
             listening: addresses.as_slice().into(),
             metrics: handles.iter().map(|handle| handle.metrics.clone()).collect(),
-            reader,
+            reader: reader.clone(),
+            swarm: swarm.clone(),
             guard: crate::admin::Guard {
                 token: config.admin.token.clone(),
                 listen: config.admin.listen.clone(),

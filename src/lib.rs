@@ -21,6 +21,7 @@ pub mod gate;
 pub mod http1;
 pub mod net;
 pub mod observe;
+pub mod provider;
 pub mod proxy;
 pub mod published;
 pub mod workers;

@@ -11,6 +11,7 @@ pub mod handoff;
 pub mod hold;
 pub mod journal;
 mod print;
+pub mod providers;
 pub mod release;
 pub mod reload;
 pub mod run;
@@ -46,6 +47,7 @@ enum Verb {
     Reload(reload::ReloadArgs),
     Journal(journal::JournalArgs),
     Certs(certs::CertsArgs),
+    Providers(providers::ProvidersArgs),
     CertsDev(certs_dev::CertsDevArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
@@ -72,6 +74,7 @@ impl Cli {
             Verb::Reload(args) => asking(args.run()),
             Verb::Journal(args) => asking(args.run()),
             Verb::Certs(args) => asking(args.run()),
+            Verb::Providers(args) => asking(args.run()),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

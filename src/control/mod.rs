@@ -50,6 +50,10 @@ pub enum Ask {
     },
     /// From now on, this configuration holds.
     Apply(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// The same, with other sites of a provider and what the file said last.
+    Provide(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// Something for the journal of a site: its kind, and what happened.
+    Note(SiteName, &'static str, String),
     /// A configuration was refused; what holds is named in [`Status`].
     RefusedUpdate(String),
 }
@@ -140,6 +144,17 @@ impl Controller {
     pub async fn apply(&self, config: Config) -> Result<Applied, String> {
         let done = self.ask(|answer| Ask::Apply(Box::new(config), answer)).await;
         done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Puts other sites of a provider in force, in one step. What was refused of the file stays refused.
+    pub async fn provide(&self, config: Config) -> Result<Applied, String> {
+        let done = self.ask(|answer| Ask::Provide(Box::new(config), answer)).await;
+        done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Writes something into the journal; `-` stands for no site.
+    pub fn note(&self, site: SiteName, kind: &'static str, note: String) {
+        let _ = self.0.send(reconciler::Message::Ask(Ask::Note(site, kind, note)));
     }
 
     /// Makes it visible that an update was refused.

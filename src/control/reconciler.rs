@@ -323,6 +323,8 @@ impl Reconciler {
                 }
                 drop(answer.send(applied));
             }
+            Ask::Provide(config, answer) => drop(answer.send(self.apply(*config))),
+            Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => self.refused(why),
         }
     }
