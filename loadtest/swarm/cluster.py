@@ -83,7 +83,7 @@ class Node:
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         script = f"read go; hostname {self.name}; exec dockerd --data-root {self.folder}/data --exec-root {self.folder}/exec " \
-                 f"--pidfile {self.folder}/docker.pid -H unix://{self.socket} --cgroup-parent /ghostpin-swarm-{os.getpid()} " \
+                 f"--pidfile {self.folder}/docker.pid -H unix://{self.socket} --cgroup-parent /{self.folder.parent.name} " \
                  f"--log-level warn --default-shm-size 1m"
         log = open(self.folder / "log", "a")
         self.process = subprocess.Popen(

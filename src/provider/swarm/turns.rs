@@ -55,8 +55,8 @@ impl Turns {
             .map(|step| (self.next + step) % count)
             .partition(|number| self.managers[*number].left_alone_until.is_none_or(|until| until <= now));
         self.next = (self.next + 1) % count;
-        // If all are left alone, nobody is: somebody has to be asked.
-        let order = if well.is_empty() { others } else { well }.into();
+        // Those who are left alone are asked when nobody else is believed: a leader that was cut off answers at once.
+        let order = well.into_iter().chain(others).collect();
         Round { order, asked: JoinSet::new(), outstanding: Vec::new() }
     }
 

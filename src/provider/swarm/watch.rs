@@ -70,25 +70,31 @@ impl<S: Sites> Watch<S> {
             });
         }
         loop {
-            let at = Instant::now();
-            if self.was_heard.is_none() {
-                self.first_turn().await
-            } else {
-                self.turn().await
-            }
+            let began = Instant::now();
+            let is_heard = if self.was_heard.is_none() { self.first_turn().await } else { self.turn().await };
+            // What was spent on waiting for those who say nothing was no work for anybody.
+            let took = if is_heard { began.elapsed() } else { Duration::ZERO };
             self.tell_whether_heard();
-            self.pause(at).await;
+            self.pause(began, took * REST).await;
         }
     }
 
-    /// All are asked: with nothing to hold an answer against, the newest one counts.
-    async fn first_turn(&mut self) {
+    /// All are asked, and all who answer soon are heard: with nothing to hold an answer against, the newest one counts.
+    /// Returns whether there is one.
+    async fn first_turn(&mut self) -> bool {
         let mut round = self.turns.begin();
         while self.turns.ask(&mut round) {}
         let mut snapshots: Vec<(usize, Snapshot)> = Vec::new();
-        while let Some((number, answer)) = self.turns.answer(&mut round).await {
+        // It is longer than any of them takes on its own.
+        let mut until = Instant::now() + 2 * self.config.timeout;
+        while let Ok(Some((number, answer))) =
+            tokio::time::timeout_at(until, self.turns.answer(&mut round)).await
+        {
             match answer.and_then(|answers| answers.read()) {
-                Ok(snapshot) => snapshots.push((number, snapshot)),
+                Ok(snapshot) => {
+                    snapshots.push((number, snapshot));
+                    until = until.min(Instant::now() + self.config.timeout / 4);
+                }
                 Err(why) => self.failed(number, why),
             }
         }
@@ -97,17 +103,25 @@ impl<S: Sites> Watch<S> {
             indices.chain(snapshot.services.iter().map(|service| service.index)).max()
         };
         snapshots.sort_by_key(|(_, snapshot)| std::cmp::Reverse(newest(snapshot)));
+        let mut is_heard = false;
         for (number, snapshot) in snapshots {
-            self.heard(number, &snapshot).await;
+            if is_heard {
+                self.say(number, "answers", String::new());
+            } else {
+                is_heard = self.heard(number, &snapshot).await;
+            }
         }
+        is_heard
     }
 
-    async fn turn(&mut self) {
-        let mut round = self.turns.begin();
+    /// One after the other is asked, until one is believed. Returns whether one is.
+    async fn turn(&mut self) -> bool {
+        let (mut round, mut is_heard) = (self.turns.begin(), false);
         while let Some((number, answer)) = self.turns.answer(&mut round).await {
             match answer.and_then(|answers| answers.read()) {
                 Ok(snapshot) => {
-                    if self.heard(number, &snapshot).await {
+                    is_heard = self.heard(number, &snapshot).await;
+                    if is_heard {
                         break;
                     }
                 }
@@ -117,6 +131,7 @@ impl<S: Sites> Watch<S> {
         for number in round.slow() {
             self.failed(number, "is slow: another one was asked beside it".to_owned());
         }
+        is_heard
     }
 
     fn failed(&mut self, number: usize, why: String) {
@@ -226,13 +241,12 @@ impl<S: Sites> Watch<S> {
     }
 
     /// Until the next turn: the usual time; less while somebody waits; none if something has happened.
-    async fn pause(&mut self, began: Instant) {
-        let took = began.elapsed();
+    async fn pause(&mut self, began: Instant, rest: Duration) {
         let is_moving = self.given.iter().any(|wanted| wanted.moving);
         loop {
             let hurries = is_moving || self.sites.is_waited_for(&self.names);
             let interval = if hurries { self.config.held_interval } else { self.config.interval };
-            let at = began + interval.max(took * REST);
+            let at = began + interval.max(rest);
             let now = Instant::now();
             if at <= now {
                 return;
@@ -240,7 +254,7 @@ impl<S: Sites> Watch<S> {
             tokio::select! {
                 () = tokio::time::sleep_until(at.min(now + GLANCE)) => {}
                 () = self.woken.notified() => {
-                    tokio::time::sleep_until(began + PAUSE_MIN.max(took * REST)).await;
+                    tokio::time::sleep_until(began + PAUSE_MIN.max(rest)).await;
                     return;
                 }
             }
