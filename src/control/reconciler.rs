@@ -5,6 +5,7 @@
 mod applying;
 mod chronicle;
 mod probing;
+mod provided;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -323,7 +324,7 @@ impl Reconciler {
                 }
                 drop(answer.send(applied));
             }
-            Ask::Provide(config, answer) => drop(answer.send(self.apply(*config))),
+            Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
             Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => self.refused(why),
         }
