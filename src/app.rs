@@ -82,7 +82,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let report = move |all| drop(for_writer.send(Message::Committed(all)));
     let (writer, _writing) = Writer::start(store, report).context("starting the pin writer")?;
     let shutdown_timeout = config.server.shutdown_timeout;
-    let pinned = pins.values().map(|pin| pin.backend.clone()).collect();
+    let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
     let parts = Parts {
         budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
         config: config.clone(),
@@ -122,9 +122,9 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             let handle = worker::spawn(number, listeners, orders, common.clone());
             handles.push(handle.context("starting a worker thread")?);
         }
-        let watching = config.swarm.clone().map(|config| {
+        let watching = config.swarm.clone().map(|watched| {
             let sites = provided::Provided { reload: reload.clone(), reader: reader.clone() };
-            swarm::start(swarm::Parts { config, pinned }, sites)
+            swarm::start(swarm::Parts { config: watched, state: config.server.state.clone(), pinned }, sites)
         });
         let swarm = watching.transpose().context("starting the thread for [provider.swarm]")?;
         let context = crate::admin::Context {

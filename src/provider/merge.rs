@@ -37,8 +37,10 @@ pub struct ServiceView {
 #[derive(Debug, Default)]
 pub struct Merge {
     defaults: Option<SiteDefaults>,
-    made: BTreeMap<String, (Wanted, Result<Arc<Site>, Vec<BadLabel>>)>,
+    made: BTreeMap<String, (Wanted, Made)>,
 }
+
+type Made = Result<Arc<Site>, Vec<BadLabel>>;
 
 /// Who has a name or a host.
 enum Owner<'a> {

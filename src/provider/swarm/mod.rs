@@ -5,10 +5,13 @@
 
 mod api;
 mod manager;
+mod memory;
 mod turns;
 mod view;
 mod watch;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -24,8 +27,10 @@ use crate::core::Backend;
 pub struct Parts {
     /// `[provider.swarm]`
     pub config: Swarm,
-    /// The backends that have pins: of two tasks that run, such a one is meant.
-    pub pinned: Vec<Backend>,
+    /// `server.state`
+    pub state: PathBuf,
+    /// The backends that sites are pinned to: of two tasks that run, such a one is meant.
+    pub pinned: BTreeMap<String, Backend>,
 }
 
 /// A look at what goes on, for any thread.

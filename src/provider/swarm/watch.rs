@@ -8,9 +8,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::api::EVENTS;
+use super::memory::Memory;
 use super::turns::Turns;
 use super::{Parts, Sites, Watched};
 use crate::config;
+use crate::core::Backend;
 use crate::core::swarm::{Snapshot, Swarm, Wanted};
 use crate::provider::merge::ServiceView;
 
@@ -29,6 +31,8 @@ pub(super) struct Watch<S> {
     sites: S,
     turns: Turns,
     swarm: Swarm,
+    memory: Memory,
+    pinned: BTreeMap<String, Backend>,
     watched: Watched,
     began: Instant,
     /// What was put in force, and the names of its sites.
@@ -43,7 +47,9 @@ impl<S: Sites> Watch<S> {
     pub(super) fn new(parts: Parts, sites: S, watched: Watched) -> Self {
         Self {
             turns: Turns::new(&parts.config),
-            swarm: Swarm::new(&parts.pinned),
+            swarm: Swarm::new(parts.pinned.values()),
+            memory: Memory::new(&parts.state),
+            pinned: parts.pinned,
             config: parts.config,
             sites,
             watched,
@@ -68,6 +74,10 @@ impl<S: Sites> Watch<S> {
                     tokio::time::sleep(EVENTS_AGAIN).await;
                 }
             });
+        }
+        let recalled = self.memory.recall(&std::mem::take(&mut self.pinned));
+        if !recalled.is_empty() {
+            self.give(recalled).await;
         }
         loop {
             let began = Instant::now();
@@ -172,13 +182,13 @@ impl<S: Sites> Watch<S> {
             times.believed = Some(std::time::Instant::now());
         });
         if self.swarm.wanted() != self.given {
-            self.give().await;
+            self.give(self.swarm.wanted().to_vec()).await;
+            self.memory.keep(&self.given);
         }
         true
     }
 
-    async fn give(&mut self) {
-        let wanted = self.swarm.wanted().to_vec();
+    async fn give(&mut self, wanted: Vec<Wanted>) {
         match self.sites.provide(wanted.clone()).await {
             Ok(views) => {
                 self.journal(&views);
