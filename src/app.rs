@@ -2,6 +2,7 @@
 
 mod certificates;
 mod fleet;
+mod provided;
 mod reload;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use crate::control::writer::Writer;
 use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::observe::logging;
+use crate::provider::swarm;
 use crate::proxy::listener::{self, Listener};
 use crate::proxy::tls::{Ordering, Tls};
 use crate::proxy::worker;
@@ -81,6 +83,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let report = move |all| drop(for_writer.send(Message::Committed(all)));
     let (writer, _writing) = Writer::start(store, report).context("starting the pin writer")?;
     let shutdown_timeout = config.server.shutdown_timeout;
+    let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
     let parts = Parts {
         budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
         config: config.clone(),
@@ -111,7 +114,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(path, controller.clone(), certificates)
-            .telling(authority.map(|one| (one, reader.clone())));
+            .telling(authority.map(|one| (one, reader.clone())))
+            .serving(config.clone());
         reload.tell_names();
         let common =
             worker::Common { clock, reader: reader.clone(), census: Arc::default(), tls, challenges, seed };
@@ -120,11 +124,17 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             let handle = worker::spawn(number, listeners, orders, common.clone());
             handles.push(handle.context("starting a worker thread")?);
         }
+        let watching = config.swarm.clone().map(|watched| {
+            let sites = provided::Provided { reload: reload.clone(), reader: reader.clone() };
+            swarm::start(swarm::Parts { config: watched, state: config.server.state.clone(), pinned }, sites)
+        });
+        let swarm = watching.transpose().context("starting the thread for [provider.swarm]")?;
         let context = crate::admin::Context {
             reload: reload.clone(),
             listening: addresses.as_slice().into(),
             metrics: handles.iter().map(|handle| handle.metrics.clone()).collect(),
-            reader,
+            reader: reader.clone(),
+            swarm: swarm.clone(),
             guard: crate::admin::Guard {
                 token: config.admin.token.clone(),
                 listen: config.admin.listen.clone(),

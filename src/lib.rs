@@ -24,6 +24,7 @@ pub mod http1;
 pub mod lifeline;
 pub mod net;
 pub mod observe;
+pub mod provider;
 pub mod proxy;
 pub mod published;
 pub mod workers;

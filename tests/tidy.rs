@@ -58,6 +58,10 @@ const APART: &[(&str, &str)] = &[
     ("acme", "proxy"),
     ("acme", "control"),
     ("control", "acme"),
+    ("provider", "proxy"),
+    ("provider", "control"),
+    ("provider", "acme"),
+    ("provider", "app"),
 ];
 
 /// One broken rule, in the form that editors jump to.

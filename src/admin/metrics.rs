@@ -11,6 +11,9 @@ use super::Context;
 /// Phases, in the words of the views.
 const PHASES: [&str; 5] = ["vacant", "proving", "serving", "draining", "fencing"];
 
+/// What may be said of a manager.
+const MANAGER_STATES: [&str; 4] = ["answers", "refused", "fails", "unknown"];
+
 /// Everything that has no site.
 pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     let mut text = Text::default();
@@ -58,6 +61,20 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     text.one(&FLEET_WATERMARK, watermark);
     text.one(&FLEET_PENDING, pending);
     text.one(&FLEET_UNREACHABLE, unreachable);
+    let swarm = context.swarm_view().unwrap_or_default();
+    let mut managers = text.family(&SWARM_MANAGERS);
+    for state in MANAGER_STATES {
+        managers.add(&[state], swarm.managers.iter().filter(|manager| manager.state == state).count());
+    }
+    text.one(&SWARM_ANSWERS, swarm.answers);
+    text.one(&SWARM_REFUSED, swarm.refused);
+    text.one(&SWARM_FAILURES, swarm.failures);
+    text.one(&SWARM_AGE, seconds(swarm.age_ms));
+    text.one(&SWARM_INDEX, swarm.index);
+    let mut services = text.family(&SWARM_SERVICES);
+    for (is, count) in ["taken", "with_problems", "in_conflict"].iter().zip(swarm.counts()) {
+        services.add(&[is], count);
+    }
     text.family(&BUILD).add(&[&status.version], 1);
     process::render(&mut text);
     text.into_string()

@@ -27,6 +27,7 @@ use crate::app::Reload;
 use crate::config::{self, ListenAddress};
 use crate::net::bind_unix;
 use crate::observe::metrics::WorkerMetrics;
+use crate::provider::swarm;
 use crate::published::Reader;
 
 /// The OpenAPI document that describes all routes.
@@ -51,8 +52,18 @@ pub struct Context {
     pub metrics: Arc<[Arc<WorkerMetrics>]>,
     /// The route table that requests are served by.
     pub reader: Reader,
+    /// The swarm, if one is watched.
+    pub swarm: Option<swarm::Watched>,
     /// Who may ask.
     pub guard: Guard,
+}
+
+impl Context {
+    /// The swarm as operators see it, if one is watched.
+    fn swarm_view(&self) -> Option<swarm::SwarmView> {
+        let services = self.reload.services().to_vec();
+        self.swarm.as_ref().map(|watched| swarm::SwarmView { services, ..watched.view() })
+    }
 }
 
 /// Binds the admin address. A socket file that a former life left behind is replaced; one that answers is not.

@@ -19,6 +19,7 @@ use crate::control::{Wanted, WishError};
 use crate::core::SiteName;
 use crate::core::handoff::Refused;
 use crate::observe::{journal, text};
+use crate::provider::swarm::SwarmView;
 
 /// The longest wish: a backend's address and some blanks.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -44,6 +45,7 @@ pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)>
         ("/v1/edges", "get", get(fleet::edges)),
         ("/v1/controller", "get", get(fleet::controller)),
         ("/v1/leave", "post", post(fleet::leave)),
+        ("/v1/providers", "get", get(providers)),
         ("/v1/plan", "post", post(plan)),
         ("/v1/reload", "post", post(reload)),
     ]
@@ -84,10 +86,12 @@ fn body<T: for<'de> Deserialize<'de>>(body: Result<Bytes, BytesRejection>, form:
 
 async fn ready(State(context): State<Context>) -> Answer<&'static str> {
     let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
-    Ok(match status.refused_update {
-        // It serves, by the last good state. Why is told to those who may ask for /v1/status.
-        Some(_) => "ready, but the last update was refused: see /v1/status\n",
-        None => "ready\n",
+    let is_heard = context.swarm.as_ref().is_none_or(|swarm| swarm.view().is_heard());
+    // It serves, by the last good state. Why is told to those who may ask for more.
+    Ok(match (status.refused_update, is_heard) {
+        (Some(_), _) => "ready, but the last update was refused: see /v1/status\n",
+        (None, false) => "ready, but no manager of the swarm answers: see /v1/providers\n",
+        (None, true) => "ready\n",
     })
 }
 
@@ -282,6 +286,17 @@ async fn certificates(
     Ok(Json(certificates.map_or_else(Vec::new, |all| all.views(&wanted))).into_response())
 }
 
+/// The providers that are configured.
+#[derive(Debug, Serialize)]
+struct Providers {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swarm: Option<SwarmView>,
+}
+
+async fn providers(State(context): State<Context>) -> Response {
+    Json(Providers { swarm: context.swarm_view() }).into_response()
+}
+
 /// What a reload would do now.
 #[derive(Debug, Serialize)]
 struct PlanAnswer {
@@ -311,7 +326,7 @@ struct Departure {
 
 async fn plan(State(context): State<Context>) -> Answer<Response> {
     let refused = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration is wrong", why);
-    let config = context.reload.read().await.map_err(refused)?;
+    let config = context.reload.wanted().await.map_err(refused)?;
     let plan = context.reload.controller.plan(config).await.ok_or_else(Problem::stopping)?;
     let text = plan.to_string();
     let in_words = |names: &[SiteName]| names.iter().map(ToString::to_string).collect();

@@ -22,7 +22,7 @@ use crate::app::Reload;
 use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
 use crate::clock::Clock;
-use crate::config::{Config, ListenAddress};
+use crate::config::{self, Config, ListenAddress};
 use crate::control::fleet::{Command, FleetParts, FleetView};
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::PinStore;
@@ -32,6 +32,7 @@ use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::lifeline::Lifeline;
 use crate::observe::metrics::WorkerMetrics;
+use crate::provider::swarm;
 use crate::proxy::answer::Refusal;
 use crate::published::{Published, Publisher, Reader};
 use crate::workers::Workers;
@@ -144,6 +145,13 @@ impl Edge {
             listening: [].into(),
             metrics: [Arc::new(WorkerMetrics::new(labels))].into(),
             reader: reader.clone(),
+            swarm: Some(swarm::Watched::new(&config::provider::Swarm {
+                managers: vec![config::provider::Manager::Unix(folder.path().join("none"))],
+                tls: None,
+                interval: PATIENCE,
+                held_interval: PATIENCE,
+                timeout: PATIENCE,
+            })),
             guard: Guard { token: config.admin.token.clone(), listen: config.admin.listen.clone() },
         };
         let bound = bind(&config.admin).unwrap();

@@ -1,13 +1,16 @@
 //! A reload: the file is read again, checked whole, and put in force by all that it concerns; or by nobody.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::certificates::sources;
+use super::provided::Composed;
 use crate::acme;
 use crate::certs::Certificates;
 use crate::config::Config;
 use crate::control::{Applied, Controller};
+use crate::core::swarm::Wanted;
+use crate::provider::merge::ServiceView;
 use crate::published::Reader;
 
 /// Reads the configuration again and puts it in force.
@@ -20,12 +23,23 @@ pub struct Reload {
     pub controller: Controller,
     /// Who orders certificates, and what tells which names are served.
     names: Option<(acme::Authority, Reader)>,
+    /// What the file and the providers want. Held by whoever puts it in force, so that each sees what the other said last.
+    composed: Arc<tokio::sync::Mutex<Composed>>,
+    /// What became of the providers' services.
+    services: Arc<Mutex<Arc<[ServiceView]>>>,
 }
 
 impl Reload {
     /// From this file, named from the root, to the reconciler at the other end.
     pub fn new(path: &Path, controller: Controller, certificates: Option<Arc<Certificates>>) -> Self {
-        Self { path: path.to_owned(), certificates, controller, names: None }
+        let (composed, services) = (Arc::default(), Arc::new(Mutex::new([].into())));
+        Self { path: path.to_owned(), certificates, controller, names: None, composed, services }
+    }
+
+    /// This is what the file says, and what providers may add to.
+    pub(super) fn serving(self, file: Config) -> Self {
+        let composed = Composed { file: Some(file), ..Composed::default() };
+        Self { composed: Arc::new(tokio::sync::Mutex::new(composed)), ..self }
     }
 
     /// Tells who orders certificates which names are served after each reload.
@@ -52,11 +66,45 @@ impl Reload {
         &self.path
     }
 
-    /// Reads the file, and leaves it at that.
+    /// What became of the providers' services, those first that were created first.
+    pub fn services(&self) -> Arc<[ServiceView]> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a reload would put in force now: the file, read again, with what providers have brought.
     ///
     /// # Errors
     /// What is wrong with it, by file, line and key.
-    pub async fn read(&self) -> Result<Config, String> {
+    pub async fn wanted(&self) -> Result<Config, String> {
+        let file = self.read().await?;
+        let Composed { wanted, merge, .. } = &mut *self.composed.lock().await;
+        Ok(merge.merge(&file, wanted).0)
+    }
+
+    /// From now on, these services are wanted.
+    ///
+    /// # Errors
+    /// Why nothing was put in force.
+    pub(super) async fn provide(&self, services: Vec<Wanted>) -> Result<Vec<ServiceView>, String> {
+        let mut composed = self.composed.lock().await;
+        let Composed { file, wanted, merge } = &mut *composed;
+        let file = file.as_ref().ok_or("the file is not known")?;
+        let (config, views) = merge.merge(file, &services);
+        let applied = self.controller.provide(config).await?;
+        *wanted = services;
+        self.now_stand(&views);
+        if !(applied.added.is_empty() && applied.removed.is_empty() && applied.changed.is_empty()) {
+            self.tell_names();
+        }
+        Ok(views)
+    }
+
+    fn now_stand(&self, views: &[ServiceView]) {
+        *self.services.lock().unwrap_or_else(PoisonError::into_inner) = views.into();
+    }
+
+    /// Reads the file, and leaves it at that.
+    async fn read(&self) -> Result<Config, String> {
         let path = self.path.clone();
         // Reading thousands of files takes a while, and nobody waits for it here.
         blocking(move || Config::load(&path)).await?.map_err(|errors| errors.to_string())
@@ -85,8 +133,18 @@ impl Reload {
     /// # Errors
     /// Why it was refused.
     pub async fn reload(&self) -> Result<Applied, String> {
+        let mut composed = self.composed.lock().await;
+        let Composed { file, wanted, merge } = &mut *composed;
         let applied = match self.read().await {
-            Ok(config) => self.apply(config).await,
+            Ok(read) => {
+                let (config, views) = merge.merge(&read, wanted);
+                let applied = self.apply(config).await;
+                if applied.is_ok() {
+                    *file = Some(read);
+                    self.now_stand(&views);
+                }
+                applied
+            }
             Err(why) => {
                 self.controller.refused_update(why.clone());
                 Err(why)

@@ -14,6 +14,7 @@ pub mod hold;
 pub mod join;
 pub mod journal;
 mod print;
+pub mod providers;
 pub mod release;
 pub mod reload;
 pub mod run;
@@ -52,6 +53,7 @@ enum Verb {
     Edges(edges::EdgesArgs),
     DrainEdge(drain_edge::DrainEdgeArgs),
     Join(join::JoinArgs),
+    Providers(providers::ProvidersArgs),
     CertsDev(certs_dev::CertsDevArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
@@ -81,6 +83,7 @@ impl Cli {
             Verb::Edges(args) => asking(args.run()),
             Verb::DrainEdge(args) => asking(args.run()),
             Verb::Join(args) => asking(args.run()),
+            Verb::Providers(args) => asking(args.run()),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -93,6 +93,13 @@ pub const DEFAULT_ACME_WAIT: Duration = Duration::from_secs(20);
 /// `acme.challenges`: on port 443 nothing but the listener itself is needed; port 80 is the second try.
 pub const DEFAULT_ACME_CHALLENGES: &[Challenge] = &[Challenge::TlsAlpn01, Challenge::Http01];
 
+/// `provider.swarm.interval`: tasks emit no events, so this is how old news may be; a manager answers in milliseconds.
+pub const DEFAULT_SWARM_INTERVAL: Duration = Duration::from_millis(500);
+/// `provider.swarm.held_interval`: a task answers up to 0.8 s after it is said to run, so this is not what readers wait for.
+pub const DEFAULT_SWARM_HELD_INTERVAL: Duration = Duration::from_millis(250);
+/// `provider.swarm.timeout`: a manager without a leader hangs for 20 s; the next one is asked long before.
+pub const DEFAULT_SWARM_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// `log.level`: handoffs and refusals, not each probe.
 pub const DEFAULT_LOG_LEVEL: &str = "info";
 /// `log.access`: one line a request, with its epoch and backend, is the evidence after an incident.

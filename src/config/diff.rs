@@ -132,6 +132,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             routes = "route",
         ],
         name,
+        rivals,
         hold,
         health,
         hooks,
@@ -277,6 +278,9 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     differing!(keys, Tls, &old.tls, &new.tls, [public_port = "tls.public_port"], certificates);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
+    if old.swarm != new.swarm {
+        keys.push("provider.swarm");
+    }
     match (&old.acme, &new.acme) {
         (Some(old), Some(new)) => differing!(
             keys,
@@ -341,6 +345,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         admin: old.admin.clone(),
         acme: old.acme.clone(),
         cluster: old.cluster.clone(),
+        swarm: old.swarm.clone(),
         log: Log { access: new.log.access, ..old.log.clone() },
         ..new
     }

@@ -19,9 +19,11 @@ pub mod defaults;
 pub mod diff;
 mod errors;
 mod include;
+pub mod labels;
 mod listener;
 mod names;
 mod parse;
+pub mod provider;
 mod raw;
 mod read;
 mod site;
@@ -31,6 +33,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+pub use self::labels::SiteDefaults;
 pub use acme::Acme;
 pub use cluster::{Cluster, Partition};
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
@@ -57,10 +60,14 @@ pub struct Config {
     pub acme: Option<Acme>,
     /// `[cluster]`; `None` if this process is alone.
     pub cluster: Option<Cluster>,
+    /// `[provider.swarm]`; `None` if no swarm is watched.
+    pub swarm: Option<provider::Swarm>,
     /// `[log]`
     pub log: Log,
     /// `[pages]`
     pub pages: Pages,
+    /// What sites get that a provider brings.
+    pub defaults: SiteDefaults,
     /// `[[site]]`, in the order of the files, each with the defaults of the top-level tables filled in.
     pub sites: Vec<Arc<Site>>,
 }
@@ -263,6 +270,8 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Its candidates in the order of preference.
     pub backends: Vec<BackendSpec>,
+    /// Instances that run beside the one that is meant, as a provider says; nobody may choose them.
+    pub rivals: Vec<String>,
     /// What kind of application it is.
     pub app: App,
     /// Who decides about an unplanned promotion.

@@ -105,8 +105,10 @@ impl Config {
             resolver: resolver(&top.resolver),
             acme,
             cluster,
+            swarm: provider::swarm(&top.provider, report),
             log: log(&top.log),
             pages: pages(&top.pages, report),
+            defaults: SiteDefaults::of(top),
             sites: all.list,
         };
         errors.unless_any(config)
@@ -114,7 +116,13 @@ impl Config {
 }
 
 impl<'a> Sites<'a> {
-    fn add_all(&mut self, sites: RawSites, source: &'a Source, top: &RawFile, errors: &mut ConfigErrors) {
+    pub(super) fn add_all(
+        &mut self,
+        sites: RawSites,
+        source: &'a Source,
+        top: &RawFile,
+        errors: &mut ConfigErrors,
+    ) {
         for (at, Read { value, whole }) in sites {
             self.add(&value, at, top, &mut Report { source, errors, whole });
         }
@@ -122,7 +130,7 @@ impl<'a> Sites<'a> {
 }
 
 /// The sites of a file, each with the offset it begins at.
-type RawSites = Vec<(usize, Read<RawSite>)>;
+pub(super) type RawSites = Vec<(usize, Read<RawSite>)>;
 
 /// Parses a file. One that is no TOML is reported, and read as if it were empty: what a parser guesses after a slip
 /// would be reported as mistakes that nobody made.
@@ -138,7 +146,11 @@ fn root<'i>(text: &'i str, source: &Source, errors: &mut ConfigErrors) -> (Range
 
 /// Parses a file. Its sites are taken out and read one by one, so that a mistake in one costs a second look at that one
 /// only, not at all 100,000.
-fn split<'i>(text: &'i str, source: &Source, errors: &mut ConfigErrors) -> (Spanned<DeValue<'i>>, RawSites) {
+pub(super) fn split<'i>(
+    text: &'i str,
+    source: &Source,
+    errors: &mut ConfigErrors,
+) -> (Spanned<DeValue<'i>>, RawSites) {
     let (span, mut root) = root(text, source, errors);
     let mut sites = Vec::new();
     if let Some(value) = root.remove("site") {

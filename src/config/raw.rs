@@ -14,6 +14,7 @@ use super::acme::RawAcme;
 use super::cluster::{Partition, RawCluster};
 use super::listener::RawListeners;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
+use super::provider::RawProvider;
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
 use super::{App, BackendSpec, Failover, ListenAddress, LogFormat, WarmStandby};
@@ -37,6 +38,7 @@ pub(super) struct RawFile {
     pub(super) resolver: RawResolver,
     pub(super) acme: Option<Spanned<RawAcme>>,
     pub(super) cluster: Option<Spanned<RawCluster>>,
+    pub(super) provider: RawProvider,
     pub(super) log: RawLog,
     pub(super) pages: RawPages,
     /// Sites are taken out and read one by one; the field is here so that its key is known.

@@ -17,11 +17,18 @@ use super::*;
 #[derive(Default)]
 pub(super) struct Sites<'a> {
     pub(super) list: Vec<Arc<Site>>,
+    /// Their backends come from elsewhere.
+    provided: bool,
     names: HashMap<SiteName, Place<'a>, foldhash::fast::RandomState>,
     hosts: HashMap<String, (SiteName, Place<'a>), foldhash::fast::RandomState>,
 }
 
 impl<'a> Sites<'a> {
+    /// For sites whose backends a provider tells.
+    pub(super) fn of_a_provider() -> Self {
+        Self { provided: true, ..Self::default() }
+    }
+
     /// Checks one site and fills in what it doesn't say. `at` is where its table begins.
     pub(super) fn add(&mut self, raw: &RawSite, at: usize, top: &RawFile, report: &mut Report<'a, '_>) {
         let Some(name) = &raw.name else {
@@ -30,7 +37,7 @@ impl<'a> Sites<'a> {
         if raw.hosts.is_none() {
             report.missing(at, "site.hosts", r#"is missing; write hosts = ["blog.example"], say"#);
         }
-        if raw.backends.is_none() {
+        if raw.backends.is_none() && !self.provided {
             report.missing(at, "site.backends", r#"is missing; write backends = ["127.0.0.1:2368"], say"#);
         }
         let name_at = name.span().start;
@@ -75,6 +82,7 @@ impl<'a> Sites<'a> {
             name,
             hosts,
             backends,
+            rivals: Vec::new(),
             app: raw.app.unwrap_or(App::Ghost),
             failover: raw.failover.unwrap_or(Failover::Auto),
             warm_standby,

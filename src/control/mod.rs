@@ -55,6 +55,10 @@ pub enum Ask {
     Fleet(oneshot::Sender<Option<Result<fleet::FleetView, String>>>),
     /// Leave the fleet: answered when no request of it is left here. `false` if this process is alone.
     Leave(oneshot::Sender<bool>),
+    /// The same, with other sites of a provider and what the file said last.
+    Provide(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// Something for the journal of a site: its kind, and what happened.
+    Note(SiteName, &'static str, String),
     /// A configuration was refused; what holds is named in [`Status`].
     RefusedUpdate(String),
 }
@@ -161,6 +165,17 @@ impl Controller {
     pub async fn apply(&self, config: Config) -> Result<Applied, String> {
         let done = self.ask(|answer| Ask::Apply(Box::new(config), answer)).await;
         done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Puts other sites of a provider in force, in one step. What was refused of the file stays refused.
+    pub async fn provide(&self, config: Config) -> Result<Applied, String> {
+        let done = self.ask(|answer| Ask::Provide(Box::new(config), answer)).await;
+        done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Writes something into the journal; `-` stands for no site.
+    pub fn note(&self, site: SiteName, kind: &'static str, note: String) {
+        let _ = self.0.send(reconciler::Message::Ask(Ask::Note(site, kind, note)));
     }
 
     /// Makes it visible that an update was refused.

@@ -7,6 +7,7 @@ mod chronicle;
 mod fleet;
 mod leading;
 mod probing;
+mod provided;
 mod seen;
 
 use std::collections::{BTreeMap, HashMap};
@@ -362,6 +363,8 @@ impl Reconciler {
                 }
                 drop(answer.send(applied));
             }
+            Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
+            Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => self.refused(why),
         }
     }

@@ -106,12 +106,13 @@ impl SiteEntry {
         }
     }
 
-    /// Who answers although the pin is elsewhere, and which names have several addresses.
+    /// Who answers although the pin is elsewhere, which names have several addresses, and which tasks run beside the one
+    /// that is meant.
     pub fn conflicts(&self) -> Vec<String> {
         let beside = self.core.candidates().iter().filter(|candidate| candidate.conflict);
         let beside = beside.map(|candidate| candidate.backend.to_string());
         let names = self.names.iter().filter(|name| name.conflict).map(|name| name.name.clone());
-        beside.chain(names).collect()
+        beside.chain(names).chain(self.config.rivals.iter().cloned()).collect()
     }
 
     /// All about it.
@@ -159,6 +160,7 @@ impl SiteEntry {
             Phase::Vacant if self.config.failover == Failover::Manual => {
                 "an operator, who says where to go, or the pinned backend to be well again".to_owned()
             }
+            Phase::Vacant if self.config.backends.is_empty() => "a task of its service that runs".to_owned(),
             Phase::Vacant if self.core.candidates().is_empty() => {
                 "an address of its backends' names".to_owned()
             }

@@ -15,6 +15,7 @@ pub mod names;
 pub mod orders;
 pub mod release;
 pub mod retry;
+pub mod swarm;
 pub mod table;
 
 use std::fmt;

@@ -109,7 +109,7 @@ pub const IN_FLIGHT: Family =
 pub const CONFLICTS: Family = gauge(
     "ghostpin_conflicts",
     &[],
-    "Backends that answer beside the pinned one, and names with several addresses.",
+    "Backends that answer beside the pinned one, names with several addresses, and tasks beside the one that is meant.",
 );
 /// By cause and outcome.
 pub const HANDOFFS: Family = counter(
@@ -132,8 +132,11 @@ pub const UPDATE_REFUSED: Family = gauge(
     "1 if the last update was refused, so that an older configuration is in force than is written.",
 );
 /// The first one included.
-pub const RELOADS: Family =
-    counter("ghostpin_reloads_total", &[], "Configurations put in force, the first one included.");
+pub const RELOADS: Family = counter(
+    "ghostpin_reloads_total",
+    &[],
+    "Configurations put in force, the first one and changes of providers included.",
+);
 /// When it was.
 pub const LAST_RELOAD: Family = gauge(
     "ghostpin_last_reload_timestamp_seconds",
@@ -184,6 +187,42 @@ pub const AUTHORITIES_LEFT_ALONE: Family = gauge(
     "ghostpin_acme_authorities_left_alone",
     &[],
     "Certificate authorities that nothing is ordered at for now: down, or asked too often.",
+);
+
+// The swarm, where one is watched.
+
+/// By state.
+pub const SWARM_MANAGERS: Family = gauge(
+    "ghostpin_swarm_managers",
+    &["state"],
+    "Managers of the swarm, by what came of asking them last; `refused` ones answer, and are not believed.",
+);
+/// Believed.
+pub const SWARM_ANSWERS: Family =
+    counter("ghostpin_swarm_answers_total", &[], "Answers of managers that were believed.");
+/// Not believed.
+pub const SWARM_REFUSED: Family = counter(
+    "ghostpin_swarm_answers_refused_total",
+    &[],
+    "Answers of managers that were not believed, for they were old or the manager was cut off.",
+);
+/// None.
+pub const SWARM_FAILURES: Family =
+    counter("ghostpin_swarm_failures_total", &[], "Managers that did not answer when they were asked.");
+/// Since.
+pub const SWARM_AGE: Family = gauge(
+    "ghostpin_swarm_answer_age_seconds",
+    &[],
+    "How old the last answer is that was believed, in seconds; 0 before the first one.",
+);
+/// Believed.
+pub const SWARM_INDEX: Family =
+    gauge("ghostpin_swarm_index", &[], "The newest index of what is believed of the swarm.");
+/// By what became of them.
+pub const SWARM_SERVICES: Family = gauge(
+    "ghostpin_swarm_services",
+    &["state"],
+    "Services that have a site; that have problems; that run several tasks. One may be counted in several.",
 );
 
 // The process. Names are those that Prometheus' client libraries use.
@@ -269,7 +308,7 @@ pub const FLEET_UNREACHABLE: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 38] = [
+pub const OF_THE_PROCESS: [Family; 45] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -300,6 +339,13 @@ pub const OF_THE_PROCESS: [Family; 38] = [
     FLEET_WATERMARK,
     FLEET_PENDING,
     FLEET_UNREACHABLE,
+    SWARM_MANAGERS,
+    SWARM_ANSWERS,
+    SWARM_REFUSED,
+    SWARM_FAILURES,
+    SWARM_AGE,
+    SWARM_INDEX,
+    SWARM_SERVICES,
     BUILD,
     CPU,
     RESIDENT,

@@ -152,6 +152,7 @@ async fn looks(contract: &mut Contract, edge: &Edge) {
         ("get /v1/certificates", "/v1/certificates?problems=false&host=blog.example", 200),
         ("get /v1/certificates", "/v1/certificates", 200),
         ("get /v1/certificates", "/v1/certificates?problems=perhaps", 400),
+        ("get /v1/providers", "/v1/providers", 200),
     ] {
         contract.call(edge, operation, concrete, "", status).await;
     }
@@ -235,6 +236,22 @@ async fn configurations(contract: &mut Contract, edge: &Edge) {
     contract.call(edge, "get /readyz", "/readyz", "", 200).await;
     fs::write(&edge.config, text).unwrap();
     contract.call(edge, reload, "/v1/reload", "", 200).await;
+}
+
+#[test]
+fn a_service_has_the_form_that_is_documented() {
+    let view = crate::provider::merge::ServiceView {
+        service: "blog".to_owned(),
+        site: String::new(),
+        problems: vec!["label ghostpin.port: is missing".to_owned()],
+        candidate: String::new(),
+        rivals: vec!["blog.1.x".to_owned()],
+        moving: true,
+    };
+    let (document, view) = (Contract::read().document, serde_json::to_value(view).unwrap());
+    let documented = &document["components"]["schemas"]["Service"];
+    check(&document, documented, &view, "a service").unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(documented["properties"].as_object().unwrap().len(), view.as_object().unwrap().len());
 }
 
 #[test]

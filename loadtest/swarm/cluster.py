@@ -1,0 +1,244 @@
+"""A swarm on one machine: each engine in a network, process, mount and host-name namespace of its own, on one bridge.
+
+All of it is inside namespaces that `run` has made for itself: nothing of the machine's own network is touched, and when `run`
+ends, however it ends, the kernel ends everything in here. Left are a folder and empty control groups, which `run` removes.
+"""
+import http.client, io, json, os, shutil, signal, socket, subprocess, tarfile, time
+from pathlib import Path
+
+IMAGE = "127.0.0.1:1/site:1"
+PORT = 8080
+
+# Tells who it is, and waits for work that takes a while if it is asked to.
+PAGE = """#!/bin/sh
+printf 'Status: 200\\r\\nContent-Type: text/plain\\r\\n\\r\\n%s' "$TASK"
+"""
+ENTRY = """#!/bin/sh
+trap 'exit 0' TERM
+httpd -f -p 8080 -h /www &
+wait $!
+"""
+
+
+class Trouble(Exception):
+    """A run that could not be made."""
+
+
+def sh(*command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, **more)
+    if done.returncode != 0:
+        raise Trouble(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def image():
+    """A tarball with busybox, a page and who serves it."""
+    busybox = shutil.which("busybox")
+    if not busybox or b"INTERP" in sh("readelf", "-l", busybox).encode():
+        raise Trouble("there is no static busybox; install Debian's package `busybox-static`")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        def add(name, content, mode=0o755):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+        add("bin/busybox", Path(busybox).read_bytes())
+        for tool in ["sh", "httpd", "cat", "sleep", "printf"]:
+            link = tarfile.TarInfo(f"bin/{tool}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        add("www/cgi-bin/index.cgi", PAGE.encode())
+        add("entry", ENTRY.encode())
+    return packed.getvalue()
+
+
+class Unix(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path, timeout):
+        super().__init__("docker", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Node:
+    """One engine. Its folder outlives its power."""
+
+    def __init__(self, folder, number, name):
+        self.name, self.number = name, number
+        self.address = f"10.99.0.{10 + number}"
+        self.folder = folder / name
+        self.folder.mkdir()
+        self.socket = str(self.folder / "docker.sock")
+        self.process = None
+        self.id = None
+
+    def start(self):
+        """Power on: namespaces, a cable to the bridge, and the engine."""
+        for name in ["docker.sock", "docker.pid"]:
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
+        script = f"read go; hostname {self.name}; exec dockerd --data-root {self.folder}/data --exec-root {self.folder}/exec " \
+                 f"--pidfile {self.folder}/docker.pid -H unix://{self.socket} --cgroup-parent /{self.folder.parent.name} " \
+                 f"--log-level warn --default-shm-size 1m"
+        log = open(self.folder / "log", "a")
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "--fork", "--kill-child", "--pid", "--mount", "--uts", "--ipc", "--mount-proc", "sh", "-c", script],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
+        # unshare has made the network namespace when it has forked.
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        wait(10, "a node's namespaces", lambda: children.read_text().strip())
+        inside = ["nsenter", "-t", str(self.process.pid), "--net"]
+        sh("ip", "link", "add", f"v{self.number}", "type", "veth", "peer", "name", "eth0", "netns", str(self.process.pid))
+        sh("ip", "link", "set", f"v{self.number}", "master", "lab", "up")
+        for command in [f"addr add {self.address}/24 dev eth0", "link set eth0 up", "link set lo up"]:
+            sh(*inside, "ip", *command.split())
+        self.inside = inside
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def power_off(self):
+        """The plug is pulled: no goodbye, to nobody."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        # The kernel takes the cable down with the namespace, in its own time.
+        wait(10, f"{self.name} to be gone", lambda: not Path(f"/sys/class/net/v{self.number}").exists() or self.unplug())
+
+    def unplug(self):
+        return subprocess.run(["ip", "link", "del", f"v{self.number}"], capture_output=True).returncode in (0, 1)
+
+    def cable(self, state):
+        sh("ip", "link", "set", f"v{self.number}", state)
+
+    def lose(self, others, lost):
+        """From now on, packets to these nodes are lost here; or no more."""
+        for other in others:
+            sh(*self.inside, "ip", "route", "add" if lost else "del", "blackhole", f"{other.address}/32")
+
+    def api(self, method, path, body=None, timeout=10, raw=None):
+        connection = Unix(self.socket, timeout)
+        try:
+            headers = {"Content-Type": "application/x-tar" if raw else "application/json"}
+            connection.request(method, path, raw or (json.dumps(body) if body is not None else None), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise Trouble(f"{self.name}: {method} {path}: {answer.status} {text.decode(errors='replace').strip()}")
+        return json.loads(text) if text.strip().startswith((b"{", b"[", b'"')) else text
+
+    def answers(self):
+        try:
+            return bool(self.api("GET", "/info", timeout=1))
+        except (OSError, http.client.HTTPException, Trouble):
+            return False
+
+
+def wait(seconds, what, is_so, every=0.02):
+    began = time.monotonic()
+    while True:
+        value = is_so()
+        if value:
+            return value
+        if time.monotonic() - began > seconds:
+            raise Trouble(f"waited {seconds} s for {what}")
+        time.sleep(every)
+
+
+class Swarm:
+    """Three managers and two workers; tasks run on workers only."""
+
+    def __init__(self, folder):
+        self.managers = [Node(folder, number, f"m{number}") for number in range(3)]
+        self.workers = [Node(folder, 3 + number, f"w{number}") for number in range(2)]
+        self.nodes = self.managers + self.workers
+
+    def start(self):
+        sh("ip", "link", "set", "lo", "up")
+        sh("ip", "link", "add", "lab", "type", "bridge")
+        sh("ip", "link", "set", "lab", "up")
+        sh("ip", "addr", "add", "10.99.0.1/24", "dev", "lab")
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            wait(30, f"{node.name} to start (see {node.folder}/log)", node.answers)
+        first = self.managers[0]
+        common = {"ListenAddr": "0.0.0.0:2377", "DataPathAddr": ""}
+        spec = {"Dispatcher": {"HeartbeatPeriod": 1_000_000_000}, "Orchestration": {"TaskHistoryRetentionLimit": 5}}
+        first.api("POST", "/swarm/init", {**common, "AdvertiseAddr": first.address, "Spec": spec})
+        tokens = first.api("GET", "/swarm")["JoinTokens"]
+        for node in self.nodes[1:]:
+            token = tokens["Manager" if node in self.managers else "Worker"]
+            node.api("POST", "/swarm/join", {**common, "AdvertiseAddr": node.address, "JoinToken": token,
+                                              "RemoteAddrs": [f"{first.address}:2377"]}, timeout=30)
+        for node in self.nodes:
+            node.id = node.api("GET", "/info")["Swarm"]["NodeID"]
+        # The heartbeat of `init` is ignored; an update is not.
+        swarm = first.api("GET", "/swarm")
+        swarm["Spec"]["Dispatcher"]["HeartbeatPeriod"] = 1_000_000_000
+        first.api("POST", f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])
+        for manager in self.managers:
+            seen = first.api("GET", f"/nodes/{manager.id}")
+            seen["Spec"]["Availability"] = "drain"
+            first.api("POST", f"/nodes/{manager.id}/update?version={seen['Version']['Index']}", seen["Spec"])
+        packed = image()
+        for worker in self.workers:
+            worker.api("POST", f"/images/create?fromSrc=-&repo={IMAGE.rsplit(':', 1)[0]}&tag=1", raw=packed)
+        self.settle()
+
+    def settle(self):
+        """Until all nodes are ready and there is a leader."""
+        def ready():
+            nodes = self.ask("/nodes")
+            return nodes is not None and len(nodes) == 5 and all(node["Status"]["State"] == "ready" for node in nodes) \
+                and all(node["ManagerStatus"]["Reachability"] == "reachable" for node in nodes if "ManagerStatus" in node)
+        wait(60, "all nodes to be ready", ready, 0.1)
+
+    def ask(self, path, timeout=1.5, of=None):
+        """Of the first manager that has an answer; None if none has."""
+        for manager in of or self.managers:
+            try:
+                return manager.api("GET", path, timeout=timeout)
+            except (OSError, http.client.HTTPException, Trouble):
+                continue
+        return None
+
+    def leader(self):
+        for node in self.ask("/nodes"):
+            if node.get("ManagerStatus", {}).get("Leader"):
+                return next(manager for manager in self.managers if manager.id == node["ID"])
+        raise Trouble("the swarm has no leader")
+
+    def create(self, name, labels):
+        spec = {
+            "Name": name, "Labels": labels,
+            "TaskTemplate": {
+                "ContainerSpec": {"Image": IMAGE, "Command": ["/entry"], "Env": ["TASK={{.Task.ID}}", "PATH=/bin"],
+                                  "StopGracePeriod": 3_000_000_000},
+                "RestartPolicy": {"Condition": "any", "Delay": 0},
+            },
+            "Mode": {"Replicated": {"Replicas": 1}},
+            "UpdateConfig": {"Parallelism": 1, "Order": "stop-first"},
+            "EndpointSpec": {"Mode": "dnsrr", "Ports": [{"Protocol": "tcp", "TargetPort": PORT, "PublishedPort": PORT,
+                                                          "PublishMode": "host"}]},
+        }
+        return self.managers[0].api("POST", "/services/create", spec)["ID"]
+
+    def update(self, service, order):
+        """What `docker service update --force` does."""
+        seen = self.ask(f"/services/{service}")
+        spec = seen["Spec"]
+        spec["TaskTemplate"]["ForceUpdate"] = spec["TaskTemplate"].get("ForceUpdate", 0) + 1
+        spec["UpdateConfig"]["Order"] = order
+        self.managers[0].api("POST", f"/services/{service}/update?version={seen['Version']['Index']}", spec)
+
+    def running(self, service, of=None):
+        """Its tasks that are meant to run and do, by the first manager that says anything."""
+        tasks = self.ask("/tasks", of=of) or []
+        return [task for task in tasks if task.get("ServiceID") == service and task["DesiredState"] == "running"
+                and task["Status"]["State"] == "running"]

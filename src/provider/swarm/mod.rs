@@ -1,0 +1,96 @@
+//! Docker Swarm: managers are asked in turn, [`crate::core::swarm`] says what their answers mean, and what is wanted goes
+//! to whoever puts it in force.
+//!
+//! It has a thread of its own, so that the answer of a large swarm slows nobody. When no manager answers, nothing changes.
+
+mod api;
+mod manager;
+mod memory;
+mod turns;
+mod view;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+pub use view::{ManagerView, SwarmView};
+
+use super::Sites;
+use crate::config::provider::Swarm;
+use crate::core::Backend;
+
+/// What it is made from.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// `[provider.swarm]`
+    pub config: Swarm,
+    /// `server.state`
+    pub state: PathBuf,
+    /// The backends that sites are pinned to: of two tasks that run, such a one is meant.
+    pub pinned: BTreeMap<String, Backend>,
+}
+
+/// A look at what goes on, for any thread.
+#[derive(Clone, Debug)]
+pub struct Watched(Arc<Mutex<(SwarmView, Times)>>);
+
+/// Since when, for what is told in ages.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    believed: Option<Instant>,
+    asked: Vec<Option<Instant>>,
+}
+
+impl Watched {
+    /// Nobody has been asked yet.
+    pub fn new(config: &Swarm) -> Self {
+        let unknown = |address: String| ManagerView {
+            address,
+            state: "unknown".to_owned(),
+            why: String::new(),
+            asked_ms: None,
+        };
+        let managers: Vec<ManagerView> =
+            config.managers.iter().map(|manager| unknown(manager.to_string())).collect();
+        let times = Times { believed: None, asked: vec![None; managers.len()] };
+        Self(Arc::new(Mutex::new((SwarmView { managers, ..SwarmView::default() }, times))))
+    }
+
+    /// What is known now.
+    pub fn view(&self) -> SwarmView {
+        let (mut view, times) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let age = |at: Instant| at.elapsed().as_millis() as u64;
+        view.age_ms = times.believed.map(age);
+        for (manager, asked) in view.managers.iter_mut().zip(times.asked) {
+            manager.asked_ms = asked.map(age);
+        }
+        view
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SwarmView, &mut Times)) {
+        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (view, times) = &mut *both;
+        change(view, times);
+    }
+}
+
+/// Starts the thread. It ends with the process.
+///
+/// # Errors
+/// No thread can be had.
+pub fn start(parts: Parts, sites: impl Sites + Send) -> std::io::Result<Watched> {
+    let watched = Watched::new(&parts.config);
+    let shared = watched.clone();
+    thread::Builder::new().name("swarm".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime needs only a few file descriptors");
+        let watch = watch::Watch::new(parts, sites, shared);
+        tokio::task::LocalSet::new().block_on(&runtime, watch.run());
+    })?;
+    Ok(watched)
+}
