@@ -77,7 +77,7 @@ const ALL: [Scenario; 11] = [
     Scenario::Joining,
     Scenario::Leaving,
     Scenario::Many,
-    Scenario::Random { seconds: 60 },
+    Scenario::Random { seconds: 40 },
 ];
 
 fn main() -> ExitCode {

@@ -98,7 +98,7 @@ pub async fn planned(settings: &Settings) -> io::Result<Report> {
 }
 
 pub async fn leaders(settings: &Settings) -> io::Result<Report> {
-    let kills = if settings.quick { 2 } else { 15 };
+    let kills = if settings.quick { 1 } else { 15 };
     let mut report = Report::new(format!("leaders: etcd's leader is killed {kills} times, one every 20 s"));
     let mut stage = Stage::up(plan(settings)).await?;
     let readers = stage.readers(50, Duration::from_secs(20) * kills + Duration::from_secs(5));
@@ -124,7 +124,7 @@ pub async fn leaders(settings: &Settings) -> io::Result<Report> {
 }
 
 pub async fn quorum(settings: &Settings, policy: &str) -> io::Result<Report> {
-    let away = Duration::from_secs(if settings.quick { 12 } else { 60 });
+    let away = Duration::from_secs(if settings.quick { 8 } else { 60 });
     let mut report =
         Report::new(format!("quorum: etcd has none for {} s, partition = {policy:?}", away.as_secs()));
     let hold = "[hold]\ntimeout = \"5s\"\nmax_requests = 5000\n";
