@@ -105,11 +105,10 @@ class Node:
         """The plug is pulled: no goodbye, to nobody."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        # The kernel takes the cable down with the namespace, in its own time.
-        wait(10, f"{self.name} to be gone", lambda: not Path(f"/sys/class/net/v{self.number}").exists() or self.unplug())
-
-    def unplug(self):
-        return subprocess.run(["ip", "link", "del", f"v{self.number}"], capture_output=True).returncode in (0, 1)
+        # The kernel takes the cable away with the namespace, in its own time.
+        cable = ["ip", "link", "del", f"v{self.number}"]
+        wait(10, f"the cable of {self.name} to be gone",
+             lambda: "Cannot find device" in subprocess.run(cable, capture_output=True, text=True).stderr)
 
     def cable(self, state):
         sh("ip", "link", "set", f"v{self.number}", state)
@@ -191,13 +190,32 @@ class Swarm:
             worker.api("POST", f"/images/create?fromSrc=-&repo={IMAGE.rsplit(':', 1)[0]}&tag=1", raw=packed)
         self.settle()
 
+    def unready(self):
+        """The nodes that are not ready, by the word of a manager; all if no manager has a word."""
+        told = {node["ID"]: node for node in self.ask("/nodes") or []}
+
+        def is_ready(node):
+            seen = told.get(node.id)
+            return seen and seen["Status"]["State"] == "ready" and seen.get("ManagerStatus", {}).get("Reachability") != "unreachable"
+        return [node for node in self.nodes if not (told and node.id and is_ready(node))]
+
+    def come_back(self, seconds=20):
+        """As long as nodes take to be ready again; one that isn't then is `settle`'s business."""
+        try:
+            wait(seconds, "all nodes to be ready", lambda: not self.unready(), 0.1)
+        except Trouble:
+            pass
+
     def settle(self):
         """Until all nodes are ready and there is a leader."""
-        def ready():
-            nodes = self.ask("/nodes")
-            return nodes is not None and len(nodes) == 5 and all(node["Status"]["State"] == "ready" for node in nodes) \
-                and all(node["ManagerStatus"]["Reachability"] == "reachable" for node in nodes if "ManagerStatus" in node)
-        wait(60, "all nodes to be ready", ready, 0.1)
+        self.come_back(30)
+        # After a change of leaders, a worker that is well may stay `down` for good: switched off and on, it is not.
+        for node in self.unready():
+            if node in self.workers:
+                print(f"({node.name} was left down by the swarm, and is switched off and on)", flush=True)
+                node.power_off()
+                node.start()
+        wait(60, "all nodes to be ready", lambda: not self.unready(), 0.1)
 
     def ask(self, path, timeout=1.5, of=None):
         """Of the first manager that has an answer; None if none has."""
