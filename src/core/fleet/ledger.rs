@@ -304,8 +304,9 @@ impl Ledger {
                 continue;
             }
             let entry = self.sites.get_mut(&site).expect("a site of the ledger");
-            // Only the fence that is wanted now counts: one that stood before may have been opened again in between.
-            if entry.stored.is_some() && entry.stored == entry.wanted {
+            // Only the fence that is wanted now counts, and only if no write is under way that may already have given it up.
+            let stands = entry.stored.is_some() && entry.stored == entry.wanted;
+            if stands && (entry.writing.is_none() || entry.writing == entry.stored) {
                 self.waiting.remove(&(entry.at, site.clone()));
                 if let Some(generation) = entry.shut.take() {
                     out.push(Effect::Left { site, generation });

@@ -126,6 +126,24 @@ fn serving_on_under_the_same_epoch_waits_for_nobody() {
 }
 
 #[test]
+fn a_fence_that_may_be_given_up_by_a_write_under_way_is_not_complete() {
+    let mut ledger = served();
+    ledger.wants(&blog(), shut(1));
+    ledger.written(&blog(), Written::At(Revision(11)));
+    edge(&mut ledger, 12, A, Some(says(11, &[])));
+    assert_eq!(edge(&mut ledger, 13, B, Some(says(11, &[]))), [left(1)]);
+    ledger.wants(&blog(), Wanted::Open(pin(1)));
+    // What stands is a fence that all have applied, but edges may already see that they serve again.
+    assert_eq!(ledger.wants(&blog(), shut(2)), []);
+    assert_eq!(ledger.changed(Revision(14), vec![]), []);
+    let write = Effect::Write { site: blog(), record: fence(), guard: Revision(14) };
+    assert_eq!(ledger.written(&blog(), Written::At(Revision(14))), [write]);
+    assert_eq!(ledger.written(&blog(), Written::At(Revision(15))), []);
+    edge(&mut ledger, 16, A, Some(says(15, &[])));
+    assert_eq!(edge(&mut ledger, 17, B, Some(says(15, &[]))), [left(2)]);
+}
+
+#[test]
 fn what_stands_already_is_not_written_again() {
     assert_eq!(served().wants(&blog(), Wanted::Open(pin(1))), []);
 }
