@@ -40,6 +40,8 @@ const KINDS: usize = 11;
 
 pub async fn random(settings: &Settings, time: Duration, seed: u64) -> io::Result<Report> {
     let mut report = Report::new(format!("random: faults for {} s, seed {seed}", time.as_secs()));
+    // Known even if the run comes to no end.
+    eprintln!("random: seed {seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let tables = format!("[hold]\ntimeout = \"{}s\"\nmax_requests = 5000\n", HOLD.as_secs());
     let mut stage = Stage::up(Plan { tables: plan(settings).tables + &tables, ..plan(settings) }).await?;

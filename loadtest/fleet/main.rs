@@ -42,7 +42,7 @@ enum Scenario {
     Leaders,
     /// etcd loses its quorum, under each policy.
     Quorum,
-    /// An edge is stopped (SIGSTOP) past its lease, in a handoff.
+    /// An edge, then the controller, is stopped (SIGSTOP) past its lease, in a handoff.
     Frozen,
     /// The controller is killed at each step of a handoff.
     Controllers,
@@ -120,7 +120,9 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Quorum => {
             vec![scenarios::quorum(settings, "fence").await?, scenarios::quorum(settings, "serve").await?]
         }
-        Scenario::Frozen => vec![scenarios::frozen(settings).await?],
+        Scenario::Frozen => {
+            vec![scenarios::frozen(settings, false).await?, scenarios::frozen(settings, true).await?]
+        }
         Scenario::Controllers => vec![scenarios::controllers(settings).await?],
         Scenario::Parted => vec![scenarios::parted(settings).await?],
         Scenario::Restored => vec![scenarios::restored(settings).await?],

@@ -7,6 +7,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode, Stdio};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 /// Says that this process is in its namespaces already.
 const INSIDE: &str = "GHOSTPIN_FLEET_INSIDE";
 
@@ -27,9 +29,20 @@ pub fn apart(inside: impl FnOnce() -> ExitCode) -> io::Result<ExitCode> {
     }
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    let status =
-        command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1").status()?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)))
+    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let status = tokio::select! {
+            status = child.wait() => status?,
+            // `unshare` ignores both of them while it waits; everything in the namespaces goes with it.
+            _ = terminated.recv() => return child.kill().await.map(|()| ExitCode::from(2)),
+            _ = interrupted.recv() => return child.kill().await.map(|()| ExitCode::from(2)),
+        };
+        Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)))
+    })
 }
 
 /// Runs one command, and says which one failed.

@@ -155,17 +155,17 @@ impl Stage {
 
     // etcd
 
+    /// All members, as each of them is told.
+    fn peers(&self) -> String {
+        let member = |(n, member): (usize, &Process)| format!("m{n}=http://{}:2380", member.node.ip);
+        self.etcd.iter().enumerate().map(member).collect::<Vec<_>>().join(",")
+    }
+
     pub fn etcd_url(&self, at: usize) -> String {
         format!("http://{}:2379", self.etcd[at].node.ip)
     }
 
     pub async fn start_etcd(&mut self, at: usize, state: &str) -> io::Result<()> {
-        let peers: Vec<String> = self
-            .etcd
-            .iter()
-            .enumerate()
-            .map(|(n, member)| format!("m{n}=http://{}:2380", member.node.ip))
-            .collect();
         let (out, err) = self.log(&format!("etcd{at}.log"))?;
         let (node, [heartbeat, election]) = (&self.etcd[at].node, self.plan.timers);
         let mut command = node.command("etcd");
@@ -181,7 +181,7 @@ impl Stage {
             .args(["--advertise-client-urls", &format!("http://{}:2379", node.ip)])
             .args(["--listen-peer-urls", &format!("http://{}:2380", node.ip)])
             .args(["--initial-advertise-peer-urls", &format!("http://{}:2380", node.ip)])
-            .args(["--initial-cluster", &peers.join(","), "--initial-cluster-state", state])
+            .args(["--initial-cluster", &self.peers(), "--initial-cluster-state", state])
             .arg("--data-dir")
             .arg(self.scratch.path(&format!("etcd{at}")))
             .stdout(out)
@@ -192,12 +192,6 @@ impl Stage {
 
     /// Has all members begin anew from a backup, as after a disaster.
     pub async fn restore(&mut self, backup: &std::path::Path) -> io::Result<()> {
-        let peers: Vec<String> = self
-            .etcd
-            .iter()
-            .enumerate()
-            .map(|(n, member)| format!("m{n}=http://{}:2380", member.node.ip))
-            .collect();
         for at in 0..self.etcd.len() {
             self.etcd[at].kill().await?;
         }
@@ -208,7 +202,7 @@ impl Stage {
             let (name, folder, backup) =
                 (format!("m{at}"), folder.to_string_lossy(), backup.to_string_lossy());
             let arguments = ["snapshot", "restore", &backup, "--name", &name, "--data-dir", &folder];
-            let addresses = ["--initial-cluster", &peers.join(","), "--initial-advertise-peer-urls", &own];
+            let addresses = ["--initial-cluster", &self.peers(), "--initial-advertise-peer-urls", &own];
             self.etcdctl(at, &[&arguments[..], &addresses[..]].concat()).await?;
             self.start_etcd(at, "new").await?;
         }
@@ -382,21 +376,25 @@ impl Stage {
                 &format!("/v1/sites/{SITE}/handoff"),
                 body.into(),
             );
-            let reply = client.send(request).await.map_err(|error| io::Error::other(error.to_string()))?;
-            Ok(reply.status.as_u16())
+            let reply = timeout(PATIENCE, client.send(request)).await?;
+            Ok(reply.map_err(|error| io::Error::other(error.to_string()))?.status.as_u16())
         }
     }
 
     /// The edge that decides.
     pub async fn controller(&self) -> io::Result<usize> {
         for at in (0..self.edges.len()).filter(|&at| self.edges[at].is_running()) {
-            let Ok(controller) = self.ask(at, "/v1/controller").await else { continue };
-            let name = controller["name"].as_str().unwrap_or_default();
-            if let Some(number) = name.strip_prefix("edge-").and_then(|number| number.parse().ok()) {
-                return Ok(number);
+            if let Some(controller) = self.controller_seen_by(at).await {
+                return Ok(controller);
             }
         }
         Err(io::Error::other("nobody decides"))
+    }
+
+    /// The same, as one of them says.
+    pub async fn controller_seen_by(&self, at: usize) -> Option<usize> {
+        let controller = self.ask(at, "/v1/controller").await.ok()?;
+        controller["name"].as_str()?.strip_prefix("edge-")?.parse().ok()
     }
 
     // Readers.

@@ -85,7 +85,7 @@ async fn lead(store: &Store, lease: LeaseId, tell: &Tell) {
     let (_, seen) = store.list("seen/", Some(revision)).await;
     let (_, wishes) = store.list("wishes/", Some(revision)).await;
     let (sites, edges) = (sites.iter().filter_map(values::record), edges.iter().filter_map(values::edge));
-    tell(News::Elected { revision, sites: sites.collect(), edges: edges.collect() });
+    tell(News::Elected { lease, revision, sites: sites.collect(), edges: edges.collect() });
     for stored in seen {
         if let Some(lease) = values::lease(&stored.name) {
             tell(News::Seen(lease, Some(values::seen(&stored.value))));

@@ -71,6 +71,8 @@ pub enum News {
     Edge(edge::Input),
     /// This edge is the controller, and this is all that stands in the store.
     Elected {
+        /// In this life.
+        lease: LeaseId,
         /// As of when.
         revision: Revision,
         /// All sites, and since when each stands so.
@@ -172,6 +174,8 @@ pub struct Fleet {
     pub edge: Edge,
     /// What the controller knows; there while this edge is the controller.
     pub ledger: Option<Ledger>,
+    /// The life in which it became the controller: it is not the controller of another.
+    pub elected_in: Option<LeaseId>,
     /// The newest pins that this edge knows, those of sites that are not configured too.
     pub known: BTreeMap<SiteName, Pin>,
     /// What this edge sees, and what of it the store was told.
@@ -202,6 +206,7 @@ impl Fleet {
         Self {
             edge: Edge::new(parts.terms),
             ledger: None,
+            elected_in: None,
             known,
             seen: Seen::default(),
             told: Seen::default(),

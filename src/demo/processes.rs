@@ -3,12 +3,12 @@
 //! Each is ended by its own process id when it is dropped, at the latest. Nothing else is ever signalled.
 
 use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -35,9 +35,9 @@ impl Scratch {
     /// # Errors
     /// If it can't be created.
     pub fn new() -> io::Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("ghostpin-run-{}-{count}", std::process::id()));
+        // Its id is not enough: in a namespace of its own, a process has the same one each time.
+        let name = RandomState::new().hash_one(std::process::id());
+        let path = std::env::temp_dir().join(format!("ghostpin-run-{name:016x}"));
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }

@@ -42,7 +42,9 @@ impl Reconciler {
     pub(super) fn heard(&mut self, news: News) {
         match news {
             News::Edge(input) => self.edge(input),
-            News::Elected { revision, sites, edges } => self.lead(Ledger::new(revision, sites, edges)),
+            News::Elected { lease, revision, sites, edges } => {
+                self.lead(lease, Ledger::new(revision, sites, edges));
+            }
             News::Deposed => self.step_down(),
             News::Changed { revision, changes } => self.ledger(|ledger| ledger.changed(revision, changes)),
             News::Written(all) => {
@@ -76,6 +78,10 @@ impl Reconciler {
         };
         for effect in fleet.edge.step(lifeline::now(), input) {
             self.perform_for_edge(effect);
+        }
+        // Who was elected is a life, and it may just have ended.
+        if self.fleet.as_ref().is_some_and(|fleet| fleet.edge.lease() != fleet.elected_in) {
+            self.step_down();
         }
         for site in named {
             self.follow(&site);

@@ -4,19 +4,19 @@
 use super::*;
 use crate::control::fleet::Command;
 use crate::core::fleet::ledger::{self, Ledger};
-use crate::core::fleet::{Fence, RecordPhase, goes_back};
+use crate::core::fleet::{Fence, LeaseId, RecordPhase, goes_back};
 use crate::core::handoff::{Draining, Found};
 
 impl Reconciler {
     /// This edge is the controller from now on, and finds this in the store.
-    pub(super) fn lead(&mut self, ledger: Ledger) {
-        let Some(fleet) = &mut self.fleet else { return };
+    pub(super) fn lead(&mut self, lease: LeaseId, ledger: Ledger) {
+        let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.edge.lease() == Some(lease)) else { return };
         tracing::info!(
             sites = self.by_name.len(),
             edges = ledger.edges().len(),
             "this edge is the controller"
         );
-        fleet.ledger = Some(ledger);
+        (fleet.ledger, fleet.elected_in) = (Some(ledger), Some(lease));
         let keys: Vec<SiteKey> = self.by_name.values().copied().collect();
         for key in keys {
             self.take_over(key);
@@ -29,6 +29,7 @@ impl Reconciler {
         if fleet.ledger.take().is_none() {
             return;
         }
+        fleet.elected_in = None;
         tracing::info!("this edge is the controller no more");
         fleet.asking.clear();
         fleet.doubts.clear();

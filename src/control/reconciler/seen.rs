@@ -97,7 +97,7 @@ impl Reconciler {
     // What the controller makes of it.
 
     pub(super) fn seen_by(&mut self, lease: LeaseId, seen: Option<Seen>) {
-        let Some(fleet) = &mut self.fleet else { return };
+        let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.ledger.is_some()) else { return };
         let before = match &seen {
             Some(seen) => fleet.seen_by.insert(lease, seen.clone()),
             None => fleet.seen_by.remove(&lease),
