@@ -47,8 +47,8 @@ impl SiteArgs {
 }
 
 fn page(site: Shown) -> String {
-    let SiteSummary { name, phase, epoch, backend, open, held, in_flight, conflicts } = site.summary;
-    let phase = if phase == "serving" && !open { "serving, held here".to_owned() } else { phase };
+    let phase = site.summary.state();
+    let SiteSummary { name, epoch, backend, held, in_flight, conflicts, .. } = site.summary;
     let pin = if epoch == 0 { "never pinned".to_owned() } else { format!("{backend} under epoch {epoch}") };
     let mut text = format!(
         "site      {name} (app {}, failover {})\nhosts     {}\npin       {pin}\nphase     {phase}\n",

@@ -37,8 +37,8 @@ impl SitesArgs {
 fn listing(sites: Vec<SiteSummary>) -> String {
     let row = |site: SiteSummary| {
         [
-            site.name,
-            if site.phase == "serving" && !site.open { "serving, held here".to_owned() } else { site.phase },
+            site.name.clone(),
+            site.state(),
             site.epoch.to_string(),
             or_dash(site.backend),
             site.held.to_string(),

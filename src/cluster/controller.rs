@@ -45,6 +45,7 @@ pub async fn stand(
             () = write(&writer, &mut commands, &tell) => resign(&store, lease).await,
         }
         tell(News::Deposed);
+        ask_no_more(&store, lease).await;
         sleep(AGAIN_AFTER).await;
     }
 }
@@ -76,6 +77,17 @@ async fn resign(store: &Store, lease: LeaseId) {
     if let Err(error) = store.once(|mut client| async move { client.resign(Some(options)).await }).await {
         tracing::debug!(%error, "could not resign");
     }
+}
+
+/// Takes back what the other edges were asked about: they look at it for as long as it stands there.
+async fn ask_no_more(store: &Store, lease: LeaseId) {
+    let key = store.key(&format!("asks/{lease}"));
+    store
+        .until_answered("taking back what was asked", |mut client| {
+            let key = key.clone();
+            async move { client.delete(key, None).await }
+        })
+        .await;
 }
 
 /// Follows everything; returns when this edge leads no more, or has lost its place.

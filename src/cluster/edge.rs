@@ -1,6 +1,7 @@
 //! What an edge does with the store for itself: its key, the list, the watch.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{EventType, WatchResponse};
@@ -11,9 +12,9 @@ use super::store::{Put, Store, StoreError};
 use super::values::{self, EdgeValue};
 use super::{News, Tell};
 use crate::control::fleet::{EdgeView, FleetView};
-use crate::core::SiteName;
 use crate::core::fleet::edge::Input;
 use crate::core::fleet::{LeaseId, Revision};
+use crate::core::{Backend, SiteName};
 
 const SITES: &str = "sites/";
 /// Wait before a watch that broke is taken up again.
@@ -85,19 +86,29 @@ pub async fn keep_told(store: &Store, key: &str, lease: LeaseId, mut value: watc
     }
 }
 
-/// Hands on what the controller asks.
+/// Hands on what the controller asks. For a while there may be two who believe that they are: both are answered.
 pub async fn hear_what_is_asked(store: &Store, tell: &Tell) {
     loop {
-        let (revision, asked) = store.list("asks/", None).await;
-        let asked = asked.first().map(|stored| values::asked(&stored.value)).unwrap_or_default();
-        tell(News::Asked(asked));
+        let (revision, found) = store.list("asks/", None).await;
+        let mut asked: BTreeMap<String, BTreeMap<SiteName, Backend>> =
+            found.into_iter().map(|stored| (stored.name, values::asked(&stored.value))).collect();
+        let tell_all = |asked: &BTreeMap<String, BTreeMap<SiteName, Backend>>| {
+            tell(News::Asked(
+                asked.values().flatten().map(|(site, about)| (site.clone(), about.clone())).collect(),
+            ));
+        };
+        tell_all(&asked);
         let mut next = Revision(revision.0 + 1);
         follow(store, "asks/", &mut next, |_, answer| {
-            if let Some(event) = answer.events().last() {
-                let is_there = event.event_type() == EventType::Put;
-                let asked = event.kv().filter(|_| is_there).map(|kv| values::asked(kv.value()));
-                tell(News::Asked(asked.unwrap_or_default()));
+            for event in answer.events() {
+                let Some((key, stored)) = event.kv().and_then(|kv| store.stored(kv)) else { continue };
+                let by = key.trim_start_matches("asks/").to_owned();
+                match event.event_type() {
+                    EventType::Put => drop(asked.insert(by, values::asked(&stored.value))),
+                    EventType::Delete => drop(asked.remove(&by)),
+                }
             }
+            tell_all(&asked);
             true
         })
         .await;

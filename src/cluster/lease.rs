@@ -34,10 +34,11 @@ pub async fn live(store: Rc<Store>, tell: Tell) {
     tell(News::Edge(Input::Granted { lease, sent, ttl }));
     let renewed = |sent: Moment, ttl| tell(News::Edge(Input::Renewed { lease, sent, ttl }));
     let mut since = None;
-    while !keep(&store, lease, ttl, &renewed, &mut since).await {
+    while let Err(why) = keep(&store, lease, ttl, &renewed, &mut since).await {
+        tracing::debug!(why, "the lease can't be kept alive there");
         if since.is_none() {
             since = Some(lifeline::now());
-            tracing::warn!("the lease can't be kept alive, and another member of etcd is tried");
+            tracing::warn!(why, "the lease can't be kept alive, and another member of etcd is tried");
         }
         store.turn_away();
         sleep(ttl / BEATS / 4).await;
@@ -45,37 +46,24 @@ pub async fn live(store: Rc<Store>, tell: Tell) {
     renewed(lifeline::now(), Duration::ZERO);
 }
 
-/// Keeps the lease alive over one stream. `true` if it is over, `false` if the stream is.
-/// `since` when it could not be.
+/// Keeps the lease alive over one stream, until it is over; or says why the stream can't be used any more. `since` when
+/// it was not kept alive.
 async fn keep(
     store: &Store,
     lease: LeaseId,
     ttl: Duration,
     renewed: &impl Fn(Moment, Duration),
     since: &mut Option<Moment>,
-) -> bool {
+) -> Result<(), String> {
     let (beat, patience) = (ttl / BEATS, ttl / BEATS * PATIENCE);
+    let late = |_| "it was not answered in time".to_owned();
     let sent = lifeline::now();
-    let opened =
-        store.client().await.map(|(mut client, _)| async move { client.lease_keep_alive(lease.0).await });
-    let opening = match opened {
-        Ok(opening) => opening,
-        Err(error) => {
-            tracing::debug!(%error, "the lease can't be kept alive there");
-            return false;
-        }
-    };
-    let (mut keeper, mut answers): (LeaseKeeper, _) = match timeout(patience, opening).await {
-        Ok(Ok(both)) => both,
-        Ok(Err(etcd_client::Error::LeaseKeepAliveError(_))) => return true,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "the lease can't be kept alive there");
-            return false;
-        }
-        Err(_) => {
-            tracing::debug!("a keep-alive was not answered in time");
-            return false;
-        }
+    let (mut client, _) = store.client().await.map_err(|error| error.to_string())?;
+    let opened = timeout(patience, client.lease_keep_alive(lease.0)).await.map_err(late)?;
+    let (mut keeper, mut answers): (LeaseKeeper, _) = match opened {
+        Ok(both) => both,
+        Err(etcd_client::Error::LeaseKeepAliveError(_)) => return Ok(()),
+        Err(error) => return Err(error.to_string()),
     };
     // Opening it has kept the lease alive for the first time.
     renewed(sent, ttl);
@@ -91,22 +79,13 @@ async fn keep(
     loop {
         beats.tick().await;
         let sent = lifeline::now();
-        if keeper.keep_alive().await.is_err() {
-            return false;
-        }
+        keeper.keep_alive().await.map_err(|error| error.to_string())?;
         // One is under way at a time, so the answer is that one's.
-        match timeout(patience, answers.message()).await {
-            Ok(Ok(Some(answer))) if answer.ttl() <= 0 => return true,
-            Ok(Ok(Some(answer))) => renewed(sent, seconds_of(answer.ttl()).min(ttl)),
-            Ok(Ok(None)) => return false,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the lease can't be kept alive there");
-                return false;
-            }
-            Err(_) => {
-                tracing::debug!("a keep-alive was not answered in time");
-                return false;
-            }
+        match timeout(patience, answers.message()).await.map_err(late)? {
+            Ok(Some(answer)) if answer.ttl() <= 0 => return Ok(()),
+            Ok(Some(answer)) => renewed(sent, seconds_of(answer.ttl()).min(ttl)),
+            Ok(None) => return Err("the stream has ended".to_owned()),
+            Err(error) => return Err(error.to_string()),
         }
     }
 }

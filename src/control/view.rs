@@ -25,6 +25,14 @@ pub struct SiteSummary {
     pub conflicts: Vec<String>,
 }
 
+impl SiteSummary {
+    /// How it stands with it here: its phase, and whether it is held all the same.
+    pub fn state(&self) -> String {
+        let is_held_here = self.phase == "serving" && !self.open;
+        if is_held_here { "serving, held here".to_owned() } else { self.phase.clone() }
+    }
+}
+
 /// All about a site.
 #[derive(Clone, Debug, Serialize)]
 pub struct SiteView {

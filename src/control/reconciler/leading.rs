@@ -10,7 +10,9 @@ use crate::core::handoff::{Draining, Found};
 impl Reconciler {
     /// This edge is the controller from now on, and finds this in the store.
     pub(super) fn lead(&mut self, lease: LeaseId, ledger: Ledger) {
-        let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.edge.lease() == Some(lease)) else { return };
+        let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.edge.lease() == Some(lease)) else {
+            return;
+        };
         tracing::info!(
             sites = self.by_name.len(),
             edges = ledger.edges().len(),
