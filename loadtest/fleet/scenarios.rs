@@ -423,6 +423,14 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
         }
     };
     let all = async |stage: &Stage, app: usize| -> io::Result<()> {
+        // A list of ten thousand sites is work for those who are watched: first a number that says when to look.
+        let controller = stage.controller().await?;
+        let all_serve = || async {
+            let Ok(status) = stage.ask(controller, "/v1/status").await else { return false };
+            let handoffs = status["handoffs"].as_u64().unwrap_or(0);
+            handoffs >= ((count + 1) * (app + 1)) as u64 && status["phases"]["serving"] == count + 1
+        };
+        stage.until("the controller is through", all_serve).await?;
         for at in 0..3 {
             stage
                 .until("every site is served", || async { served_by(stage, at, app).await.unwrap_or(false) })
@@ -431,7 +439,8 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
         Ok(())
     };
     all(&stage, 0).await?;
-    sleep(Duration::from_secs(3)).await;
+    // So many standbys are looked at for the first time, at a thousand a second: the fleet has run for a while.
+    sleep(Duration::from_secs(3 + count as u64 / 1_000)).await;
     // How often each kind of key was written, and etcd's revision, which counts transactions.
     let writes = async |stage: &Stage| -> io::Result<(u64, BTreeMap<String, u64>)> {
         let text = stage.etcdctl(0, &["get", "--prefix", "/ghostpin/", "--write-out=fields"]).await?;
@@ -449,11 +458,20 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
         }
         Ok((revision, by_folder))
     };
+    let probes = async |stage: &Stage| -> io::Result<u64> {
+        let mut all = 0;
+        for at in 0..3 {
+            all += stage.ask(at, "/v1/status").await?["probes"].as_u64().unwrap_or(0);
+        }
+        Ok(all)
+    };
     let (before, keys_before) = writes(&stage).await?;
+    let probes_before = probes(&stage).await?;
     let killed = Moment::now();
     stage.apps[0].kill().await?;
     all(&stage, 1).await?;
     let took = Moment::now().since(killed);
+    let probes = probes(&stage).await? - probes_before;
     let (after, keys_after) = writes(&stage).await?;
     let writes = after - before;
     let by_folder = keys_after
@@ -462,6 +480,10 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
     report.figure("keys written", by_folder.collect::<Vec<_>>().join(", "));
     report.figure("from the kill to all served by the standby", millis(took));
     report.figure("etcd's revisions for it", writes);
+    report.figure("probes meanwhile, of all edges", probes);
+    let looks = count as u64 * 2 + (took.as_secs_f64() * 3_000.0) as u64;
+    report
+        .promise(probes < looks, "a site that moves is looked at twice, beside those that nobody waits for");
     report.promise(writes < count as u64 / 4, "the writes grow with batches and edges, not with sites");
     Ok(report)
 }

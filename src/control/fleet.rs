@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Wanted, WishError};
+use crate::core::fleet::doubts::{Doubts, Reached};
 use crate::core::fleet::edge::{self, Edge, Terms};
 use crate::core::fleet::ledger::{Change, EdgeSays, Ledger, Written};
 use crate::core::fleet::{LeaseId, Record, Revision};
@@ -114,20 +115,9 @@ pub struct Seen {
     /// Sites whose backend refuses connections there, and the epoch of each.
     pub suspicions: BTreeMap<SiteName, Epoch>,
     /// Backends that it was asked about, and whether it reaches them.
-    pub reached: BTreeMap<SiteName, (Backend, bool)>,
+    pub reached: Reached,
     /// Pins that are newer than what the store says.
     pub knows: BTreeMap<SiteName, Pin>,
-}
-
-/// A backend that the controller can't reach.
-#[derive(Clone, Debug)]
-pub struct Doubt {
-    /// Which.
-    pub backend: Backend,
-    /// Since when.
-    pub since: Instant,
-    /// It was said that it is the controller's own trouble.
-    pub told: bool,
 }
 
 /// Who is there.
@@ -188,11 +178,9 @@ pub struct Fleet {
     pub told_at: Instant,
     /// What this edge was asked about.
     pub asked: BTreeMap<SiteName, Backend>,
-    /// As the controller: what it asks the others about.
-    pub asking: BTreeMap<SiteName, Backend>,
-    /// As the controller: what it can't reach, and what the others see.
-    pub doubts: BTreeMap<SiteName, Doubt>,
-    /// See above.
+    /// As the controller: what it can't reach,
+    pub doubts: Doubts,
+    /// and what the others see.
     pub seen_by: BTreeMap<LeaseId, Seen>,
     /// Told when the fleet is left.
     pub leaving: Vec<oneshot::Sender<bool>>,
@@ -212,9 +200,8 @@ impl Fleet {
             told: Seen::default(),
             seen_due: false,
             told_at: Instant::now(),
-            asking: BTreeMap::new(),
             asked: BTreeMap::new(),
-            doubts: BTreeMap::new(),
+            doubts: Doubts::default(),
             seen_by: BTreeMap::new(),
             leaving: Vec::new(),
             commands: parts.commands,

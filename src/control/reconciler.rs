@@ -32,7 +32,9 @@ use crate::clock::Clock;
 use crate::config::diff::{Plan, in_force, restart_keys};
 use crate::config::{self, Config};
 use crate::core::fleet::{LeaseId, edge};
-use crate::core::handoff::{self, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId};
+use crate::core::handoff::{
+    self, Candidate, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId,
+};
 use crate::core::names::Looked;
 use crate::core::table::RouteTable;
 use crate::core::{Address, Backend, Epoch, Pin, SiteName};
@@ -77,6 +79,13 @@ pub enum Message {
         backend: Backend,
         /// What it saw.
         seen: Seen,
+    },
+    /// By the controller itself: other edges have said something since it couldn't reach this.
+    Doubtful {
+        /// The site.
+        site: SiteName,
+        /// Its backend.
+        backend: Backend,
     },
     /// By a hook.
     HookDone {
@@ -305,6 +314,7 @@ impl Reconciler {
                 }
                 self.step(site, Input::HookDone { generation, ok: result.is_ok() });
             }
+            Message::Doubtful { site, backend } => self.judge_anew(&site, backend),
             Message::Fleet(news) => self.heard(news),
             Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),

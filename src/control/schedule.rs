@@ -9,8 +9,10 @@ use crate::gate::SiteKey;
 
 /// Probes a second in all. When more are due, intervals stretch, and those that nobody waits for stretch first.
 pub const PROBES_PER_SECOND_MAX: u32 = 10_000;
-/// Probes a second for backends that nobody waits for.
+/// Probes a second for backends that nobody waits for: those that serve, and those that stand by. Each has its own, so
+/// that neither ever waits for the others' turn to be over.
 const STEADY_PER_SECOND_MAX: u32 = 2_000;
+const STANDBY_PER_SECOND_MAX: u32 = 1_000;
 /// Probes under way at a time; each has a socket.
 pub const UNDER_WAY_MAX: usize = 2_000;
 
@@ -21,8 +23,19 @@ pub enum Class {
     Readers,
     /// The site waits, but no reader does.
     Urgent,
-    /// Just to know.
+    /// Just to know: it has the pin,
     Steady,
+    /// or stands by.
+    Standby,
+}
+
+impl Class {
+    const ALL: [Self; 4] = [Self::Readers, Self::Urgent, Self::Steady, Self::Standby];
+
+    /// Somebody waits for the verdict.
+    pub fn is_waited_for(self) -> bool {
+        matches!(self, Self::Readers | Self::Urgent)
+    }
 }
 
 /// One backend of one site.
@@ -44,11 +57,12 @@ struct Heap(BinaryHeap<Reverse<(Instant, u64, Target)>>);
 #[derive(Debug)]
 pub struct Schedule {
     planned: HashMap<Target, Planned>,
-    heaps: [Heap; 3],
+    heaps: [Heap; Class::ALL.len()],
     next_number: u64,
     under_way: usize,
     all: Allowance,
     steady: Allowance,
+    standby: Allowance,
 }
 
 /// A number of probes that grows with time and is used up by probing.
@@ -82,6 +96,7 @@ impl Schedule {
             under_way: 0,
             all: Allowance::new(PROBES_PER_SECOND_MAX, now),
             steady: Allowance::new(STEADY_PER_SECOND_MAX, now),
+            standby: Allowance::new(STANDBY_PER_SECOND_MAX, now),
         }
     }
 
@@ -93,7 +108,7 @@ impl Schedule {
         let fresh = Planned { number, under_way: false, again: false };
         let planned = self.planned.entry(target.clone()).or_insert(fresh);
         if planned.under_way {
-            planned.again |= class != Class::Steady;
+            planned.again |= class.is_waited_for();
             return;
         }
         planned.number = number;
@@ -111,8 +126,15 @@ impl Schedule {
     pub fn due(&mut self, now: Instant) -> Vec<Target> {
         self.all.refill(now);
         self.steady.refill(now);
+        self.standby.refill(now);
         let mut due = Vec::new();
-        for class in [Class::Readers, Class::Urgent, Class::Steady] {
+        for class in Class::ALL {
+            let mut unlimited = Allowance { per_second: 0.0, left: f64::INFINITY, at: now };
+            let own = match class {
+                Class::Readers | Class::Urgent => &mut unlimited,
+                Class::Steady => &mut self.steady,
+                Class::Standby => &mut self.standby,
+            };
             let heap = &mut self.heaps[class as usize].0;
             while let Some(Reverse((at, number, target))) = heap.peek() {
                 let current = self.planned.get_mut(target).filter(|planned| planned.number == *number);
@@ -120,16 +142,14 @@ impl Schedule {
                     heap.pop();
                     continue;
                 };
-                let spent = self.all.left < 1.0 || class == Class::Steady && self.steady.left < 1.0;
+                let spent = self.all.left < 1.0 || own.left < 1.0;
                 if *at > now || spent || self.under_way >= UNDER_WAY_MAX {
                     break;
                 }
                 planned.under_way = true;
                 self.under_way += 1;
                 self.all.left -= 1.0;
-                if class == Class::Steady {
-                    self.steady.left -= 1.0;
-                }
+                own.left -= 1.0;
                 let Some(Reverse((_, _, target))) = heap.pop() else { break };
                 due.push(target);
             }
@@ -193,6 +213,20 @@ mod tests {
             }
         }
         assert_eq!(probed.len(), 3000);
+    }
+
+    #[test]
+    fn who_serves_is_probed_however_many_stand_by() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        for site in 0..9000 {
+            schedule.plan(target(site), Class::Standby, start);
+        }
+        schedule.plan(target(9999), Class::Steady, start + Duration::from_millis(50));
+        let due: Vec<Target> =
+            (0..100).flat_map(|ms| schedule.due(start + Duration::from_millis(ms))).collect();
+        assert!(due.contains(&target(9999)));
+        assert!(due.len() > 10, "those that stand by have a turn, too");
     }
 
     #[test]

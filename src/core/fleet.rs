@@ -12,6 +12,7 @@
 //! Which edge is the controller, or that two believe it, is a question of progress and never of safety: every write is
 //! guarded by the revision of what it replaces.
 
+pub mod doubts;
 pub mod edge;
 pub mod ledger;
 pub mod opinion;
@@ -54,6 +55,11 @@ impl Moment {
     /// So much earlier; not before the machine was started.
     pub fn minus(self, time: Duration) -> Self {
         Self(self.0.saturating_sub(time))
+    }
+
+    /// The time since then; none if that is yet to come.
+    pub fn since(self, then: Self) -> Duration {
+        self.0.saturating_sub(then.0)
     }
 }
 

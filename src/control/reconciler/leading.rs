@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::control::fleet::Command;
+use crate::core::fleet::doubts::Doubts;
 use crate::core::fleet::ledger::{self, Ledger};
 use crate::core::fleet::{Fence, LeaseId, RecordPhase, goes_back};
 use crate::core::handoff::{Draining, Found};
@@ -33,8 +34,7 @@ impl Reconciler {
         }
         fleet.elected_in = None;
         tracing::info!("this edge is the controller no more");
-        fleet.asking.clear();
-        fleet.doubts.clear();
+        fleet.doubts = Doubts::default();
         fleet.seen_by.clear();
         for (_, answer) in self.wishes.drain() {
             drop(answer.send(Err(WishError::NewController)));

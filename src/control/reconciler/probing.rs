@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// Least time between two probes of a candidate while its site is fenced.
+const FENCING_PACE: Duration = Duration::from_millis(500);
+
+/// Time between two probes of a candidate of a site that waits. What they say can't be used before its epoch is fenced,
+/// which is usually so before the first of them.
+fn pace(entry: &SiteEntry) -> Duration {
+    let pace = entry.config.health.held_interval;
+    if matches!(entry.core.phase(), Phase::Fencing { .. }) { pace.max(FENCING_PACE) } else { pace }
+}
+
 impl Reconciler {
     pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
         let Some(again) = self.schedule.done(&target) else { return };
@@ -13,7 +23,6 @@ impl Reconciler {
         let well =
             seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, since);
         let Some(entry) = self.sites.get_mut(&key) else { return };
-        let was_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
         let asked = !matches!(seen, Seen::NotAsked(_));
         entry.last_probes.insert(backend.clone(), LastProbe { seen, took, at: Instant::now() });
         if !asked {
@@ -23,14 +32,24 @@ impl Reconciler {
         if self.follows() {
             return;
         }
-        if !self.is_believed(key, &backend, well) {
-            let interval = self.sites[&key].config.health.held_interval;
-            return self.schedule.plan((key, backend), Class::Urgent, Instant::now() + interval);
+        match self.looks(key, &backend, well) {
+            0 => self.look_again(key, backend),
+            looks => self.take_in(key, backend, well, looks, again),
         }
-        self.step(key, Input::Probed { backend: backend.clone(), well });
-        let Some(entry) = self.sites.get(&key) else { return };
-        let is_well = entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well());
-        if was_well && !is_well {
+    }
+
+    /// Has the core take in what was seen, and how many have looked.
+    pub(super) fn take_in(&mut self, key: SiteKey, backend: Backend, well: bool, looks: usize, again: bool) {
+        let serves = |entry: &SiteEntry| {
+            let has_fallen = |c: &Candidate| c.backend == backend && c.health.is_unwell();
+            let is_pinned = entry.core.pin().is_some_and(|pin| pin.backend == backend);
+            is_pinned && !entry.core.candidates().iter().any(has_fallen)
+        };
+        let served = self.sites.get(&key).is_some_and(serves);
+        for _ in 0..looks {
+            self.step(key, Input::Probed { backend: backend.clone(), well });
+        }
+        if served && self.sites.get(&key).is_some_and(|entry| !serves(entry)) {
             self.suspect_neighbours(key);
         }
         self.plan_next(key, backend, again);
@@ -49,15 +68,18 @@ impl Reconciler {
         let urgent = entry.core.is_urgent(&backend);
         let pinned = entry.core.pin().is_some_and(|pin| pin.backend == backend);
         let (class, interval) = match (urgent, pinned) {
-            (true, _) if entry.gate.held() > 0 => (Class::Readers, health.held_interval),
-            (true, _) => (Class::Urgent, health.held_interval),
+            (true, _) if entry.gate.held() > 0 => (Class::Readers, pace(entry)),
+            (true, _) => (Class::Urgent, pace(entry)),
             (false, true) => (Class::Steady, health.interval),
-            (false, false) => (Class::Steady, health.interval * STANDBY_FACTOR),
+            (false, false) => (Class::Standby, health.interval * STANDBY_FACTOR),
         };
-        let interval =
-            if at_once || urgent && pinned && entry.gate.is_open() { Duration::ZERO } else { interval };
+        let interval = if at_once || urgent && *entry.core.phase() == Phase::Serving {
+            Duration::ZERO
+        } else {
+            interval
+        };
         let spread =
-            if class == Class::Steady { interval.mul_f64(self.next_jitter() * 0.1) } else { Duration::ZERO };
+            if class.is_waited_for() { Duration::ZERO } else { interval.mul_f64(self.next_jitter() * 0.1) };
         self.schedule.plan((key, backend), class, Instant::now() + interval - spread);
     }
 
@@ -82,7 +104,8 @@ impl Reconciler {
         }
         let class = if entry.gate.held() > 0 { Class::Readers } else { Class::Urgent };
         let now = Instant::now();
-        let soon = now + entry.config.health.held_interval;
+        let soon = now + pace(entry);
+        let is_fencing = matches!(entry.core.phase(), Phase::Fencing { .. });
         let candidates = entry.core.candidates().iter().map(|candidate| &candidate.backend);
         for backend in candidates.filter(|backend| entry.core.is_urgent(backend)) {
             // One that was looked at a moment ago has its turn an interval later.
@@ -90,7 +113,7 @@ impl Reconciler {
                 .last_probes
                 .get(backend)
                 .is_some_and(|last| last.at + entry.config.health.held_interval > now);
-            self.schedule.plan((key, backend.clone()), class, if fresh { soon } else { now });
+            self.schedule.plan((key, backend.clone()), class, if fresh || is_fencing { soon } else { now });
         }
     }
 
@@ -126,6 +149,13 @@ impl Reconciler {
                 self.schedule.forget(&target);
                 continue;
             };
+            if matches!(entry.core.phase(), Phase::Proving { .. }) {
+                // The proof is what is waited for; others have their turn when it is over.
+                self.schedule.done(&target);
+                let (key, backend) = target;
+                self.plan_next(key, backend, false);
+                continue;
+            }
             let recently = entry.config.health.interval / 2;
             if !entry.core.is_urgent(backend) && self.is_proved_by_traffic(entry, backend, recently) {
                 let _ =

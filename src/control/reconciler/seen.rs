@@ -1,11 +1,10 @@
 //! What edges see of backends, and what the controller makes of it: one that alone can't reach a backend moves nothing.
 
 use super::*;
-use crate::control::fleet::{Command, Doubt, Seen};
-use crate::core::fleet::opinion::{Opinion, opinion};
+use crate::control::fleet::{Command, Seen};
+use crate::core::fleet::doubts::{Judgement, Reached};
+use crate::lifeline;
 
-/// Backends of one machine that the edges are asked about at a time: what they say of these goes for all.
-const ASKED_THERE_MAX: usize = 3;
 /// Time between two writes of what is seen.
 const TELLING_PACE: Duration = Duration::from_millis(50);
 
@@ -114,6 +113,14 @@ impl Reconciler {
         for (site, epoch) in to_probe {
             self.look_for_others(&site, epoch);
         }
+        let Some(fleet) = &self.fleet else { return };
+        if seen.reached != before.reached {
+            // One after the other, between all else that goes on.
+            for (site, backend) in fleet.doubts.all() {
+                let doubtful = Message::Doubtful { site: site.clone(), backend: backend.clone() };
+                let _ = self.messages.send(doubtful);
+            }
+        }
         for (site, known) in to_raise {
             self.raise(site, known);
         }
@@ -145,62 +152,61 @@ impl Reconciler {
         self.take_over(key);
     }
 
-    /// Whether a probe of the controller's that failed says anything about the backend. If it may be the controller's own
-    /// trouble, the other edges are asked first.
-    pub(super) fn is_believed(&mut self, key: SiteKey, backend: &Backend, well: bool) -> bool {
-        let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return true };
-        let Some(ledger) = &fleet.ledger else { return true };
+    /// How many looks at a backend a probe of the controller's stands for. If it failed, it may be the controller's own
+    /// trouble: then it stands for none until other edges have looked, and for theirs, too, when most of them agree.
+    pub(super) fn looks(&mut self, key: SiteKey, backend: &Backend, well: bool) -> usize {
+        let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return 1 };
+        let Some(ledger) = &fleet.ledger else { return 1 };
         let site = entry.name.clone();
-        let is_pinned = entry.core.pin().is_some_and(|pin| pin.backend == *backend);
-        if well || !is_pinned || *entry.core.phase() != Phase::Serving {
-            if is_pinned && fleet.doubts.remove(&site).is_some() && fleet.asking.remove(&site).is_some() {
-                fleet.tell(Command::Ask(fleet.asking.clone()));
+        if entry.core.pin().is_none_or(|pin| pin.backend != *backend) {
+            return 1;
+        }
+        let asked_before = fleet.doubts.asked().len();
+        let judgement = if well || *entry.core.phase() != Phase::Serving {
+            fleet.doubts.reached(&site);
+            Judgement::Unwell { looks: 1 }
+        } else {
+            let own = fleet.edge.lease();
+            let others = ledger.edges().keys().filter(|lease| Some(**lease) != own);
+            let others: Vec<Option<&Reached>> =
+                others.map(|lease| Some(&fleet.seen_by.get(lease)?.reached)).collect();
+            fleet.doubts.not_reached(lifeline::now(), &site, backend, &others)
+        };
+        // One at most has come or gone.
+        if fleet.doubts.asked().len() != asked_before {
+            fleet.tell(Command::Ask(fleet.doubts.asked().clone()));
+        }
+        match judgement {
+            Judgement::Unwell { looks } => return looks,
+            Judgement::Own { is_new: true } => {
+                let note = format!(
+                    "{backend} can't be reached from the controller, but from other edges: the site stays"
+                );
+                tracing::warn!(%site, note);
+                self.note(site, "unreachable_here", note);
             }
-            return true;
+            Judgement::Own { is_new: false } | Judgement::Open => {}
         }
-        let own = fleet.edge.lease();
-        let host = host(backend);
-        let others: Vec<Option<bool>> = (ledger.edges().keys().filter(|lease| Some(**lease) != own))
-            .map(|lease| {
-                let reached = &fleet.seen_by.get(lease)?.reached;
-                if let Some((_, well)) = reached.get(&site).filter(|(about, _)| about == backend) {
-                    return Some(*well);
-                }
-                // What it says of others there answers the question, too: whether the trouble is the controller's.
-                let there = fleet.asking.iter().filter(|(_, asked)| self::host(asked) == host);
-                let said =
-                    there.filter_map(|(other, asked)| reached.get(other).filter(|(about, _)| about == asked));
-                said.map(|(_, well)| *well).reduce(|one, other| one || other)
-            })
-            .collect();
-        let is_new = fleet.doubts.get(&site).is_none_or(|doubt| doubt.backend != *backend);
-        if is_new {
-            let doubt = Doubt { backend: backend.clone(), since: Instant::now(), told: false };
-            fleet.doubts.insert(site.clone(), doubt);
-        }
-        let doubt = fleet.doubts.get_mut(&site).expect("it is there now");
-        let opinion = opinion(&others, doubt.since.elapsed());
-        let is_new_to_operators = opinion == Opinion::Well && !std::mem::replace(&mut doubt.told, true);
-        let asked_there = fleet.asking.values().filter(|asked| self::host(asked) == host).count();
-        if opinion == Opinion::Open && asked_there < ASKED_THERE_MAX && !fleet.asking.contains_key(&site) {
-            fleet.asking.insert(site.clone(), backend.clone());
-            fleet.tell(Command::Ask(fleet.asking.clone()));
-        }
-        if is_new_to_operators {
-            let note = format!(
-                "{backend} can't be reached from the controller, but from other edges: the site stays"
-            );
-            tracing::warn!(%site, note);
-            self.note(site, "unreachable_here", note);
-        }
-        opinion == Opinion::Unwell
+        0
     }
-}
 
-/// The machine that a backend is on, as far as its address says.
-fn host(backend: &Backend) -> Option<IpAddr> {
-    match backend.address() {
-        Address::Tcp(address) => Some(address.ip()),
-        Address::Unix(_) => None,
+    /// Plans the next look at a backend that the controller can't reach, while the other edges are asked.
+    pub(super) fn look_again(&mut self, key: SiteKey, backend: Backend) {
+        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
+        let health = &entry.config.health;
+        // What the edges say of others on its machine is heard of sooner.
+        let is_asked = fleet.doubts.asked().contains_key(&entry.name);
+        let interval = if is_asked { health.held_interval } else { health.interval };
+        self.schedule.plan((key, backend), Class::Urgent, Instant::now() + interval);
+    }
+
+    /// Other edges have said something since the controller couldn't reach this backend.
+    pub(super) fn judge_anew(&mut self, site: &SiteName, backend: Backend) {
+        let is_doubted = self.fleet.as_ref().is_some_and(|fleet| fleet.doubts.of(site) == Some(&backend));
+        let Some(&key) = self.by_name.get(site).filter(|_| is_doubted) else { return };
+        let looks = self.looks(key, &backend, false);
+        if looks > 0 {
+            self.take_in(key, backend, false, looks, false);
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Ledger {
         };
         entry.wanted = Some(Record { pin, phase });
         self.bring_there(site, &mut out);
-        self.complete(&mut out);
+        self.complete(site, &mut out);
         out
     }
 
@@ -211,7 +211,7 @@ impl Ledger {
             }
         }
         self.bring_there(site, &mut out);
-        self.complete(&mut out);
+        self.complete(site, &mut out);
         out
     }
 
@@ -225,7 +225,11 @@ impl Ledger {
             }
         }
         self.seen = self.seen.max(revision);
-        self.complete(&mut out);
+        let up_to = self.applied_by_all();
+        let applied = self.waiting.iter().take_while(|(at, _)| *at <= up_to);
+        for site in applied.map(|(_, site)| site.clone()).collect::<Vec<_>>() {
+            self.complete(&site, &mut out);
+        }
         out
     }
 
@@ -293,24 +297,26 @@ impl Ledger {
         }
     }
 
-    /// Tells of the fences that are complete now.
-    fn complete(&mut self, out: &mut Effects) {
+    /// Every edge says that it has applied everything up to here, and no edge can have come meanwhile.
+    fn applied_by_all(&self) -> Revision {
         let lowest = self.edges.values().map(|says| says.watermark).min();
-        let up_to = lowest.map_or(self.seen, |lowest| lowest.min(self.seen));
-        let applied: Vec<_> =
-            self.waiting.iter().take_while(|(at, _)| *at <= up_to).map(|(_, site)| site.clone()).collect();
-        for site in applied {
-            if self.pending.contains_key(&site) {
-                continue;
-            }
-            let entry = self.sites.get_mut(&site).expect("a site of the ledger");
-            // Only the fence that is wanted now counts, and only if no write is under way that may already have given it up.
-            let stands = entry.stored.is_some() && entry.stored == entry.wanted;
-            if stands && (entry.writing.is_none() || entry.writing == entry.stored) {
-                self.waiting.remove(&(entry.at, site.clone()));
-                if let Some(generation) = entry.shut.take() {
-                    out.push(Effect::Left { site, generation });
-                }
+        lowest.map_or(self.seen, |lowest| lowest.min(self.seen))
+    }
+
+    /// Tells of a site's fence if it is complete now.
+    fn complete(&mut self, site: &SiteName, out: &mut Effects) {
+        let up_to = self.applied_by_all();
+        let entry = self.sites.get_mut(site).expect("a site of the ledger");
+        let waits = (entry.at, site.clone());
+        if entry.at > up_to || self.pending.contains_key(site) || !self.waiting.contains(&waits) {
+            return;
+        }
+        // Only the fence that is wanted now counts, and only if no write is under way that may already have given it up.
+        let stands = entry.stored.is_some() && entry.stored == entry.wanted;
+        if stands && (entry.writing.is_none() || entry.writing == entry.stored) {
+            self.waiting.remove(&waits);
+            if let Some(generation) = entry.shut.take() {
+                out.push(Effect::Left { site: site.clone(), generation });
             }
         }
     }
