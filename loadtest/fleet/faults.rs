@@ -50,8 +50,8 @@ pub async fn random(settings: &Settings, time: Duration, seed: u64) -> io::Resul
     let (mut windows, mut handoffs, mut done): (Vec<Window>, _, [usize; KINDS]) = (Vec::new(), 0, [0; KINDS]);
     let mut ended = 0;
     while since(began) < time {
-        // Two or three handoffs, from any edge to the other instance.
-        for _ in 0..dice.usize(2..4) {
+        // A few handoffs, from any edge to the other instance.
+        for _ in 0..dice.usize(3..8) {
             handoffs += usize::from(handoff(&stage, dice.usize(..3)).await);
             sleep(Duration::from_millis(dice.u64(20..300))).await;
         }
