@@ -1,0 +1,261 @@
+//! An etcd with certificates and passwords, and an edge.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+
+const GHOSTPIN: &str = env!("CARGO_BIN_EXE_ghostpin");
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until there is something to see.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A process that ends with the test.
+pub(crate) struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What an edge is given to be known by, and to know etcd by.
+pub(crate) struct Given {
+    pub(crate) ca: &'static str,
+    pub(crate) identity: bool,
+    pub(crate) password: &'static str,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self { ca: "root.pem", identity: true, password: "secret" }
+    }
+}
+
+/// Certificates, an address of its own, and two instances that take connections; nothing else runs yet.
+pub(crate) struct Rig {
+    folder: tempfile::TempDir,
+    ip: Ipv4Addr,
+    instances: [TcpListener; 2],
+}
+
+/// A running edge.
+pub(crate) struct Edge {
+    _process: Process,
+    admin: PathBuf,
+    log: PathBuf,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        // An address of its own for each test: etcd can't tell which port it was given.
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let process = std::process::id();
+        let ip = Ipv4Addr::new(
+            127,
+            (process >> 8) as u8 | 0x80,
+            process as u8,
+            NEXT.fetch_add(1, Ordering::SeqCst),
+        );
+        let folder = tempfile::tempdir().unwrap();
+        certificates(folder.path(), ip);
+        let instances = [(); 2].map(|()| instance(ip));
+        Self { folder, ip, instances }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn backends(&self) -> [String; 2] {
+        self.instances.each_ref().map(|instance| instance.local_addr().unwrap().to_string())
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}:2379", self.ip)
+    }
+
+    /// Starts etcd, with what it knew before.
+    pub(crate) fn etcd(&self) -> Process {
+        let peers = format!("http://{}:2380", self.ip);
+        let log = File::options().create(true).append(true).open(self.path("etcd.log")).unwrap();
+        let child = Command::new("etcd")
+            .args(["--name", "m0", "--data-dir", &self.path("etcd"), "--log-level", "warn"])
+            .args(["--listen-client-urls", &self.url(), "--advertise-client-urls", &self.url()])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &format!("m0={peers}")])
+            .args(["--cert-file", &self.path("server.pem"), "--key-file", &self.path("server.key")])
+            .args(["--client-cert-auth", "--trusted-ca-file", &self.path("root.pem")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let process = Process(child);
+        let is_up = || self.etcdctl(&["get", "nothing"]).status.success();
+        // Once passwords are asked for, a name is needed for that.
+        let is_up_for_root = || self.as_root(&["get", "nothing"]).status.success();
+        until("etcd answers", || (is_up() || is_up_for_root()).then_some(()));
+        process
+    }
+
+    fn etcdctl(&self, arguments: &[&str]) -> Output {
+        Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &self.url(), "--cacert", &self.path("root.pem")])
+            .args(["--cert", &self.path("edge.pem"), "--key", &self.path("edge.key")])
+            .args(["--command-timeout", "2s"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn as_root(&self, arguments: &[&str]) -> Output {
+        self.etcdctl(&[&["--user", "root:root"], arguments].concat())
+    }
+
+    /// Only users with a password get in from now on, and ghostpin's may touch its own keys alone.
+    pub(crate) fn ask_for_passwords(&self) {
+        for arguments in [
+            &["user", "add", "root:root"][..],
+            &["user", "grant-role", "root", "root"],
+            &["role", "add", "fleet"],
+            &["role", "grant-permission", "fleet", "--prefix=true", "readwrite", "/ghostpin/"],
+            &["user", "add", "ghostpin:secret"],
+            &["user", "grant-role", "ghostpin", "fleet"],
+            &["auth", "enable"],
+        ] {
+            let output = self.etcdctl(arguments);
+            // The role of that name may be there from the beginning.
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+        }
+    }
+
+    /// The fleet's keys.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let output = self.as_root(&["get", "--prefix", "/ghostpin/", "--keys-only"]);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Starts an edge.
+    pub(crate) fn edge(&self, given: &Given) -> Edge {
+        fs::write(self.path("password"), given.password).unwrap();
+        let identity = match given.identity {
+            true => format!("cert = {:?}, key = {:?},", self.path("edge.pem"), self.path("edge.key")),
+            false => String::new(),
+        };
+        let (admin, log) = (self.folder.path().join("admin"), self.folder.path().join("edge.log"));
+        let text = format!(
+            "[server]\nstate = {:?}\n[listen]\nhttp = [\"{}:0\"]\n[admin]\nlisten = {admin:?}\n\
+             [cluster]\netcd = [{:?}]\nname = \"edge-1\"\ntls = {{ {identity} ca = {:?} }}\n\
+             user = \"ghostpin\"\npassword_file = {:?}\n\
+             [[site]]\nname = \"blog\"\nhosts = [\"blog.example\"]\nbackends = {:?}\napp = \"generic\"\n",
+            self.path("state"),
+            self.ip,
+            self.url(),
+            self.path(given.ca),
+            self.path("password"),
+            self.backends()
+        );
+        let config = self.path("ghostpin.toml");
+        fs::write(&config, text).unwrap();
+        let out = File::create(&log).unwrap();
+        let child = Command::new(GHOSTPIN)
+            .args(["run", "--config", &config])
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        Edge { _process: Process(child), admin, log }
+    }
+}
+
+impl Edge {
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What ghostpin's command line says of it.
+    pub(crate) fn says(&self, arguments: &[&str]) -> Output {
+        let admin = self.admin.to_str().unwrap();
+        Command::new(GHOSTPIN).args(arguments).args(["--admin", admin]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Whether it lets in requests for the site.
+    pub(crate) fn serves(&self) -> bool {
+        let output = self.says(&["site", "blog", "--json"]);
+        let site: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        site["open"] == true && site["phase"] == "serving"
+    }
+}
+
+/// Answers whatever it is asked.
+fn instance(ip: Ipv4Addr) -> TcpListener {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    let accepting = listener.try_clone().unwrap();
+    thread::spawn(move || {
+        use std::io::{Read, Write};
+        for mut stream in accepting.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut head = [0; 4096];
+                if stream.read(&mut head).is_ok_and(|size| size > 0) {
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+                }
+            });
+        }
+    });
+    listener
+}
+
+/// An authority with a certificate for etcd and one for the edge, and another authority.
+fn certificates(folder: &Path, ip: Ipv4Addr) {
+    let authority = || {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (root, other) = (authority(), authority());
+    let signed = |names: Vec<String>, name: &str, use_: ExtendedKeyUsagePurpose| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        // etcd's gateway is a client of its own server, with the server's certificate.
+        params.extended_key_usages = vec![use_, ExtendedKeyUsagePurpose::ClientAuth];
+        (params.signed_by(&key, &root).unwrap().pem(), key.serialize_pem())
+    };
+    let server = signed(vec![ip.to_string()], "etcd", ExtendedKeyUsagePurpose::ServerAuth);
+    let edge = signed(Vec::new(), "edge-1", ExtendedKeyUsagePurpose::ClientAuth);
+    for (name, text) in [
+        ("root.pem", root.pem()),
+        ("other.pem", other.pem()),
+        ("server.pem", server.0),
+        ("server.key", server.1),
+        ("edge.pem", edge.0),
+        ("edge.key", edge.1),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+}
