@@ -149,8 +149,9 @@ impl Reconciler {
                 self.schedule.forget(&target);
                 continue;
             };
-            if matches!(entry.core.phase(), Phase::Proving { .. }) {
-                // The proof is what is waited for; others have their turn when it is over.
+            let is_known = entry.last_probes.contains_key(backend);
+            if is_known && matches!(entry.core.phase(), Phase::Proving { .. }) {
+                // The proof is what is waited for; what is known already has its turn when that is over.
                 self.schedule.done(&target);
                 let (key, backend) = target;
                 self.plan_next(key, backend, false);
