@@ -9,6 +9,7 @@
 pub mod acme;
 pub mod admin;
 pub mod app;
+pub mod broken;
 pub mod certs;
 pub mod certs_dev;
 pub mod cli;

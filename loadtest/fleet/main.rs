@@ -30,6 +30,9 @@ pub struct Settings {
     /// Seed of whatever is random; a new one unless given.
     #[arg(long, global = true)]
     seed: Option<u64>,
+    /// A rule that the edges are to break, of a ghostpin built with `--features broken`.
+    #[arg(long, global = true)]
+    broken: Option<String>,
     #[command(subcommand)]
     scenario: Scenario,
 }
@@ -38,6 +41,8 @@ pub struct Settings {
 enum Scenario {
     /// Planned handoffs under load, asked of each edge in turn.
     Planned,
+    /// Planned handoffs while slow answers are on their way through all edges.
+    Slow,
     /// etcd's leader is killed again and again.
     Leaders,
     /// etcd loses its quorum, under each policy.
@@ -62,12 +67,15 @@ enum Scenario {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
-    /// All of them.
+    /// Rules are broken on purpose, and must be noticed; needs a ghostpin built with `--features broken`.
+    Broken,
+    /// All of them, but for `broken`.
     All,
 }
 
-const ALL: [Scenario; 11] = [
+const ALL: [Scenario; 12] = [
     Scenario::Planned,
+    Scenario::Slow,
     Scenario::Leaders,
     Scenario::Quorum,
     Scenario::Frozen,
@@ -116,6 +124,8 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
     let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     Ok(match scenario {
         Scenario::Planned => vec![scenarios::planned(settings).await?],
+        Scenario::Slow => vec![scenarios::slow(settings).await?],
+        Scenario::Broken => scenarios::broken(settings).await?,
         Scenario::Leaders => vec![scenarios::leaders(settings).await?],
         Scenario::Quorum => {
             vec![scenarios::quorum(settings, "fence").await?, scenarios::quorum(settings, "serve").await?]

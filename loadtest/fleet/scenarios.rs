@@ -27,6 +27,8 @@ pub fn plan(settings: &Settings) -> Plan {
         site: String::new(),
         timers: [100, 1000],
         others: 0,
+        delay: Duration::ZERO,
+        broken: settings.broken.clone(),
     }
 }
 
@@ -97,6 +99,46 @@ pub async fn planned(settings: &Settings) -> io::Result<Report> {
     Ok(report)
 }
 
+pub async fn slow(settings: &Settings) -> io::Result<Report> {
+    let count = if settings.quick { 10 } else { 50 };
+    let mut report = Report::new(format!("slow: {count} handoffs while answers of 300 ms are on their way"));
+    let stage = Stage::up(Plan { delay: Duration::from_millis(300), ..plan(settings) }).await?;
+    let readers = stage.readers(50, Duration::from_secs(count + 2));
+    sleep(Duration::from_secs(1)).await;
+    let mut refused = Vec::new();
+    for n in 0..count as usize {
+        let status = stage.handoff(n % 3, (n + 1) % 2).await?;
+        refused.extend((status != 200).then_some((n, status)));
+        sleep(Duration::from_millis(200)).await;
+    }
+    readers.iter().for_each(|readers| readers.stop());
+    let records = joined(readers).await;
+    judged(&mut report, &stage, &records)?;
+    no_read_fails(&mut report, &records);
+    report.figure("handoffs that were refused", format!("{refused:?}"));
+    report.promise(refused.is_empty(), "every handoff succeeds");
+    Ok(report)
+}
+
+/// Rules of which each run of an edge that breaks it must show a history that is not clean.
+pub async fn broken(settings: &Settings) -> io::Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    for rule in ["watermark", "deadline"] {
+        let settings = Settings { broken: Some(rule.to_owned()), quick: true, ..settings.clone() };
+        let judged = match rule {
+            "deadline" => frozen(&settings, false).await?,
+            _ => parted(&settings).await?,
+        };
+        let mut report = Report::new(format!("broken: the rule `{rule}`"));
+        for line in judged.to_string().lines().filter(|line| line.contains("BROKEN")) {
+            report.figure("noticed", line.trim());
+        }
+        report.promise(!judged.kept(), "that a rule is broken is noticed");
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
 pub async fn leaders(settings: &Settings) -> io::Result<Report> {
     let kills = if settings.quick { 1 } else { 15 };
     let mut report = Report::new(format!("leaders: etcd's leader is killed {kills} times, one every 20 s"));
@@ -124,7 +166,8 @@ pub async fn leaders(settings: &Settings) -> io::Result<Report> {
 }
 
 pub async fn quorum(settings: &Settings, policy: &str) -> io::Result<Report> {
-    let away = Duration::from_secs(if settings.quick { 8 } else { 60 });
+    // A leader that was left alone answers for an election timeout or two; then come the rest of a lease, and the hold.
+    let away = Duration::from_secs(if settings.quick { 12 } else { 60 });
     let mut report =
         Report::new(format!("quorum: etcd has none for {} s, partition = {policy:?}", away.as_secs()));
     let hold = "[hold]\ntimeout = \"5s\"\nmax_requests = 5000\n";
@@ -179,7 +222,8 @@ pub async fn frozen(settings: &Settings, is_controller: bool) -> io::Result<Repo
     let whom = if is_controller { "the controller" } else { "an edge" };
     let mut report =
         Report::new(format!("frozen: {whom} is stopped for three leases in a handoff, and goes on"));
-    let stage = Stage::up(plan(settings)).await?;
+    // Some answers are on their way through it when it is stopped.
+    let stage = Stage::up(Plan { delay: Duration::from_millis(100), ..plan(settings) }).await?;
     let controller = stage.controller().await?;
     let frozen = if is_controller { controller } else { (controller + 1) % 3 };
     let readers = stage.readers(50, TTL * 3 + Duration::from_secs(10));

@@ -78,6 +78,10 @@ pub struct Plan {
     pub timers: [u32; 2],
     /// Sites beside the one, all on the same instances; each is named by its number.
     pub others: usize,
+    /// How long an instance takes for an answer.
+    pub delay: Duration,
+    /// A rule that the edges are to break; they must be built for it.
+    pub broken: Option<String>,
 }
 
 /// All of them.
@@ -323,6 +327,9 @@ impl Stage {
         let (out, err) = self.log(&format!("edge{at}.log"))?;
         let mut command = self.edges[at].node.command(&self.plan.ghostpin);
         command.arg("run").arg("--config").arg(file).stdout(out).stderr(err);
+        if let Some(rule) = &self.plan.broken {
+            command.env("GHOSTPIN_BROKEN", rule);
+        }
         self.edges[at].child = Some(start(&mut command)?);
         Ok(())
     }
@@ -405,7 +412,8 @@ impl Stage {
         (0..self.edges.len())
             .map(|at| {
                 let load = Load::of_readers(self.http(at), HOST, time);
-                Readers::start(Load { rate, count, first: at as u64 * READERS, ..load })
+                let path = format!("/?delay={}ms", self.plan.delay.as_millis());
+                Readers::start(Load { rate, count, path, first: at as u64 * READERS, ..load })
             })
             .collect()
     }
