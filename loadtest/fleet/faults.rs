@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::Settings;
 use crate::net::part;
-use crate::scenarios::{judged, plan};
+use crate::scenarios::{judged_but, plan};
 use crate::stage::{Plan, Stage, edge_of, joined, since};
 
 /// How long a request may be held; failures of one that was are told so much later than their cause.
@@ -26,9 +26,17 @@ struct Window {
     from: Moment,
     until: Moment,
     edges: Vec<usize>,
+    /// The lines to the readers were bad, too.
+    readers_lines: bool,
 }
 
 impl Window {
+    /// What this one's line may have delayed.
+    fn delays(&self, record: &Record) -> bool {
+        let until = record.answer().map_or(record.ended, |answer| answer.head);
+        self.readers_lines && record.started <= self.until && until >= self.from
+    }
+
     fn explains(&self, record: &Record) -> bool {
         self.edges.contains(&edge_of(record))
             && record.ended >= self.from
@@ -37,15 +45,31 @@ impl Window {
 }
 
 const KINDS: usize = 11;
+/// The kind that makes lines slow, and has them lose packets.
+const BAD_LINES: usize = 9;
 
-pub async fn random(settings: &Settings, time: Duration, seed: u64) -> io::Result<Report> {
+/// What is to happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// For how long.
+    pub time: Duration,
+    /// What the dice begin with.
+    pub seed: u64,
+    /// The only kind, if there is only one.
+    pub kind: Option<usize>,
+    /// Requests a second at each edge.
+    pub rate: u32,
+}
+
+pub async fn random(settings: &Settings, faults: Faults) -> io::Result<Report> {
+    let Faults { time, seed, kind: only, rate } = faults;
     let mut report = Report::new(format!("random: faults for {} s, seed {seed}", time.as_secs()));
     // Known even if the run comes to no end.
     eprintln!("random: seed {seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let tables = format!("[hold]\ntimeout = \"{}s\"\nmax_requests = 5000\n", HOLD.as_secs());
     let mut stage = Stage::up(Plan { tables: plan(settings).tables + &tables, ..plan(settings) }).await?;
-    let readers = stage.readers(30, time + Duration::from_secs(10));
+    let readers = stage.readers(rate, time + Duration::from_secs(10));
     let began = Moment::now();
     let (mut windows, mut handoffs, mut done): (Vec<Window>, _, [usize; KINDS]) = (Vec::new(), 0, [0; KINDS]);
     let mut ended = 0;
@@ -55,17 +79,24 @@ pub async fn random(settings: &Settings, time: Duration, seed: u64) -> io::Resul
             handoffs += usize::from(handoff(&stage, dice.usize(..3)).await);
             sleep(Duration::from_millis(dice.u64(20..300))).await;
         }
-        let kind = dice.usize(..KINDS);
+        let kind = only.filter(|&kind| kind < KINDS).unwrap_or_else(|| dice.usize(..KINDS));
         done[kind] += 1;
         let from = Moment::now();
-        let (what, edges) = fault(&mut stage, kind, &mut dice).await?;
-        windows.push(Window { what, from, until: Moment::now(), edges });
+        let readers_lines = dice.bool();
+        let (what, edges) = fault(&mut stage, kind, readers_lines, &mut dice).await?;
+        let readers_lines = readers_lines && kind == BAD_LINES;
+        windows.push(Window { what, from, until: Moment::now(), edges, readers_lines });
         ended += stage.supervise()?;
         stage.until_served().await?;
     }
     readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
-    judged(&mut report, &stage, &records)?;
+    judged_but(&mut report, &stage, &records, |record| windows.iter().any(|window| window.delays(record)))?;
+    if !report.kept() {
+        for Window { what, from, until, .. } in &windows {
+            report.figure("a fault", format!("{what}, from {} to {}", from.0, until.0));
+        }
+    }
     report.figure("handoffs that were asked for and succeeded", handoffs);
     report.figure("edges that have ended by themselves", ended);
     report.figure("faults, by kind", format!("{done:?}"));
@@ -101,7 +132,12 @@ async fn handoff(stage: &Stage, at: usize) -> bool {
 
 /// Does something bad, with a handoff in the middle of it, and makes it good again. Tells what it was, and whose readers may
 /// have noticed.
-async fn fault(stage: &mut Stage, kind: usize, dice: &mut fastrand::Rng) -> io::Result<(String, Vec<usize>)> {
+async fn fault(
+    stage: &mut Stage,
+    kind: usize,
+    readers_lines: bool,
+    dice: &mut fastrand::Rng,
+) -> io::Result<(String, Vec<usize>)> {
     let edge = dice.usize(..3);
     let other = (edge + 1) % 3;
     let all = vec![0, 1, 2];
@@ -184,14 +220,15 @@ async fn fault(stage: &mut Stage, kind: usize, dice: &mut fastrand::Rng) -> io::
             }
             (what("etcd's leader stopped"), all)
         }
-        9 => {
+        BAD_LINES => {
             let nodes = || stage.edges.iter().chain(&stage.etcd).map(|process| &process.node);
             let (rate, lost) = (dice.u32(300..3_000), dice.u32(1..8));
-            nodes().try_for_each(|node| node.spoil(rate, lost))?;
+            nodes().try_for_each(|node| node.spoil(rate, lost, readers_lines))?;
             handoff(stage, edge).await;
             sleep(a_while).await;
             nodes().try_for_each(|node| node.unspoil())?;
-            (what(&format!("lines of {rate} kbit/s that lose {lost} %")), all)
+            let whose = if readers_lines { "all lines" } else { "lines between machines" };
+            (what(&format!("{whose} of {rate} kbit/s that lose {lost} %")), all)
         }
         _ => {
             let pinned = usize::from(stage.pin(edge).await?.1 == stage.app(1).to_string());
@@ -206,4 +243,36 @@ async fn fault(stage: &mut Stage, kind: usize, dice: &mut fastrand::Rng) -> io::
 async fn handoff_of(stage: &Stage, at: usize) -> io::Result<impl Future<Output = io::Result<u16>> + use<>> {
     let backend = stage.pin(at).await.map(|(_, backend, _)| backend).unwrap_or_default();
     Ok(stage.handoff(at, usize::from(backend == stage.app(0).to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use ghostpin::demo::history::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_under_way_on_a_bad_line_may_have_been_delayed_by_it() {
+        let record = |started, ended| Record {
+            number: 1,
+            kind: Kind::Read,
+            intended: Moment(started),
+            started: Moment(started),
+            ended: Moment(ended),
+            outcome: Outcome::Failed(String::new()),
+        };
+        let window = |readers_lines| Window {
+            what: String::new(),
+            from: Moment(10),
+            until: Moment(20),
+            edges: vec![0],
+            readers_lines,
+        };
+        let delayed = |window: Window| {
+            [(1, 9), (1, 10), (12, 13), (20, 40), (21, 40)]
+                .map(|(from, until)| window.delays(&record(from, until)))
+        };
+        assert_eq!(delayed(window(true)), [false, true, true, true, false]);
+        assert_eq!(delayed(window(false)), [false; 5]);
+    }
 }

@@ -70,6 +70,14 @@ fn late_heads(records: &[Record]) -> Vec<u64> {
     late
 }
 
+/// What is known of an old head: which one, and the first of a newer epoch before it.
+pub fn told_late(records: &[Record], number: u64) -> Option<(&Record, &Record)> {
+    let told = told(records);
+    let (late, answer, epoch) = told.iter().find(|(record, ..)| record.number == number)?;
+    let newer = told.iter().find(|(_, before, newer)| newer > epoch && before.head <= answer.head);
+    newer.map(|(newer, ..)| (*late, *newer))
+}
+
 fn two_state_reads(records: &[Record]) -> Vec<u64> {
     let told = told(records);
     let shown_older = |(record, _, epoch): &(&Record, &Answer, u64)| {
@@ -155,6 +163,8 @@ mod tests {
         let records = [read(1, [0, 9, 10], "A", 1), read(2, [1, 5, 6], "B", 2)];
         let verdict = judge(&records, &[]);
         assert_eq!((verdict.late_heads, verdict.two_state_reads), (vec![1], vec![]));
+        assert_eq!(told_late(&records, 1), Some((&records[0], &records[1])));
+        assert_eq!(told_late(&records, 2), None);
     }
 
     #[test]

@@ -66,6 +66,12 @@ enum Scenario {
         /// How long.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Only this kind of fault, by its number in the report.
+        #[arg(long)]
+        kind: Option<usize>,
+        /// Requests a second at each edge.
+        #[arg(long, default_value_t = 30)]
+        rate: u32,
     },
     /// Rules are broken on purpose, and must be noticed; needs a ghostpin built with `--features broken`.
     Broken,
@@ -85,7 +91,7 @@ const ALL: [Scenario; 12] = [
     Scenario::Joining,
     Scenario::Leaving,
     Scenario::Many,
-    Scenario::Random { seconds: 40 },
+    Scenario::Random { seconds: 40, kind: None, rate: 30 },
 ];
 
 fn main() -> ExitCode {
@@ -139,8 +145,9 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Joining => vec![scenarios::joining(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],
         Scenario::Many => vec![scenarios::many(settings).await?],
-        Scenario::Random { seconds } => {
-            vec![faults::random(settings, Duration::from_secs(seconds), seed).await?]
+        Scenario::Random { seconds, kind, rate } => {
+            let faults = faults::Faults { time: Duration::from_secs(seconds), seed, kind, rate };
+            vec![faults::random(settings, faults).await?]
         }
         Scenario::All => unreachable!("taken apart before"),
     })

@@ -1,4 +1,5 @@
-//! A network of our own: every node in a network namespace, all of them on one bridge.
+//! A network of our own: every node in a network namespace, all of them on one bridge. Who has readers has a second line,
+//! on which only they are.
 //!
 //! The tool starts itself again in namespaces for network, mounts and processes, so that nothing of it touches the
 //! machine, and all of it goes with the process, however that ends.
@@ -22,6 +23,9 @@ pub fn apart(inside: impl FnOnce() -> ExitCode) -> io::Result<ExitCode> {
             "ip link add hub type bridge",
             "ip addr add 10.77.0.254/24 dev hub",
             "ip link set hub up",
+            "ip link add street type bridge",
+            "ip addr add 10.78.0.254/24 dev street",
+            "ip link set street up",
         ] {
             sh(command)?;
         }
@@ -61,30 +65,51 @@ fn sh(command: &str) -> io::Result<()> {
     }
 }
 
+/// The line on which the machines talk to each other.
+const BACK: &str = "eth0";
+/// The line to the readers.
+const FRONT: &str = "eth1";
+
 /// One place in the network. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Its address.
+    /// Its address among the machines.
     pub ip: Ipv4Addr,
+    /// Its address for readers; `None` if it has no line to them.
+    pub front: Option<Ipv4Addr>,
 }
 
 impl Node {
-    /// Joins it to the hub.
+    /// Joins it to the other machines.
     pub fn new(name: &str, number: u8) -> io::Result<Self> {
-        let ip = Ipv4Addr::new(10, 77, 0, number);
+        sh(&format!("ip netns add {name}"))?;
+        let node = Self { name: name.to_owned(), ip: Ipv4Addr::new(10, 77, 0, number), front: None };
+        sh(&format!("ip -n {name} link set lo up"))?;
+        node.join("hub", BACK, node.ip)?;
+        Ok(node)
+    }
+
+    /// The same, with a line to the readers.
+    pub fn with_readers(name: &str, number: u8) -> io::Result<Self> {
+        let (mut node, front) = (Self::new(name, number)?, Ipv4Addr::new(10, 78, 0, number));
+        node.join("street", FRONT, front)?;
+        node.front = Some(front);
+        Ok(node)
+    }
+
+    fn join(&self, bridge: &str, line: &str, ip: Ipv4Addr) -> io::Result<()> {
+        let name = &self.name;
         for command in [
-            format!("ip netns add {name}"),
-            format!("ip link add v-{name} type veth peer name eth0 netns {name}"),
-            format!("ip link set v-{name} master hub up"),
-            format!("ip -n {name} addr add {ip}/24 dev eth0"),
-            format!("ip -n {name} link set lo up"),
-            format!("ip -n {name} link set eth0 up"),
+            format!("ip link add {line}-{name} type veth peer name {line} netns {name}"),
+            format!("ip link set {line}-{name} master {bridge} up"),
+            format!("ip -n {name} addr add {ip}/24 dev {line}"),
+            format!("ip -n {name} link set {line} up"),
         ] {
             sh(&command)?;
         }
-        Ok(Self { name: name.to_owned(), ip })
+        Ok(())
     }
 
     /// A command that runs here. It is replaced by its program, so that its process is the program's.
@@ -104,28 +129,40 @@ impl Node {
         sh(&format!("nsenter --net=/run/netns/{} iptables -w -F INPUT", self.name))
     }
 
-    /// What is sent from here is late, for the line is slow, and some of what comes is lost. (Not every kernel has netem.)
-    pub fn spoil(&self, kilobits: u32, lost_of_100: u32) -> io::Result<()> {
+    /// What is sent to other machines, and to readers if those are meant too, is late, for the lines are slow, and some
+    /// of what comes is lost. (Not every kernel has netem.)
+    pub fn spoil(&self, kilobits: u32, lost_of_100: u32, readers_too: bool) -> io::Result<()> {
         let (name, part) = (&self.name, f64::from(lost_of_100) / 100.0);
-        sh(&format!(
-            "tc -n {name} qdisc replace dev eth0 root tbf rate {kilobits}kbit burst 4kb latency 300ms"
-        ))?;
-        sh(&format!(
-            "nsenter --net=/run/netns/{name} iptables -w -A INPUT -m statistic --mode random --probability {part} -j DROP"
-        ))
+        for line in self.lines().filter(|line| readers_too || *line == BACK) {
+            sh(&format!(
+                "tc -n {name} qdisc replace dev {line} root tbf rate {kilobits}kbit burst 4kb latency 300ms"
+            ))?;
+            sh(&format!(
+                "nsenter --net=/run/netns/{name} iptables -w -A INPUT -i {line} -m statistic --mode random --probability {part} -j DROP"
+            ))?;
+        }
+        Ok(())
     }
 
     /// And no more.
     pub fn unspoil(&self) -> io::Result<()> {
-        sh(&format!("tc -n {} qdisc replace dev eth0 root pfifo", self.name))?;
+        for line in self.lines() {
+            sh(&format!("tc -n {} qdisc replace dev {line} root pfifo", self.name))?;
+        }
         self.hear_all()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &'static str> {
+        [BACK].into_iter().chain(self.front.map(|_| FRONT))
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         // What can't be taken away goes with this process.
-        let _ = sh(&format!("ip link del v-{}", self.name));
+        for line in self.lines() {
+            let _ = sh(&format!("ip link del {line}-{}", self.name));
+        }
         let _ = sh(&format!("ip netns del {}", self.name));
     }
 }

@@ -11,7 +11,7 @@ use ghostpin_loadtest::report::{Report, millis};
 use tokio::time::sleep;
 
 use crate::Settings;
-use crate::judge::judge;
+use crate::judge::{judge, told_late};
 use crate::net::part;
 use crate::pulse::{Pulse, cutovers};
 use crate::stage::{Plan, Stage, edge_of, joined};
@@ -34,11 +34,32 @@ pub fn plan(settings: &Settings) -> Plan {
 
 /// What holds in every history.
 pub fn judged(report: &mut Report, stage: &Stage, records: &[Record]) -> io::Result<()> {
-    let verdict = judge(records, &stage.deeds()?);
+    judged_but(report, stage, records, |_| false)
+}
+
+/// The same, where the lines to some readers were bad. What an edge has handed to such a line may arrive long after: that
+/// is no old head that it has delivered late, if its reader had asked before anybody saw the new one.
+pub fn judged_but(
+    report: &mut Report,
+    stage: &Stage,
+    records: &[Record],
+    bad_line: impl Fn(&Record) -> bool,
+) -> io::Result<()> {
+    let mut verdict = judge(records, &stage.deeds()?);
+    let late = std::mem::take(&mut verdict.late_heads);
+    let on_a_bad_line = |late: &u64| told_late(records, *late).is_some_and(|(record, _)| bad_line(record));
+    let (delayed, late): (Vec<_>, Vec<_>) = late.into_iter().partition(on_a_bad_line);
+    verdict.late_heads = late;
     report.figure("failed GETs", failures(records, Kind::Read));
     report.figure("failed POSTs", failures(records, Kind::Write));
     report.figure("two-state reads", verdict.two_state_reads.len());
     report.figure("old heads after the first new one", verdict.late_heads.len());
+    if !delayed.is_empty() {
+        report.figure("old heads that a bad line to their reader delayed", delayed.len());
+    }
+    for (late, newer) in verdict.late_heads.iter().take(5).filter_map(|&late| told_late(records, late)) {
+        report.figure("an old head", compared(late, newer));
+    }
     let waits = Waits::of(records);
     let percentile = |percent| millis(waits.percentile(percent));
     report.figure(
@@ -54,6 +75,18 @@ pub fn judged(report: &mut Report, stage: &Stage, records: &[Record]) -> io::Res
     report.promise(verdict.handed_over_twice.is_empty(), "no POST is handed over twice");
     report.promise(verdict.epochs_back.is_empty(), "no epoch falls");
     Ok(())
+}
+
+/// When an old head came, beside the first newer one; times count from the beginning of the old one's request.
+fn compared(late: &Record, newer: &Record) -> String {
+    let one = |record: &Record| {
+        let answer = record.answer();
+        let ms = |at: Moment| (at.0 as f64 - late.started.0 as f64) / 1e6;
+        let epoch = answer.and_then(|answer| answer.epoch).unwrap_or_default();
+        let head = answer.map_or(f64::NAN, |answer| ms(answer.head));
+        format!("epoch {epoch} at edge {} ({:.3} to {head:.3} ms)", edge_of(record), ms(record.started))
+    };
+    format!("{} after {}, {}", one(late), one(newer), late.started.0)
 }
 
 fn no_read_fails(report: &mut Report, records: &[Record]) {

@@ -106,14 +106,15 @@ impl Stage {
 
     /// Starts all but the edges.
     pub async fn without_edges(plan: Plan) -> io::Result<Self> {
-        let nodes = |name: &str, first: u8, count: u8| -> io::Result<Vec<Process>> {
-            (0..count).map(|n| Ok(Process::at(Node::new(&format!("{name}{n}"), first + n)?))).collect()
+        type Make = fn(&str, u8) -> io::Result<Node>;
+        let nodes = |make: Make, name: &str, first: u8, count: u8| -> io::Result<Vec<Process>> {
+            (0..count).map(|n| Ok(Process::at(make(&format!("{name}{n}"), first + n)?))).collect()
         };
         let mut stage = Self {
             plan,
-            etcd: nodes("etcd", 11, 3)?,
-            edges: nodes("edge", 21, 3)?,
-            apps: nodes("app", 31, 2)?,
+            etcd: nodes(Node::new, "etcd", 11, 3)?,
+            edges: nodes(Node::with_readers, "edge", 21, 3)?,
+            apps: nodes(Node::new, "app", 31, 2)?,
             scratch: Scratch::new()?,
         };
         for at in 0..stage.etcd.len() {
@@ -275,16 +276,17 @@ impl Stage {
     // The edges.
 
     pub fn http(&self, at: usize) -> SocketAddr {
-        SocketAddr::from((self.edges[at].node.ip, 80))
+        let node = &self.edges[at].node;
+        SocketAddr::from((node.front.unwrap_or(node.ip), 80))
     }
 
     fn config(&self, at: usize) -> String {
-        let ip = self.edges[at].node.ip;
+        let listen = self.http(at).to_string();
         let etcd: Vec<String> = (0..self.etcd.len()).map(|member| self.etcd_url(member)).collect();
         let Plan { tables, cluster, site, others, .. } = &self.plan;
         let backends = [self.app(0).to_string(), self.app(1).to_string()];
         let mut text = format!(
-            "[server]\nstate = {:?}\nthreads = 1\n[listen]\nhttp = [\"{ip}:80\"]\n[admin]\nlisten = {:?}\n\
+            "[server]\nstate = {:?}\nthreads = 1\n[listen]\nhttp = [{listen:?}]\n[admin]\nlisten = {:?}\n\
              [log]\naccess = false\n[cluster]\netcd = {etcd:?}\nname = \"edge-{at}\"\n{cluster}\n{tables}\n\
              [[site]]\nname = {SITE:?}\nhosts = [{HOST:?}]\nbackends = {backends:?}\napp = \"generic\"\ntell_epoch = true\n{site}\n",
             self.scratch.path(&format!("state{at}")),
