@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ghostpin::core::handoff::{
-    Cause, Draining, Effect, HookKind, HookPolicy, Input, Outcome, Phase, Policy, RETRY_AFTER, Refused, Site,
-    WarmStandby, Wish,
+    Cause, DRAIN_OF_THE_LOST, Draining, Effect, HookKind, HookPolicy, Input, Outcome, Phase, Policy,
+    RETRY_AFTER, Refused, Site, WarmStandby, Wish,
 };
 use ghostpin::core::{Backend, Epoch, Pin};
 
@@ -113,11 +113,18 @@ impl Script {
     }
 
     fn reconfigured(&mut self, policy: Policy, ports: &[u16]) -> &mut Self {
-        self.step(Input::Reconfigured { policy, candidates: backends(ports) })
+        self.step(Input::Reconfigured { policy, candidates: backends(ports), lost: Vec::new() })
     }
 
     fn find<T>(&self, which: impl FnMut(&Effect) -> Option<T>) -> T {
         self.wants.iter().find_map(which).unwrap_or_else(|| panic!("not among {:#?}", self.wants))
+    }
+
+    fn armed(&self) -> Option<Duration> {
+        self.wants.iter().find_map(|effect| match effect {
+            Effect::ArmTimer { after, .. } => Some(*after),
+            _ => None,
+        })
     }
 
     fn shut(&self) -> Option<u64> {
@@ -481,6 +488,29 @@ fn a_changed_address_is_another_backend_and_goes_through_a_handoff() {
     let mut script = Script::serving(Policy { auto: false, ..policy() }, &[A]);
     script.reconfigured(Policy { auto: false, ..policy() }, &[C]).is("serving");
     script.probed(C, true).left().proves(C).proved().committed().opens(2, C);
+}
+
+#[test]
+fn the_answers_of_a_machine_that_is_down_are_hardly_waited_for() {
+    let mut script = Script::serving(policy(), &[A]);
+    let lost = |lost: &[u16]| Input::Reconfigured {
+        policy: policy(),
+        candidates: backends(&[B]),
+        lost: backends(lost),
+    };
+    // Said before there is anywhere to go: it may be wrong, so the gate stays open.
+    script.step(lost(&[A])).wants_nothing().is("serving");
+    script.probed(B, true).is("draining");
+    assert_eq!(script.armed(), Some(DRAIN_OF_THE_LOST));
+    script.timer_fires().wants(Effect::Cut).is("fencing");
+
+    // Said while its answers are waited for; once.
+    let mut script = Script::serving(policy(), &[A]);
+    script.step(lost(&[])).probed(B, true);
+    assert_eq!(script.armed(), Some(policy().drain_timeout));
+    script.step(lost(&[A]));
+    assert_eq!(script.armed(), Some(DRAIN_OF_THE_LOST));
+    script.step(lost(&[A])).wants_nothing();
 }
 
 #[test]

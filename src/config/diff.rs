@@ -133,6 +133,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
         ],
         name,
         rivals,
+        lost,
         hold,
         health,
         hooks,

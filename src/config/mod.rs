@@ -272,6 +272,8 @@ pub struct Site {
     pub backends: Vec<BackendSpec>,
     /// Instances that run beside the one that is meant, as a provider says; nobody may choose them.
     pub rivals: Vec<String>,
+    /// Instances whose machine is down, as a provider says.
+    pub lost: Vec<String>,
     /// What kind of application it is.
     pub app: App,
     /// Who decides about an unplanned promotion.

@@ -83,6 +83,7 @@ impl<'a> Sites<'a> {
             hosts,
             backends,
             rivals: Vec::new(),
+            lost: Vec::new(),
             app: raw.app.unwrap_or(App::Ghost),
             failover: raw.failover.unwrap_or(Failover::Auto),
             warm_standby,

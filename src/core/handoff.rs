@@ -28,6 +28,8 @@ mod outside;
 mod taken_over;
 mod words;
 
+use std::time::Duration;
+
 pub use self::taken_over::Found;
 pub use self::words::*;
 use super::health::Health;
@@ -46,11 +48,13 @@ pub struct Candidate {
     warm: bool,
     /// The alarm is raised for it.
     pub conflict: bool,
+    /// Its machine is down, as those say who look after it.
+    lost: bool,
 }
 
 impl Candidate {
     fn new(backend: Backend) -> Self {
-        Self { backend, health: Health::default(), listed: true, warm: false, conflict: false }
+        Self { backend, health: Health::default(), listed: true, warm: false, conflict: false, lost: false }
     }
 }
 
@@ -158,7 +162,9 @@ impl Site {
             Input::CommitFailed { epoch } => self.commit_failed(epoch, &mut out),
             Input::TimerFired { generation } => self.timer_fired(generation, &mut out),
             Input::Wished { id, wish } => self.wished(id, wish, &mut out),
-            Input::Reconfigured { policy, candidates } => self.reconfigured(policy, candidates, &mut out),
+            Input::Reconfigured { policy, candidates, lost } => {
+                self.reconfigured(policy, candidates, &lost, &mut out);
+            }
             Input::Retired => self.retire(&mut out),
         }
         self.review_conflicts(&mut out);
@@ -247,8 +253,14 @@ impl Site {
         if self.drained {
             self.fenced(out);
         } else {
-            self.arm(self.policy.drain_timeout, out);
+            self.arm_drain(out);
         }
+    }
+
+    fn arm_drain(&mut self, out: &mut Effects) {
+        let is_lost = self.known_pinned().is_some_and(|pinned| pinned.lost);
+        let most = if is_lost { DRAIN_OF_THE_LOST } else { Duration::MAX };
+        self.arm(self.policy.drain_timeout.min(most), out);
     }
 
     fn fail_over(&mut self, cause: Cause, out: &mut Effects) {

@@ -12,7 +12,6 @@ mod place;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use self::fresh::Fresh;
@@ -46,6 +45,8 @@ pub struct Wanted {
     pub candidate: Option<Backend>,
     /// Tasks that run beside it, or all that run if nobody knows which is meant: a conflict.
     pub rivals: Vec<String>,
+    /// Tasks whose node is down.
+    pub lost: Vec<String>,
     /// Why there can be no site.
     pub refused: Option<BadLabel>,
     /// Why there is no way to its task.
@@ -57,10 +58,18 @@ pub struct Wanted {
 /// A place of a service, and those who have been in it.
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// Tasks that are meant to run, and in how many answers in a row they were missing.
-    known: BTreeMap<String, u8>,
-    /// Those that have ended, the last one at the end.
-    ended: VecDeque<String>,
+    /// Tasks that are meant to run.
+    known: BTreeMap<String, Known>,
+    /// Those that have ended, the last one at the end, and their nodes.
+    ended: VecDeque<(String, String)>,
+}
+
+/// A task that is meant to run.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// In how many answers in a row it was missing.
+    missed: u8,
+    node: String,
 }
 
 /// See the module's text.
@@ -92,7 +101,7 @@ impl Swarm {
         self.fresh.judge(snapshot, returned.map(|task| task.id.as_str()), now)?;
         self.fresh.take(snapshot, now);
         self.remember(snapshot);
-        let nodes = snapshot.nodes.iter().map(|node| (node.id.as_str(), node.address)).collect();
+        let nodes = snapshot.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
         let mut tasks: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
         for task in snapshot.tasks.iter().filter(|task| !task.is_over() && !self.has_ended(task)) {
             tasks.entry(&task.service).or_default().push(task);
@@ -121,7 +130,7 @@ impl Swarm {
 
     fn has_ended(&self, task: &Task) -> bool {
         let slot = self.slots.get(&(task.service.clone(), task.place()));
-        slot.is_some_and(|slot| slot.ended.contains(&task.id))
+        slot.is_some_and(|slot| slot.has_ended(&task.id))
     }
 
     /// Who is there, who is missing, and who has ended.
@@ -130,28 +139,24 @@ impl Swarm {
         self.slots.retain(|(service, _), _| services.contains(service.as_str()));
         self.meant.retain(|service, _| services.contains(service.as_str()));
         for missing in self.slots.values_mut().flat_map(|slot| slot.known.values_mut()) {
-            *missing += 1;
+            missing.missed += 1;
         }
         for task in snapshot.tasks.iter().filter(|task| services.contains(task.service.as_str())) {
             let slot = self.slots.entry((task.service.clone(), task.place())).or_default();
             if task.is_over() {
-                slot.end(&task.id);
-            } else if !slot.ended.contains(&task.id) {
-                slot.known.insert(task.id.clone(), 0);
+                slot.end(&task.id, &task.node);
+            } else if !slot.has_ended(&task.id) {
+                slot.known.insert(task.id.clone(), Known { missed: 0, node: task.node.clone() });
             }
         }
         for slot in self.slots.values_mut() {
-            let gone: Vec<String> = slot
-                .known
-                .iter()
-                .filter(|(_, missed)| **missed >= MISSED_MAX)
-                .map(|(id, _)| id.clone())
-                .collect();
-            gone.iter().for_each(|id| slot.end(id));
+            let gone: Vec<(String, Known)> =
+                slot.known.extract_if(.., |_, known| known.missed >= MISSED_MAX).collect();
+            gone.iter().for_each(|(id, known)| slot.end(id, &known.node));
         }
     }
 
-    fn want(&mut self, service: &Service, tasks: &[&Task], nodes: &BTreeMap<&str, Option<IpAddr>>) -> Wanted {
+    fn want(&mut self, service: &Service, tasks: &[&Task], nodes: &BTreeMap<&str, &Node>) -> Wanted {
         let mut running: Vec<&Task> = tasks.iter().copied().filter(|task| task.runs()).collect();
         running.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
         let mut wanted = Wanted {
@@ -166,6 +171,7 @@ impl Swarm {
                 .collect(),
             candidate: None,
             rivals: Vec::new(),
+            lost: self.lost(service, nodes),
             refused: None,
             unreachable: None,
             moving: service.updating || running.is_empty() && !tasks.is_empty(),
@@ -190,6 +196,21 @@ impl Swarm {
         wanted
     }
 
+    /// Its tasks on nodes that are down, whatever has become of them.
+    fn lost(&self, service: &Service, nodes: &BTreeMap<&str, &Node>) -> Vec<String> {
+        let first = (service.id.clone(), String::new());
+        let of_service = self.slots.range(first..).take_while(|((id, _), _)| *id == service.id);
+        let is_down = |node: &str| nodes.get(node).is_some_and(|node| node.down);
+        of_service
+            .flat_map(|((_, place), slot)| {
+                let known = slot.known.iter().map(|(id, known)| (id, &known.node));
+                let ended = slot.ended.iter().map(|(id, node)| (id, node));
+                let lost = known.chain(ended).filter(|(_, node)| is_down(node));
+                lost.map(move |(id, _)| format!("{}.{place}.{id}", service.name))
+            })
+            .collect()
+    }
+
     /// The task that is meant, if that can be told.
     fn choose<'a>(&mut self, service: &Service, running: &[&'a Task]) -> Option<&'a Task> {
         let newest = *running.last()?;
@@ -207,10 +228,14 @@ impl Swarm {
 }
 
 impl Slot {
-    fn end(&mut self, id: &str) {
+    fn has_ended(&self, id: &str) -> bool {
+        self.ended.iter().any(|(ended, _)| ended == id)
+    }
+
+    fn end(&mut self, id: &str, node: &str) {
         self.known.remove(id);
-        if !self.ended.iter().any(|ended| ended == id) {
-            self.ended.push_back(id.to_owned());
+        if !self.has_ended(id) {
+            self.ended.push_back((id.to_owned(), node.to_owned()));
         }
         if self.ended.len() > ENDED_MAX {
             self.ended.pop_front();

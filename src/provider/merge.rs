@@ -132,6 +132,7 @@ fn site(defaults: &SiteDefaults, service: &Wanted) -> Result<Site, Vec<BadLabel>
         Ok(site) if service.refused.is_none() => Ok(Site {
             backends: service.candidate.iter().cloned().map(BackendSpec::Instance).collect(),
             rivals: service.rivals.clone(),
+            lost: service.lost.clone(),
             ..site
         }),
         Ok(_) => Err(refused.collect()),
@@ -164,6 +165,7 @@ mod tests {
             labels: labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into(),
             candidate: format!("{name}.1.t@10.0.0.1:80").parse().ok(),
             rivals: Vec::new(),
+            lost: Vec::new(),
             refused: None,
             unreachable: None,
             moving: false,
@@ -239,10 +241,12 @@ mod tests {
     fn what_has_not_changed_is_not_made_again() {
         let (mut merge, file) = (Merge::default(), file(BLOG));
         let mut wanted = [service("a", "a", "a.example"), service("b", "b", "b.example")];
+        wanted[0].lost = vec!["a.1.s".to_owned()];
         let (before, _) = merge.merge(&file, &wanted);
         wanted[1].candidate = None;
         let (after, _) = merge.merge(&file, &wanted);
         assert!(Arc::ptr_eq(&before.sites[1], &after.sites[1]));
+        assert_eq!(after.sites[1].lost, ["a.1.s"]);
         assert!(!Arc::ptr_eq(&before.sites[2], &after.sites[2]));
         assert_eq!(after, Merge::default().merge(&file, &wanted).0, "what it remembers changes nothing");
     }

@@ -265,7 +265,7 @@ impl World {
                 if std::mem::take(&mut self.forgotten) {
                     self.begin(scenario, candidates);
                 } else {
-                    self.step(scenario, Input::Reconfigured { policy, candidates });
+                    self.step(scenario, Input::Reconfigured { policy, candidates, lost: Vec::new() });
                 }
             }
             Event::Retires => {

@@ -104,7 +104,7 @@ impl Reconciler {
 
     pub(super) fn reconfigure(&mut self, key: SiteKey, config: &Arc<config::Site>) {
         let Some(entry) = self.sites.get_mut(&key) else { return };
-        entry.config = config.clone();
+        let was_lost = std::mem::replace(&mut entry.config, config.clone()).lost.clone();
         self.names.follow(key, &config.backends);
         entry.names = self.names.view(&config.backends);
         let candidates = self.names.candidates(&config.backends, &entry.core);
@@ -112,7 +112,13 @@ impl Reconciler {
         if self.follows() {
             return self.show_anew(key, candidates);
         }
-        self.step(key, Input::Reconfigured { policy: policy(config), candidates });
+        let lost = self.lost(key);
+        let newly = lost.iter().filter(|backend| !was_lost.iter().any(|lost| backend.name() == Some(lost)));
+        for backend in newly {
+            let note = format!("{backend}: its machine is down, says who looks after it");
+            self.note(config.name.clone(), "machine_down", note);
+        }
+        self.step(key, Input::Reconfigured { policy: policy(config), candidates, lost });
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let now = entry.backends();
         entry.last_probes.retain(|backend, _| now.contains(backend));
@@ -122,6 +128,15 @@ impl Reconciler {
         for backend in now {
             self.plan_next(key, backend, true);
         }
+    }
+
+    /// Those of its instances whose machine is down, as a provider says.
+    fn lost(&mut self, key: SiteKey) -> Vec<Backend> {
+        let entry = &self.sites[&key];
+        let is_lost = |backend: &Backend| {
+            backend.name().is_some_and(|name| entry.config.lost.iter().any(|lost| lost == name))
+        };
+        entry.backends().into_iter().filter(is_lost).collect()
     }
 
     /// What an answer about a name leads to.

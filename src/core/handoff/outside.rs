@@ -133,7 +133,14 @@ impl Site {
         self.leave_removed(out);
     }
 
-    pub(super) fn reconfigured(&mut self, policy: Policy, candidates: Vec<Backend>, out: &mut Effects) {
+    pub(super) fn reconfigured(
+        &mut self,
+        policy: Policy,
+        candidates: Vec<Backend>,
+        lost: &[Backend],
+        out: &mut Effects,
+    ) {
+        let was_lost = self.known_pinned().is_some_and(|pinned| pinned.lost);
         let mut known = std::mem::take(&mut self.candidates);
         self.policy = policy;
         self.candidates = candidates
@@ -147,6 +154,9 @@ impl Site {
         let watched = known.extract_if(.., |c| self.is_occupied_by(&c.backend));
         let watched: Vec<Candidate> = watched.map(|c| Candidate { listed: false, ..c }).collect();
         self.candidates.extend(watched);
+        for candidate in &mut self.candidates {
+            candidate.lost = lost.contains(&candidate.backend);
+        }
         for gone in known.into_iter().filter(|c| c.conflict) {
             out.push(Effect::Conflict { backend: gone.backend, raised: false });
         }
@@ -162,6 +172,11 @@ impl Site {
             Phase::Draining(Draining::Move { target }) if !self.is_candidate(&target) => {
                 self.answer_wish(Err(Refused::NoCandidate), out);
                 self.resume(out);
+            }
+            Phase::Draining(Draining::Move { .. }) => {
+                if !was_lost && self.known_pinned().is_some_and(|pinned| pinned.lost) {
+                    self.arm_drain(out);
+                }
             }
             Phase::Fencing { target: Some(target), step } if !self.is_candidate(&target) => {
                 self.answer_wish(Err(Refused::NoCandidate), out);

@@ -9,6 +9,9 @@ use super::super::{Backend, Epoch, Pin};
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Wait before a pin that could not be made durable is written again.
 pub const COMMIT_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long leases may end by themselves when their backend's machine is said to be down: long enough for one that is
+/// only cut off from those who say so.
+pub const DRAIN_OF_THE_LOST: Duration = Duration::from_millis(250);
 
 /// What the operator wants of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -137,6 +140,8 @@ pub enum Input {
         policy: Policy,
         /// The candidates from now on, in order of preference.
         candidates: Vec<Backend>,
+        /// Instances whose machine is down, as those say who look after it.
+        lost: Vec<Backend>,
     },
     /// The site is no longer configured. `Reconfigured` takes that back.
     Retired,

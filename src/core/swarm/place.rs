@@ -1,9 +1,9 @@
 //! Where a task is to be reached.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use super::words::{Service, Task};
+use super::words::{Node, Service, Task};
 
 /// The label that names the port inside the container.
 pub const PORT: &str = "ghostpin.port";
@@ -55,12 +55,8 @@ impl Way {
     }
 
     /// The address of a task, or what is to be done so that there is one.
-    pub(super) fn to(
-        &self,
-        task: &Task,
-        nodes: &BTreeMap<&str, Option<IpAddr>>,
-    ) -> Result<SocketAddr, BadLabel> {
-        let of_node = || nodes.get(task.node.as_str()).copied().flatten();
+    pub(super) fn to(&self, task: &Task, nodes: &BTreeMap<&str, &Node>) -> Result<SocketAddr, BadLabel> {
+        let of_node = || nodes.get(task.node.as_str()).and_then(|node| node.address);
         if let Some(wanted) = &self.network {
             let on = task.networks.iter().find(|on| on.network == *wanted);
             let address = on.and_then(|on| on.addresses.first());

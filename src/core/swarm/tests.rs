@@ -35,7 +35,7 @@ fn attachment(network: &str, last: u8) -> Attachment {
 }
 
 fn node(id: &str, manager: Option<bool>) -> Node {
-    Node { id: id.to_owned(), index: 5, address: Some([192, 168, 0, 1].into()), manager }
+    Node { id: id.to_owned(), index: 5, address: Some([192, 168, 0, 1].into()), manager, down: false }
 }
 
 fn managers(reached: &[bool]) -> Vec<Node> {
@@ -114,6 +114,30 @@ fn a_task_seen_shut_down_never_comes_back() {
     // Even if it is said for ever and nobody says otherwise.
     swarm.take(&back, 600 * SECOND).unwrap();
     assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.59:2368"));
+}
+
+#[test]
+fn tasks_on_a_node_that_is_down_are_lost_even_if_they_are_not_told_any_more() {
+    let down = |tasks: &[Task], down| {
+        let mut answer = answer(tasks);
+        answer.nodes[1].down = down;
+        answer
+    };
+    let b = Task { node: "n2".to_owned(), ..task("b", 31) };
+    let mut swarm = heard(&[down(&[task("a", 20)], false), down(&[task("a", 20)], true)]);
+    assert_eq!(
+        (candidate(&swarm), &one(&swarm).lost[..]),
+        (Some("blog.1.a@10.0.1.20:2368"), &["blog.1.a".to_owned()][..])
+    );
+    for at in 2..5 {
+        swarm.take(&down(std::slice::from_ref(&b), true), at * SECOND).unwrap();
+        assert_eq!(
+            (candidate(&swarm), &one(&swarm).lost[..]),
+            (Some("blog.1.b@10.0.1.31:2368"), &["blog.1.a".to_owned()][..])
+        );
+    }
+    swarm.take(&down(&[b], false), 5 * SECOND).unwrap();
+    assert_eq!(one(&swarm).lost, [""; 0], "its node is back");
 }
 
 #[test]

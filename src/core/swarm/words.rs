@@ -103,6 +103,9 @@ pub struct Node {
     pub address: Option<IpAddr>,
     /// It is a manager, and whether the one who answers can reach it.
     pub manager: Option<bool>,
+    /// The managers have not heard of it for so long that they have others run its tasks. They may be wrong: it may be
+    /// cut off from them alone. (One that is `unknown`, as after a change of leaders, is not down.)
+    pub down: bool,
 }
 
 /// Why an answer is not believed.

@@ -236,6 +236,7 @@ struct RawNode {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct RawNodeStatus {
+    state: String,
     addr: String,
 }
 
@@ -247,8 +248,6 @@ struct RawManagerStatus {
 }
 
 impl RawNode {
-    /// A node that is `unknown` after a change of leaders is not down, and even of one that is down only the tasks count:
-    /// so its state is not looked at.
     fn into_words(self) -> Node {
         // Of itself, a manager may say 0.0.0.0.
         let of_manager = self.manager_status.as_ref().and_then(|manager| manager.addr.rsplit_once(':'));
@@ -258,6 +257,7 @@ impl RawNode {
             index: self.version.index,
             address,
             manager: self.manager_status.map(|manager| manager.reachability == "reachable"),
+            down: self.status.state == "down",
         }
     }
 }

@@ -50,6 +50,11 @@ fn a_node_is_where_it_says_whatever_its_state_is() {
     let told: Vec<String> =
         nodes.iter().map(|node| format!("{:?} {:?}", node.address.unwrap(), node.manager)).collect();
     assert_eq!(told, ["192.168.0.1 Some(true)", "192.168.0.2 None", "192.168.0.3 Some(false)"]);
+    assert_eq!(
+        nodes.iter().map(|node| node.down).collect::<Vec<_>>(),
+        [false, false, true],
+        "`unknown` is not down"
+    );
 }
 
 #[test]
