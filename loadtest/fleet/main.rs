@@ -4,6 +4,7 @@
 //! Exits with 0 if every promise was kept, with 1 if one was broken, with 2 if a run could not be made. It must be root.
 
 mod faults;
+mod handoffs;
 mod judge;
 mod net;
 mod pulse;
@@ -43,6 +44,8 @@ enum Scenario {
     Planned,
     /// Planned handoffs while slow answers are on their way through all edges.
     Slow,
+    /// The pinned instance is killed under load, with and without another one that is there.
+    Crash,
     /// etcd's leader is killed again and again.
     Leaders,
     /// etcd loses its quorum, under each policy.
@@ -79,9 +82,10 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 12] = [
+const ALL: [Scenario; 13] = [
     Scenario::Planned,
     Scenario::Slow,
+    Scenario::Crash,
     Scenario::Leaders,
     Scenario::Quorum,
     Scenario::Frozen,
@@ -129,8 +133,9 @@ fn run_all(settings: &Settings) -> io::Result<bool> {
 async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>> {
     let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     Ok(match scenario {
-        Scenario::Planned => vec![scenarios::planned(settings).await?],
-        Scenario::Slow => vec![scenarios::slow(settings).await?],
+        Scenario::Planned => vec![handoffs::planned(settings).await?],
+        Scenario::Slow => vec![handoffs::slow(settings).await?],
+        Scenario::Crash => vec![handoffs::crash(settings).await?],
         Scenario::Broken => scenarios::broken(settings).await?,
         Scenario::Leaders => vec![scenarios::leaders(settings).await?],
         Scenario::Quorum => {

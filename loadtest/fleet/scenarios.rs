@@ -13,7 +13,6 @@ use tokio::time::sleep;
 use crate::Settings;
 use crate::judge::{judge, told_late};
 use crate::net::part;
-use crate::pulse::{Pulse, cutovers};
 use crate::stage::{Plan, Stage, edge_of, joined};
 
 /// The usual lease.
@@ -89,68 +88,13 @@ fn compared(late: &Record, newer: &Record) -> String {
     format!("{} after {}, {}", one(late), one(newer), late.started.0)
 }
 
-fn no_read_fails(report: &mut Report, records: &[Record]) {
+pub fn no_read_fails(report: &mut Report, records: &[Record]) {
     report.promise(failures(records, Kind::Read).count() == 0, "no GET fails");
 }
 
 /// The longest pause of the readers of an edge between two answers that were none of ghostpin's own.
 fn reads_of(records: &[Record], edge: usize) -> Vec<Record> {
     records.iter().filter(|record| edge_of(record) == edge).cloned().collect()
-}
-
-pub async fn planned(settings: &Settings) -> io::Result<Report> {
-    let count = if settings.quick { 20 } else { 200 };
-    let mut report = Report::new(format!("planned: {count} handoffs, asked of three edges in turn"));
-    let stage = Stage::up(plan(settings)).await?;
-    let time = Duration::from_millis(150) * count + Duration::from_secs(3);
-    let readers = stage.readers(50, time);
-    let pulses: Vec<Pulse> = (0..3).map(|edge| Pulse::start(stage.http(edge))).collect();
-    sleep(Duration::from_secs(1)).await;
-    let mut refused = 0;
-    for n in 0..count as usize {
-        refused += usize::from(stage.handoff(n % 3, (n + 1) % 2).await? != 200);
-        sleep(Duration::from_millis(50)).await;
-    }
-    let mut beats = Vec::new();
-    for pulse in pulses {
-        beats.push(pulse.stop().await?);
-    }
-    let cutovers = cutovers(&beats);
-    let records = joined(readers).await;
-    judged(&mut report, &stage, &records)?;
-    no_read_fails(&mut report, &records);
-    let at = |part: usize| cutovers[(cutovers.len() * part / 100).min(cutovers.len() - 1)];
-    report.figure("handoffs that were refused", refused);
-    report.figure(
-        "cutover p50 / p99, from silent to served by all",
-        format!("{} / {} of {}", millis(at(50)), millis(at(99)), cutovers.len()),
-    );
-    report.promise(refused == 0, "every handoff succeeds");
-    report.promise(cutovers.len() + 2 >= count as usize, "the readers saw every epoch");
-    report.promise(at(50) <= Duration::from_millis(25), "half of the cutovers take no longer than 25 ms");
-    report.promise(at(99) <= Duration::from_millis(100), "99 of 100 cutovers take no longer than 100 ms");
-    Ok(report)
-}
-
-pub async fn slow(settings: &Settings) -> io::Result<Report> {
-    let count = if settings.quick { 10 } else { 50 };
-    let mut report = Report::new(format!("slow: {count} handoffs while answers of 300 ms are on their way"));
-    let stage = Stage::up(Plan { delay: Duration::from_millis(300), ..plan(settings) }).await?;
-    let readers = stage.readers(50, Duration::from_secs(count + 2));
-    sleep(Duration::from_secs(1)).await;
-    let mut refused = Vec::new();
-    for n in 0..count as usize {
-        let status = stage.handoff(n % 3, (n + 1) % 2).await?;
-        refused.extend((status != 200).then_some((n, status)));
-        sleep(Duration::from_millis(200)).await;
-    }
-    readers.iter().for_each(|readers| readers.stop());
-    let records = joined(readers).await;
-    judged(&mut report, &stage, &records)?;
-    no_read_fails(&mut report, &records);
-    report.figure("handoffs that were refused", format!("{refused:?}"));
-    report.promise(refused.is_empty(), "every handoff succeeds");
-    Ok(report)
 }
 
 /// Rules of which each run of an edge that breaks it must show a history that is not clean.

@@ -9,9 +9,12 @@ from pathlib import Path
 IMAGE = "127.0.0.1:1/site:1"
 PORT = 8080
 
-# Tells who it is, and waits for work that takes a while if it is asked to.
+OVERLAY = "web"
+
+# Tells who it is. It says how long that is, as applications do: without a length, an answer ends when the connection does, and
+# one that had arrived when its machine lost its power would still not be whole.
 PAGE = """#!/bin/sh
-printf 'Status: 200\\r\\nContent-Type: text/plain\\r\\n\\r\\n%s' "$TASK"
+printf 'Status: 200\\r\\nContent-Type: text/plain\\r\\nContent-Length: %s\\r\\n\\r\\n%s' "${#TASK}" "$TASK"
 """
 ENTRY = """#!/bin/sh
 trap 'exit 0' TERM
@@ -150,12 +153,14 @@ def wait(seconds, what, is_so, every=0.02):
 
 
 class Swarm:
-    """Three managers and two workers; tasks run on workers only."""
+    """Three managers and two workers; sites run on workers only. With an overlay network, there is one more node for those who
+    are in front of them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, overlay):
         self.managers = [Node(folder, number, f"m{number}") for number in range(3)]
         self.workers = [Node(folder, 3 + number, f"w{number}") for number in range(2)]
-        self.nodes = self.managers + self.workers
+        self.front = Node(folder, 5, "front") if overlay else None
+        self.nodes = self.managers + self.workers + ([self.front] if overlay else [])
 
     def start(self):
         sh("ip", "link", "set", "lo", "up")
@@ -186,7 +191,7 @@ class Swarm:
             seen["Spec"]["Availability"] = "drain"
             first.api("POST", f"/nodes/{manager.id}/update?version={seen['Version']['Index']}", seen["Spec"])
         packed = image()
-        for worker in self.workers:
+        for worker in self.workers + ([self.front] if self.front else []):
             worker.api("POST", f"/images/create?fromSrc=-&repo={IMAGE.rsplit(':', 1)[0]}&tag=1", raw=packed)
         self.settle()
 
@@ -232,20 +237,36 @@ class Swarm:
                 return next(manager for manager in self.managers if manager.id == node["ID"])
         raise Trouble("the swarm has no leader")
 
-    def create(self, name, labels):
+    def create(self, name, labels, ports=(PORT,), at_front=False):
+        """A service; its tasks are found at their nodes, or on the overlay network if there is one."""
+        where = f"node.hostname {'==' if at_front else '!='} front"
         spec = {
             "Name": name, "Labels": labels,
             "TaskTemplate": {
                 "ContainerSpec": {"Image": IMAGE, "Command": ["/entry"], "Env": ["TASK={{.Task.ID}}", "PATH=/bin"],
                                   "StopGracePeriod": 3_000_000_000},
                 "RestartPolicy": {"Condition": "any", "Delay": 0},
+                "Placement": {"Constraints": [where]},
+                "Networks": [{"Target": OVERLAY}] if self.front else [],
             },
             "Mode": {"Replicated": {"Replicas": 1}},
             "UpdateConfig": {"Parallelism": 1, "Order": "stop-first"},
-            "EndpointSpec": {"Mode": "dnsrr", "Ports": [{"Protocol": "tcp", "TargetPort": PORT, "PublishedPort": PORT,
-                                                          "PublishMode": "host"}]},
+            "EndpointSpec": {"Mode": "dnsrr", "Ports": [
+                {"Protocol": "tcp", "TargetPort": port, "PublishedPort": port, "PublishMode": "host"} for port in ports]},
         }
         return self.managers[0].api("POST", "/services/create", spec)["ID"]
+
+    def on_the_overlay(self, ports):
+        """Starts a container on the overlay network, at whose node these ports are its own. Returns what to put before a
+        command, so that it runs in the container's network."""
+        self.managers[0].api("POST", "/networks/create", {"Name": OVERLAY, "Driver": "overlay"})
+        service = self.create("front", {}, ports, at_front=True)
+        wait(30, "the container in front", lambda: self.running(service))
+        [container] = self.front.api("GET", "/containers/json")
+        pid = self.front.api("GET", f"/containers/{container['Id']}/json")["State"]["Pid"]
+        # Its number is that of the node's namespace of processes.
+        init = Path(f"/proc/{self.front.process.pid}/task/{self.front.process.pid}/children").read_text().split()[0]
+        return ["nsenter", "-t", init, "--pid", "--mount", "nsenter", "-t", str(pid), "--net"]
 
     def update(self, service, order):
         """What `docker service update --force` does."""

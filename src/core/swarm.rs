@@ -150,8 +150,10 @@ impl Swarm {
             }
         }
         for slot in self.slots.values_mut() {
-            let gone: Vec<(String, Known)> =
-                slot.known.extract_if(.., |_, known| known.missed >= MISSED_MAX).collect();
+            let (gone, known) = std::mem::take(&mut slot.known)
+                .into_iter()
+                .partition::<BTreeMap<_, _>, _>(|(_, known)| known.missed >= MISSED_MAX);
+            slot.known = known;
             gone.iter().for_each(|(id, known)| slot.end(id, &known.node));
         }
     }

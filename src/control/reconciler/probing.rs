@@ -158,7 +158,9 @@ impl Reconciler {
                 continue;
             }
             let recently = entry.config.health.interval / 2;
-            if !entry.core.is_urgent(backend) && self.is_proved_by_traffic(entry, backend, recently) {
+            // Where a doubt is to be cleared up, what was answered before it says nothing.
+            let is_doubted = entry.core.is_urgent(backend) || self.is_of_interest(entry);
+            if !is_doubted && self.is_proved_by_traffic(entry, backend, recently) {
                 let _ =
                     self.messages.send(Message::Probed { target, seen: Seen::Well, took: Duration::ZERO });
                 continue;

@@ -20,11 +20,18 @@ impl Reconciler {
     /// Plans the next look at the backend of a site that is suspected here, or that this edge was asked about.
     pub(super) fn look_at_pinned(&mut self, key: SiteKey, at: Instant) {
         let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
-        let is_of_interest =
-            fleet.edge.suspects(&entry.name).is_some() || fleet.asked.contains_key(&entry.name);
-        if is_of_interest && let Some(record) = fleet.edge.record(&entry.name) {
+        if self.is_of_interest(entry)
+            && let Some(record) = fleet.edge.record(&entry.name)
+        {
             self.schedule.plan((key, record.pin.backend.clone()), Class::Readers, at);
         }
+    }
+
+    /// The site's backend is suspected here, or this edge was asked about it.
+    pub(super) fn is_of_interest(&self, entry: &SiteEntry) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| {
+            fleet.edge.suspects(&entry.name).is_some() || fleet.asked.contains_key(&entry.name)
+        })
     }
 
     /// A probe of this edge's own.

@@ -173,10 +173,10 @@ impl Site {
                 self.answer_wish(Err(Refused::NoCandidate), out);
                 self.resume(out);
             }
-            Phase::Draining(Draining::Move { .. }) => {
-                if !was_lost && self.known_pinned().is_some_and(|pinned| pinned.lost) {
-                    self.arm_drain(out);
-                }
+            Phase::Draining(Draining::Move { .. })
+                if !was_lost && self.known_pinned().is_some_and(|pinned| pinned.lost) =>
+            {
+                self.arm_drain(out);
             }
             Phase::Fencing { target: Some(target), step } if !self.is_candidate(&target) => {
                 self.answer_wish(Err(Refused::NoCandidate), out);
