@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::Settings;
 use crate::pulse::{Pulse, cutovers};
 use crate::scenarios::{judged, no_read_fails, plan};
-use crate::stage::{Plan, Stage, joined};
+use crate::stage::{Plan, SITE, Stage, joined};
 
 pub async fn planned(settings: &Settings) -> io::Result<Report> {
     let count = if settings.quick { 20 } else { 200 };
@@ -30,6 +30,11 @@ pub async fn planned(settings: &Settings) -> io::Result<Report> {
         beats.push(pulse.stop().await?);
     }
     let cutovers = cutovers(&beats);
+    for edge in 0..3 {
+        let told = handoffs_told(&stage, edge).await?;
+        let what = format!("edge {edge}'s journal has every handoff: {told} of {count}");
+        report.promise(told >= count as usize, what);
+    }
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     no_read_fails(&mut report, &records);
@@ -44,6 +49,13 @@ pub async fn planned(settings: &Settings) -> io::Result<Report> {
     report.promise(at(50) <= Duration::from_millis(25), "half of the cutovers take no longer than 25 ms");
     report.promise(at(99) <= Duration::from_millis(100), "99 of 100 cutovers take no longer than 100 ms");
     Ok(report)
+}
+
+/// How many switches an edge's journal has, whoever decided them.
+async fn handoffs_told(stage: &Stage, edge: usize) -> io::Result<usize> {
+    let journal = stage.ask(edge, &format!("/v1/journal?site={SITE}&kind=handoff&count=1000")).await?;
+    let entries = journal.as_array().map_or(&[][..], Vec::as_slice);
+    Ok(entries.iter().filter(|entry| entry["outcome"] == "switched").count())
 }
 
 pub async fn slow(settings: &Settings) -> io::Result<Report> {

@@ -6,7 +6,10 @@ use super::access::Access;
 use super::client::read;
 use super::failure::Failure;
 use super::print::{or_dash, print, table};
-use crate::control::fleet::{EdgeView, FleetView};
+use crate::control::fleet::{EdgeView, FencedView, FleetView};
+
+/// So many sites that wait are named.
+const WAITING_MAX: usize = 20;
 
 /// List the edges of the fleet: who decides, and whom handoffs wait for.
 #[derive(Args, Clone, Debug)]
@@ -29,7 +32,19 @@ impl EdgesArgs {
 
 fn listing(fleet: FleetView) -> String {
     let is_led = !fleet.controller.is_empty();
-    let mut text = table(["EDGE", "LEASE", "APPLIED", "WAITED FOR BY", ""], fleet.edges.into_iter().map(row));
+    let mut text =
+        table(["EDGE", "LEASE", "APPLIED", "HAS REQUESTS OF", ""], fleet.edges.into_iter().map(row));
+    let waiting: Vec<&FencedView> = fleet.fenced.iter().filter(|site| !site.waits_for.is_empty()).collect();
+    for FencedView { site, epoch, revision, waits_for } in waiting.iter().take(WAITING_MAX) {
+        let names = waits_for.join(", ");
+        text += &format!("\n{site}: epoch {epoch} is fenced since {revision}, and waits for {names}");
+    }
+    if waiting.len() > WAITING_MAX {
+        text += &format!("\n... and {} more sites wait", waiting.len() - WAITING_MAX);
+    }
+    if !waiting.is_empty() {
+        text.push('\n');
+    }
     if !is_led {
         text += "\nNo edge decides now: nothing moves until one is elected.\n";
     }
@@ -45,6 +60,8 @@ fn row(edge: EdgeView) -> [String; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::fleet::Revision;
+    use crate::core::{Epoch, SiteName};
 
     fn edge(name: &str, pending: &[&str], controller: bool) -> EdgeView {
         EdgeView {
@@ -59,18 +76,33 @@ mod tests {
 
     #[test]
     fn it_says_who_decides_and_who_is_waited_for() {
-        let edges = vec![edge("a", &[], true), edge("b", &["blog", "shop"], false)];
+        let edges = vec![edge("a", &[], true), edge("b", &["blog"], false)];
+        let fenced = [("blog", 7), ("forum", 9), ("held", 5)];
+        let fenced = fenced.map(|(site, revision)| (SiteName::from(site), Epoch(3), Revision(revision)));
         assert_eq!(
-            listing(FleetView { controller: "a".to_owned(), edges }),
-            "EDGE  LEASE  APPLIED  WAITED FOR BY\n\
-             a     1f     7        -              controller\n\
-             b     1f     7        blog, shop     this one\n"
+            listing(FleetView::new(edges, fenced)),
+            "EDGE  LEASE  APPLIED  HAS REQUESTS OF\n\
+             a     1f     7        -                controller\n\
+             b     1f     7        blog             this one\n\
+             \n\
+             blog: epoch 3 is fenced since 7, and waits for b\n\
+             forum: epoch 3 is fenced since 9, and waits for a, b\n"
+        );
+    }
+
+    #[test]
+    fn of_many_sites_that_wait_it_names_a_few() {
+        let fenced = (0..100).map(|n| (SiteName::from(format!("s{n}").as_str()), Epoch(1), Revision(8)));
+        let text = listing(FleetView::new(vec![edge("a", &[], true)], fenced));
+        assert_eq!(
+            (text.matches("waits for a").count(), text.ends_with("... and 80 more sites wait\n")),
+            (20, true)
         );
     }
 
     #[test]
     fn it_says_that_nobody_decides() {
-        let text = listing(FleetView { controller: String::new(), edges: vec![edge("b", &[], false)] });
+        let text = listing(FleetView::new(vec![edge("b", &[], false)], []));
         assert!(text.contains("nothing moves"), "{text}");
     }
 }

@@ -13,7 +13,7 @@ use super::values::{self, EdgeValue};
 use super::{News, Tell};
 use crate::control::fleet::{EdgeView, FleetView};
 use crate::core::fleet::edge::Input;
-use crate::core::fleet::{LeaseId, Revision};
+use crate::core::fleet::{LeaseId, RecordPhase, Revision};
 use crate::core::{Backend, SiteName};
 
 const SITES: &str = "sites/";
@@ -215,7 +215,9 @@ pub async fn look(store: &Store, own: Option<LeaseId>) -> Result<FleetView, Stor
         })
         .collect();
     edges.sort_by(|a, b| (&a.name, &a.lease).cmp(&(&b.name, &b.lease)));
-    let controller =
-        edges.iter().find(|edge| edge.controller).map(|edge| edge.name.clone()).unwrap_or_default();
-    Ok(FleetView { controller, edges })
+    let (_, sites) = store.list("sites/", Some(at)).await;
+    let fenced = sites.iter().filter_map(values::record).filter_map(|(site, record, revision)| {
+        matches!(record.phase, RecordPhase::Fence(_)).then_some((site, record.pin.epoch, revision))
+    });
+    Ok(FleetView::new(edges, fenced))
 }

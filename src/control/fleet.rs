@@ -127,6 +127,37 @@ pub struct FleetView {
     pub controller: String,
     /// The edges, by name.
     pub edges: Vec<EdgeView>,
+    /// Sites that no edge may serve now, by name.
+    pub fenced: Vec<FencedView>,
+}
+
+/// A site that is fenced: in a handoff, or on hold.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FencedView {
+    /// Its name.
+    pub site: String,
+    /// Its newest epoch, which is the one that is fenced.
+    pub epoch: u64,
+    /// Since which revision.
+    pub revision: u64,
+    /// Names of the edges that have not applied that yet, or still have requests of that epoch.
+    pub waits_for: Vec<String>,
+}
+
+impl FleetView {
+    /// The fleet, with what each site that is fenced waits for: `fenced` is their epochs, and since which revisions.
+    pub fn new(edges: Vec<EdgeView>, fenced: impl IntoIterator<Item = (SiteName, Epoch, Revision)>) -> Self {
+        let controller = edges.iter().find(|edge| edge.controller);
+        let controller = controller.map(|edge| edge.name.clone()).unwrap_or_default();
+        let fenced = fenced.into_iter().map(|(site, epoch, revision)| {
+            let holds = |edge: &&EdgeView| {
+                edge.watermark < revision.0 || edge.pending.iter().any(|pending| site.as_str() == pending)
+            };
+            let waits_for = edges.iter().filter(holds).map(|edge| edge.name.clone()).collect();
+            FencedView { site: site.to_string(), epoch: epoch.0, revision: revision.0, waits_for }
+        });
+        Self { controller, fenced: fenced.collect(), edges }
+    }
 }
 
 /// One edge, as the store knows it.

@@ -136,6 +136,14 @@ impl Journal {
         }
     }
 
+    /// Keeps an entry that another edge writes to its log.
+    pub fn keep(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+        if self.entries.len() > ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+    }
+
     /// Writes an entry, here and to the log.
     pub fn write(&mut self, entry: Entry) {
         let text = serde_json::to_string(&entry).unwrap_or_default();
@@ -148,10 +156,7 @@ impl Journal {
                 tracing::info!(target: "ghostpin::journal", site = entry.site, kind = entry.kind, entry = text)
             }
         }
-        self.entries.push_back(entry);
-        if self.entries.len() > ENTRIES_MAX {
-            self.entries.pop_front();
-        }
+        self.keep(entry);
     }
 
     /// Adds what became of the held requests, once the last of them has been let go.

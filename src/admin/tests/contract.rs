@@ -11,6 +11,8 @@ use super::schema::{check, resolve};
 use super::*;
 use crate::admin::{DOCUMENT, routes};
 use crate::control::fleet::EdgeView;
+use crate::core::fleet::Revision;
+use crate::core::{Epoch, SiteName};
 
 /// What was called, and what is documented.
 struct Contract {
@@ -210,7 +212,8 @@ async fn fleet(contract: &mut Contract, alone: &Edge) {
         controller,
         this: !controller,
     };
-    let sees = FleetView { controller: "a".to_owned(), edges: vec![edge("a", true), edge("b", false)] };
+    let fenced = [(SiteName::from("blog"), Epoch(3), Revision(9))];
+    let sees = FleetView::new(vec![edge("a", true), edge("b", false)], fenced);
     let one_of_many = Edge::in_fleet(Ok(sees)).await;
     for (operation, path) in routes {
         contract.call(&one_of_many, operation, path, "", 200).await;

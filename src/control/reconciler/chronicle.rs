@@ -46,6 +46,36 @@ impl Reconciler {
         self.journal.write(entry);
     }
 
+    /// Another edge decides about the site, and has it in its log with its cause. What is kept here is what was seen of
+    /// it, and how long requests waited at this edge.
+    pub(super) fn handoff_followed(&mut self, key: SiteKey, before: Option<Pin>) {
+        let Some(site) = self.sites.get_mut(&key) else { return };
+        let serves = *site.core.phase() == Phase::Serving;
+        match (site.open.take(), before) {
+            (None, Some(before)) if !serves => {
+                let mut entry = self.journal.begin(&site.name, "handoff");
+                entry.from = Some(PinText::from(&before));
+                entry.note = Some("decided by another edge".to_owned());
+                site.open = Some(OpenEntry::new(entry, site.core.phase().name()));
+            }
+            (Some(mut open), _) if serves => {
+                let (from, to) = (open.entry_mut().from.clone(), site.core.pin().map(PinText::from));
+                let outcome = match (&from, &to) {
+                    (Some(from), Some(to)) if from.epoch == to.epoch => "reopened",
+                    (Some(from), Some(to)) if from.backend == to.backend => "returned",
+                    _ => "switched",
+                };
+                let mut entry = open.end(site.core.phase().name(), outcome);
+                entry.to = to;
+                entry.add(&site.gate.take_tally());
+                entry.late_answers = site.gate.late();
+                site.last_entry = Some(entry.id);
+                self.journal.keep(entry);
+            }
+            (open, _) => site.open = open,
+        }
+    }
+
     pub(super) fn note(&mut self, site: SiteName, kind: &'static str, note: String) {
         let mut entry = self.journal.begin(&site, kind);
         entry.note = Some(note);

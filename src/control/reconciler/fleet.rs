@@ -171,9 +171,14 @@ impl Reconciler {
     pub(super) fn follow(&mut self, site: &SiteName) {
         let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_none()) else { return };
         let Some(record) = fleet.edge.record(site).cloned() else { return };
-        if let Some(entry) = self.by_name.get(site).and_then(|key| self.sites.get_mut(key)) {
-            entry.core.follow(record.pin.clone(), record.serves().is_some());
-        }
+        let Some((&key, entry)) =
+            self.by_name.get(site).and_then(|key| Some((key, self.sites.get_mut(key)?)))
+        else {
+            return;
+        };
+        let before = entry.core.pin().cloned();
+        entry.core.follow(record.pin.clone(), record.serves().is_some());
+        self.handoff_followed(key, before);
     }
 
     /// A site is served here from now on.
