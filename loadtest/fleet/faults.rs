@@ -89,7 +89,6 @@ pub async fn random(settings: &Settings, faults: Faults) -> io::Result<Report> {
         ended += stage.supervise()?;
         stage.until_served().await?;
     }
-    readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged_but(&mut report, &stage, &records, |record| windows.iter().any(|window| window.delays(record)))?;
     if !report.kept() {

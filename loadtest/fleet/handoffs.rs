@@ -70,7 +70,6 @@ pub async fn slow(settings: &Settings) -> io::Result<Report> {
         refused.extend((status != 200).then_some((n, status)));
         sleep(Duration::from_millis(200)).await;
     }
-    readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     no_read_fails(&mut report, &records);
@@ -111,7 +110,6 @@ pub async fn crash(settings: &Settings) -> io::Result<Report> {
         longest[usize::from(is_late)] = longest[usize::from(is_late)].max(Moment::now().since(killed));
         stage.start_app(pinned).await?;
     }
-    readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     no_read_fails(&mut report, &records);

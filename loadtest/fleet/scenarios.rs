@@ -168,6 +168,7 @@ pub async fn quorum(settings: &Settings, policy: &str) -> io::Result<Report> {
     let back = Moment::now();
     stage.until_served().await?;
     let served = Moment::now();
+    sleep(Duration::from_secs(1)).await;
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     let during: Vec<Record> =
@@ -213,6 +214,7 @@ pub async fn frozen(settings: &Settings, is_controller: bool) -> io::Result<Repo
     stage.edges[frozen].signal(Signal::CONT)?;
     stage.until_served().await?;
     report.promise(takes_wishes(&stage, frozen, 0).await, "it takes wishes again");
+    sleep(Duration::from_secs(1)).await;
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     report.figure("handoff", format!("{status} after {}", millis(took)));
@@ -275,7 +277,6 @@ pub async fn controllers(settings: &Settings) -> io::Result<Report> {
         stage.start_edge(controller)?;
         stage.until_served().await?;
     }
-    readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     let elsewhere = |record: &&Record| {
@@ -333,7 +334,6 @@ pub async fn parted(settings: &Settings) -> io::Result<Report> {
         stage.until_served().await?;
         sleep(Duration::from_secs(1)).await;
     }
-    readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     report.figure("handoffs while it was cut off", handoffs.join(", "));
@@ -366,7 +366,6 @@ pub async fn restored(settings: &Settings) -> io::Result<Report> {
     stage.until("the site goes on under a newer epoch than any that was known", newer).await?;
     report.figure("epoch before and after", format!("{before} on {backend}, {:?}", stage.pin(0).await?));
     sleep(Duration::from_secs(1)).await;
-    readers.iter().for_each(|readers| readers.stop());
     let records = joined(readers).await;
     judged(&mut report, &stage, &records)?;
     Ok(report)

@@ -421,8 +421,9 @@ impl Stage {
     }
 }
 
-/// One history of all edges.
+/// Sends no more readers, waits for those who are under way, and makes one history of all edges.
 pub async fn joined(readers: Vec<Readers>) -> Vec<Record> {
+    readers.iter().for_each(Readers::stop);
     let mut all = Vec::new();
     for readers in readers {
         all.extend(readers.finish().await);
