@@ -451,12 +451,12 @@ pub async fn many(settings: &Settings) -> io::Result<Report> {
             handoffs >= ((count + 1) * (app + 1)) as u64 && status["phases"]["serving"] == count + 1
         };
         stage.until("the controller is through", all_serve).await?;
-        for at in 0..3 {
-            stage
-                .until("every site is served", || async { served_by(stage, at, app).await.unwrap_or(false) })
-                .await?;
-        }
-        Ok(())
+        let served = || async {
+            let served = |at| served_by(stage, at, app);
+            let (one, two, three) = tokio::join!(served(0), served(1), served(2));
+            [one, two, three].into_iter().all(|served| served.unwrap_or(false))
+        };
+        stage.until("every site is served by every edge", served).await
     };
     all(&stage, 0).await?;
     // So many standbys are looked at for the first time, at a thousand a second: the fleet has run for a while.
