@@ -18,7 +18,9 @@ use crate::subject::{Front, Subject};
 const LONGEST: Duration = Duration::from_secs(4);
 
 pub async fn run(settings: &Settings, subject: Subject) -> io::Result<(Report, Seen)> {
-    let [before, frozen, after] = if settings.quick { [1, 5, 2] } else { [4, 6, 6] }.map(Duration::from_secs);
+    // nginx looks at a backend that has failed every 3 s, all in all: the time after must be longer than that for the
+    // checks to have something to find.
+    let [before, frozen, after] = if settings.quick { [1, 5, 4] } else { [4, 6, 6] }.map(Duration::from_secs);
     let mut report =
         Report::new(format!("frozen, {subject:?}: A stopped for {} s, B well", frozen.as_secs()));
     let mut pair = Pair::new(settings)?;
