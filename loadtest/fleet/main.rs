@@ -6,6 +6,7 @@
 mod faults;
 mod handoffs;
 mod judge;
+mod many;
 mod net;
 mod pulse;
 mod scenarios;
@@ -149,7 +150,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Restored => vec![scenarios::restored(settings).await?],
         Scenario::Joining => vec![scenarios::joining(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],
-        Scenario::Many => vec![scenarios::many(settings).await?],
+        Scenario::Many => vec![many::many(settings).await?],
         Scenario::Random { seconds, kind, rate } => {
             let faults = faults::Faults { time: Duration::from_secs(seconds), seed, kind, rate };
             vec![faults::random(settings, faults).await?]

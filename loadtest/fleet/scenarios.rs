@@ -1,6 +1,5 @@
 //! The scenarios, one function each.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -424,86 +423,5 @@ pub async fn leaving(settings: &Settings) -> io::Result<Report> {
         stage.until_served().await?;
     }
     report.figure("handoff after an edge, after the controller has left", took.join(", "));
-    Ok(report)
-}
-
-pub async fn many(settings: &Settings) -> io::Result<Report> {
-    let count = if settings.quick { 1_000 } else { 10_000 };
-    let mut report = Report::new(format!("many: {count} sites lose their instance at once, three edges"));
-    let mut stage = Stage::up(Plan { others: count, ..plan(settings) }).await?;
-    let served_by = |stage: &Stage, at: usize, app: usize| {
-        let (client, app) = (stage.client(at), stage.app(app).to_string());
-        async move {
-            let body = client.get("/v1/sites").await.map_err(|error| io::Error::other(error.to_string()))?;
-            let sites: serde_json::Value = serde_json::from_slice(&body).map_err(io::Error::other)?;
-            let sites = sites.as_array().map(Vec::as_slice).unwrap_or_default();
-            let there =
-                sites.iter().filter(|site| site["open"] == true && site["backend"] == app.as_str()).count();
-            io::Result::Ok(there == count + 1)
-        }
-    };
-    let all = async |stage: &Stage, app: usize| -> io::Result<()> {
-        // A list of ten thousand sites is work for those who are watched: first a number that says when to look.
-        let controller = stage.controller().await?;
-        let all_serve = || async {
-            let Ok(status) = stage.ask(controller, "/v1/status").await else { return false };
-            let handoffs = status["handoffs"].as_u64().unwrap_or(0);
-            handoffs >= ((count + 1) * (app + 1)) as u64 && status["phases"]["serving"] == count + 1
-        };
-        stage.until("the controller is through", all_serve).await?;
-        let served = || async {
-            let served = |at| served_by(stage, at, app);
-            let (one, two, three) = tokio::join!(served(0), served(1), served(2));
-            [one, two, three].into_iter().all(|served| served.unwrap_or(false))
-        };
-        stage.until("every site is served by every edge", served).await
-    };
-    all(&stage, 0).await?;
-    // So many standbys are looked at for the first time, at a thousand a second: the fleet has run for a while.
-    sleep(Duration::from_secs(3 + count as u64 / 1_000)).await;
-    // How often each kind of key was written, and etcd's revision, which counts transactions.
-    let writes = async |stage: &Stage| -> io::Result<(u64, BTreeMap<String, u64>)> {
-        let text = stage.etcdctl(0, &["get", "--prefix", "/ghostpin/", "--write-out=fields"]).await?;
-        let (mut revision, mut by_folder, mut folder) = (0, BTreeMap::new(), String::new());
-        for line in text.lines() {
-            let (key, value) = line.split_once(" : ").unwrap_or_default();
-            match key {
-                "\"Revision\"" => revision = value.parse().unwrap_or(0),
-                "\"Key\"" => folder = value.split('/').nth(2).unwrap_or_default().to_owned(),
-                "\"Version\"" => {
-                    *by_folder.entry(folder.clone()).or_default() += value.parse::<u64>().unwrap_or(0)
-                }
-                _ => {}
-            }
-        }
-        Ok((revision, by_folder))
-    };
-    let probes = async |stage: &Stage| -> io::Result<u64> {
-        let mut all = 0;
-        for at in 0..3 {
-            all += stage.ask(at, "/v1/status").await?["probes"].as_u64().unwrap_or(0);
-        }
-        Ok(all)
-    };
-    let (before, keys_before) = writes(&stage).await?;
-    let probes_before = probes(&stage).await?;
-    let killed = Moment::now();
-    stage.apps[0].kill().await?;
-    all(&stage, 1).await?;
-    let took = Moment::now().since(killed);
-    let probes = probes(&stage).await? - probes_before;
-    let (after, keys_after) = writes(&stage).await?;
-    let writes = after - before;
-    let by_folder = keys_after
-        .iter()
-        .map(|(folder, count)| format!("{folder} {}", count - keys_before.get(folder).unwrap_or(&0)));
-    report.figure("keys written", by_folder.collect::<Vec<_>>().join(", "));
-    report.figure("from the kill to all served by the standby", millis(took));
-    report.figure("etcd's revisions for it", writes);
-    report.figure("probes meanwhile, of all edges", probes);
-    let looks = count as u64 * 2 + (took.as_secs_f64() * 3_000.0) as u64;
-    report
-        .promise(probes < looks, "a site that moves is looked at twice, beside those that nobody waits for");
-    report.promise(writes < count as u64 / 4, "the writes grow with batches and edges, not with sites");
     Ok(report)
 }
