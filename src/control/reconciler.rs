@@ -52,8 +52,8 @@ const PROOFS_MAX: usize = 500;
 const BATCH_MAX: usize = 4096;
 /// Journal entries that belong to what is told about a site.
 const LAST_HANDOFFS: usize = 10;
-/// After a backend fell, the others at its address are looked at, but not more often than this.
-const SUSPICION_OF_NEIGHBOURS: Duration = Duration::from_secs(1);
+/// After a backend fell or came up, the others at its address are looked at, but not more often than this.
+const LOOKS_AT_NEIGHBOURS: Duration = Duration::from_secs(1);
 
 /// What the reconciler is sent.
 #[derive(Debug)]
@@ -169,6 +169,7 @@ pub struct Reconciler {
     wishes: HashMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
     next_wish: WishId,
     neighbours_suspected: HashMap<IpAddr, Instant>,
+    neighbours_hurried: HashMap<IpAddr, Instant>,
     jitter: u64,
     counts: Counts,
     refused_update: Option<String>,
@@ -210,6 +211,7 @@ impl Reconciler {
             wishes: HashMap::new(),
             next_wish: 0,
             neighbours_suspected: HashMap::new(),
+            neighbours_hurried: HashMap::new(),
             jitter: parts.seed,
             counts: Counts::default(),
             refused_update: None,

@@ -19,6 +19,8 @@ pub const UNDER_WAY_MAX: usize = 2_000;
 /// How soon an answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
+    /// The site waits, and something at this address has just come up.
+    Risen,
     /// Readers wait at the gate.
     Readers,
     /// The site waits, but no reader does.
@@ -30,11 +32,11 @@ pub enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 4] = [Self::Readers, Self::Urgent, Self::Steady, Self::Standby];
+    const ALL: [Self; 5] = [Self::Risen, Self::Readers, Self::Urgent, Self::Steady, Self::Standby];
 
     /// Somebody waits for the verdict.
     pub fn is_waited_for(self) -> bool {
-        matches!(self, Self::Readers | Self::Urgent)
+        matches!(self, Self::Risen | Self::Readers | Self::Urgent)
     }
 }
 
@@ -45,9 +47,10 @@ pub type Target = (SiteKey, Backend);
 struct Planned {
     /// Entries of the heaps with another number are void.
     number: u64,
+    class: Class,
     under_way: bool,
     /// It became urgent while it was being probed.
-    again: bool,
+    again: Option<Class>,
 }
 
 #[derive(Debug, Default)]
@@ -69,19 +72,28 @@ pub struct Schedule {
 #[derive(Debug)]
 struct Allowance {
     per_second: f64,
+    /// What a pause leaves over is kept up to here: so many may go at once.
+    burst: f64,
     left: f64,
     at: Instant,
 }
 
 impl Allowance {
+    /// A tenth of a second's worth may go at once, lest a pause be followed by a flood.
     fn new(per_second: u32, at: Instant) -> Self {
-        Self { per_second: per_second.into(), left: 1.0, at }
+        let per_second = f64::from(per_second);
+        Self { per_second, burst: (per_second / 10.0).max(1.0), left: 1.0, at }
+    }
+
+    /// A second's worth may go at once: a worker machine that dies is a thing of one moment, and a look at each of its
+    /// sites is waited for.
+    fn with_bursts(per_second: u32, at: Instant) -> Self {
+        Self { burst: per_second.into(), ..Self::new(per_second, at) }
     }
 
     fn refill(&mut self, now: Instant) {
         let more = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
-        // A tenth of a second's worth at a time, lest a pause be followed by a burst.
-        self.left = (self.left + more).min((self.per_second / 10.0).max(1.0));
+        self.left = (self.left + more).min(self.burst);
         self.at = now;
     }
 }
@@ -94,7 +106,7 @@ impl Schedule {
             heaps: Default::default(),
             next_number: 0,
             under_way: 0,
-            all: Allowance::new(PROBES_PER_SECOND_MAX, now),
+            all: Allowance::with_bursts(PROBES_PER_SECOND_MAX, now),
             steady: Allowance::new(STEADY_PER_SECOND_MAX, now),
             standby: Allowance::new(STANDBY_PER_SECOND_MAX, now),
         }
@@ -105,14 +117,23 @@ impl Schedule {
     pub fn plan(&mut self, target: Target, class: Class, due: Instant) {
         self.next_number += 1;
         let number = self.next_number;
-        let fresh = Planned { number, under_way: false, again: false };
+        let fresh = Planned { number, class, under_way: false, again: None };
         let planned = self.planned.entry(target.clone()).or_insert(fresh);
         if planned.under_way {
-            planned.again |= class.is_waited_for();
+            if class.is_waited_for() {
+                planned.again = Some(planned.again.map_or(class, |before| before.min(class)));
+            }
             return;
         }
-        planned.number = number;
+        (planned.number, planned.class) = (number, class);
         self.heaps[class as usize].0.push(Reverse((due, number, target)));
+    }
+
+    /// The same, but for what is planned in a better class: it has its turn sooner as it is.
+    pub fn hasten(&mut self, target: Target, class: Class, due: Instant) {
+        if self.planned.get(&target).is_none_or(|planned| planned.under_way || class <= planned.class) {
+            self.plan(target, class, due);
+        }
     }
 
     /// It is not to be probed any more.
@@ -129,9 +150,9 @@ impl Schedule {
         self.standby.refill(now);
         let mut due = Vec::new();
         for class in Class::ALL {
-            let mut unlimited = Allowance { per_second: 0.0, left: f64::INFINITY, at: now };
+            let mut unlimited = Allowance { left: f64::INFINITY, ..Allowance::new(0, now) };
             let own = match class {
-                Class::Readers | Class::Urgent => &mut unlimited,
+                Class::Risen | Class::Readers | Class::Urgent => &mut unlimited,
                 Class::Steady => &mut self.steady,
                 Class::Standby => &mut self.standby,
             };
@@ -165,15 +186,17 @@ impl Schedule {
         Some(earliest.max(now + Duration::from_millis(1)))
     }
 
-    /// A probe has ended. Returns whether the target is still wanted, and whether it became urgent meanwhile.
-    pub fn done(&mut self, target: &Target) -> Option<bool> {
+    /// A probe has ended. Returns whether the target is still wanted, and how urgent it became meanwhile.
+    pub fn done(&mut self, target: &Target) -> Option<Option<Class>> {
         let planned = self.planned.get_mut(target)?;
         if !planned.under_way {
-            return Some(false);
+            return Some(None);
         }
         planned.under_way = false;
+        // Whatever it was, it has had its turn.
+        planned.class = Class::Standby;
         self.under_way -= 1;
-        Some(std::mem::take(&mut planned.again))
+        Some(planned.again.take())
     }
 }
 
@@ -196,6 +219,41 @@ mod tests {
         let due = schedule.due(start + Duration::from_millis(10));
         assert_eq!(due[0], target(9999));
         assert!(due.len() < 100, "{} probes in 10 ms", due.len());
+    }
+
+    #[test]
+    fn what_may_have_come_up_is_not_kept_waiting_by_what_is_down() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        for site in 0..50_000 {
+            schedule.plan(target(site), Class::Readers, start);
+        }
+        let later = start + Duration::from_secs(1);
+        schedule.plan(target(7), Class::Risen, later);
+        schedule.hasten(target(7), Class::Readers, later);
+        assert_eq!(schedule.due(later)[0], target(7));
+    }
+
+    #[test]
+    fn a_second_s_worth_goes_at_once_where_a_verdict_is_waited_for() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        let later = start + Duration::from_secs(60);
+        for site in 0..20_000 {
+            schedule.plan(target(site), Class::Urgent, start);
+        }
+        let mut asked = 0;
+        loop {
+            let due = schedule.due(later);
+            asked += due.len();
+            for target in &due {
+                schedule.done(target);
+            }
+            if due.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(asked, PROBES_PER_SECOND_MAX as usize);
     }
 
     #[test]
@@ -246,7 +304,8 @@ mod tests {
         schedule.plan(target(1), Class::Steady, start);
         assert_eq!(schedule.due(start).len(), 1);
         schedule.plan(target(1), Class::Urgent, start);
-        assert_eq!(schedule.done(&target(1)), Some(true));
-        assert_eq!(schedule.done(&target(1)), Some(false));
+        schedule.plan(target(1), Class::Risen, start);
+        assert_eq!(schedule.done(&target(1)), Some(Some(Class::Risen)));
+        assert_eq!(schedule.done(&target(1)), Some(None));
     }
 }

@@ -12,6 +12,14 @@ fn pace(entry: &SiteEntry) -> Duration {
     if matches!(entry.core.phase(), Phase::Fencing { .. }) { pace.max(FENCING_PACE) } else { pace }
 }
 
+/// What it has in common with others on its machine.
+fn ip(backend: &Backend) -> Option<IpAddr> {
+    match backend.address() {
+        Address::Tcp(address) => Some(address.ip()),
+        Address::Unix(_) => None,
+    }
+}
+
 impl Reconciler {
     pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
         let Some(again) = self.schedule.done(&target) else { return };
@@ -39,20 +47,41 @@ impl Reconciler {
     }
 
     /// Has the core take in what was seen, and how many have looked.
-    pub(super) fn take_in(&mut self, key: SiteKey, backend: Backend, well: bool, looks: usize, again: bool) {
+    pub(super) fn take_in(
+        &mut self,
+        key: SiteKey,
+        backend: Backend,
+        well: bool,
+        looks: usize,
+        again: Option<Class>,
+    ) {
         let serves = |entry: &SiteEntry| {
             let has_fallen = |c: &Candidate| c.backend == backend && c.health.is_unwell();
             let is_pinned = entry.core.pin().is_some_and(|pin| pin.backend == backend);
             is_pinned && !entry.core.candidates().iter().any(has_fallen)
         };
-        let served = self.sites.get(&key).is_some_and(serves);
+        let is_well = |entry: &SiteEntry| {
+            entry.core.candidates().iter().any(|c| c.backend == backend && c.health.is_well())
+        };
+        let before = self.sites.get(&key).map(|entry| (serves(entry), is_well(entry)));
         for _ in 0..looks {
             self.step(key, Input::Probed { backend: backend.clone(), well });
         }
-        if served && self.sites.get(&key).is_some_and(|entry| !serves(entry)) {
-            self.suspect_neighbours(key);
+        let after = self.sites.get(&key).map(|entry| (serves(entry), is_well(entry)));
+        if let Some(((served, was_well), (serves, is_well))) = before.zip(after) {
+            if served && !serves {
+                self.suspect_neighbours(key);
+            }
+            if is_well && !was_well {
+                self.hurry_neighbours(key, &backend);
+            }
         }
-        self.plan_next(key, backend, again);
+        let has_risen = again == Some(Class::Risen)
+            && self.sites.get(&key).is_some_and(|entry| entry.core.is_urgent(&backend));
+        if has_risen {
+            return self.schedule.plan((key, backend), Class::Risen, Instant::now());
+        }
+        self.plan_next(key, backend, again.is_some());
     }
 
     pub(super) fn plan_next(&mut self, key: SiteKey, backend: Backend, at_once: bool) {
@@ -113,31 +142,45 @@ impl Reconciler {
                 .last_probes
                 .get(backend)
                 .is_some_and(|last| last.at + entry.config.health.held_interval > now);
-            self.schedule.plan((key, backend.clone()), class, if fresh || is_fencing { soon } else { now });
+            self.schedule.hasten((key, backend.clone()), class, if fresh || is_fencing { soon } else { now });
         }
     }
 
     /// Whatever ended this site's backend may have ended others at the same address: a worker machine that died.
     pub(super) fn suspect_neighbours(&mut self, key: SiteKey) {
-        let ip = |pin: &Pin| match pin.backend.address() {
-            Address::Tcp(address) => Some(address.ip()),
-            Address::Unix(_) => None,
-        };
-        let Some(address) = self.sites.get(&key).and_then(|entry| entry.core.pin()).and_then(ip) else {
-            return;
-        };
+        let pinned = self.sites.get(&key).and_then(|entry| entry.core.pin());
+        let Some(address) = pinned.and_then(|pin| ip(&pin.backend)) else { return };
         let now = Instant::now();
         let before = self.neighbours_suspected.insert(address, now);
-        if before.is_some_and(|before| now < before + SUSPICION_OF_NEIGHBOURS) {
+        if before.is_some_and(|before| now < before + LOOKS_AT_NEIGHBOURS) {
             return;
         }
         for (other, entry) in &self.sites {
             if *other != key
                 && *entry.core.phase() == Phase::Serving
-                && let Some(pin) = entry.core.pin().filter(|pin| ip(pin) == Some(address))
+                && let Some(pin) = entry.core.pin().filter(|pin| ip(&pin.backend) == Some(address))
             {
                 let class = if entry.gate.in_flight() > 0 { Class::Readers } else { Class::Urgent };
                 self.schedule.plan((*other, pin.backend.clone()), class, now);
+            }
+        }
+    }
+
+    /// Where one has come up others may have: those at its address that a site waits for are looked at before those that
+    /// are more likely to be down still.
+    fn hurry_neighbours(&mut self, key: SiteKey, backend: &Backend) {
+        let Some(address) = ip(backend) else { return };
+        let now = Instant::now();
+        let before = self.neighbours_hurried.insert(address, now);
+        if before.is_some_and(|before| now < before + LOOKS_AT_NEIGHBOURS) {
+            return;
+        }
+        for (other, entry) in self.sites.iter().filter(|(other, _)| **other != key) {
+            for candidate in entry.core.candidates() {
+                let is_there = ip(&candidate.backend) == Some(address);
+                if is_there && !candidate.health.is_well() && entry.core.is_urgent(&candidate.backend) {
+                    self.schedule.plan((*other, candidate.backend.clone()), Class::Risen, now);
+                }
             }
         }
     }

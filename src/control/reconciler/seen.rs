@@ -213,7 +213,7 @@ impl Reconciler {
         let Some(&key) = self.by_name.get(site).filter(|_| is_doubted) else { return };
         let looks = self.looks(key, &backend, false);
         if looks > 0 {
-            self.take_in(key, backend, false, looks, false);
+            self.take_in(key, backend, false, looks, None);
         }
     }
 }
