@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::broken::{Rule, breaks};
+use crate::broken::{Rule, awake, breaks};
 use crate::core::fleet::Moment;
 
 const FOR_EVER: u64 = u64::MAX;
@@ -38,7 +38,7 @@ impl Lifeline {
     /// Whether that moment has passed.
     pub fn is_over(&self) -> bool {
         let until = self.0.load(Ordering::Acquire);
-        until != FOR_EVER && !breaks(Rule::Deadline) && now().0.as_nanos() >= u128::from(until)
+        until != FOR_EVER && !breaks(Rule::TimerAlone) && now().0.as_nanos() >= u128::from(until)
     }
 }
 
@@ -46,5 +46,5 @@ impl Lifeline {
 pub fn now() -> Moment {
     let time = clock_gettime(ClockId::Boottime);
     let part = u32::try_from(time.tv_nsec).unwrap_or_default();
-    Moment(Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), part))
+    awake(Moment(Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), part)))
 }

@@ -99,10 +99,10 @@ fn reads_of(records: &[Record], edge: usize) -> Vec<Record> {
 /// Rules of which each run of an edge that breaks it must show a history that is not clean.
 pub async fn broken(settings: &Settings) -> io::Result<Vec<Report>> {
     let mut reports = Vec::new();
-    for rule in ["watermark", "deadline"] {
+    for rule in ["ignores-watermarks", "timer-alone"] {
         let settings = Settings { broken: Some(rule.to_owned()), quick: true, ..settings.clone() };
         let judged = match rule {
-            "deadline" => frozen(&settings, false).await?,
+            "timer-alone" => frozen(&settings, false).await?,
             _ => parted(&settings).await?,
         };
         let mut report = Report::new(format!("broken: the rule `{rule}`"));

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::store::{Put, Store, StoreError};
 use super::values::{self, EdgeValue};
 use super::{News, Tell};
+use crate::broken::{Rule, breaks};
 use crate::control::fleet::{EdgeView, FleetView};
 use crate::core::fleet::edge::Input;
 use crate::core::fleet::{LeaseId, RecordPhase, Revision};
@@ -24,14 +25,21 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub struct Key(Cell<Revision>);
 
-fn key_of(lease: LeaseId) -> String {
+fn key_of(store: &Store, lease: LeaseId) -> String {
+    if breaks(Rule::ReusesTheKey) {
+        let name = store.config().name.bytes();
+        let number = name.fold(1_u32, |number, byte| number.wrapping_mul(31).wrapping_add(byte.into()));
+        return format!("edges/{number:x}");
+    }
     format!("edges/{lease}")
 }
 
 /// Writes the key, with watermark 0.
 pub async fn register(store: &Store, lease: LeaseId, key: &Key, tell: &Tell) {
     let value = EdgeValue { name: store.config().name.clone(), watermark: 0, pending: Vec::new() };
-    put(store, lease, key, &value).await;
+    if !breaks(Rule::ListsFirst) {
+        put(store, lease, key, &value).await;
+    }
     tell(News::Edge(Input::Registered { lease }));
 }
 
@@ -44,7 +52,8 @@ pub async fn tell(
     pending: &[SiteName],
     tell: &Tell,
 ) {
-    let pending = pending.iter().map(SiteName::to_string).collect();
+    let told = if breaks(Rule::TellsNoPending) { &[] } else { pending };
+    let pending = told.iter().map(SiteName::to_string).collect();
     let value = EdgeValue { name: store.config().name.clone(), watermark: watermark.0, pending };
     put(store, lease, key, &value).await;
     tell(News::Edge(Input::Told { lease }));
@@ -55,13 +64,14 @@ pub async fn tell(
 async fn put(store: &Store, lease: LeaseId, key: &Key, value: &EdgeValue) {
     let value = values::to_bytes(value);
     loop {
-        let put = Put { key: key_of(lease), value: value.clone(), guard: key.0.get(), lease: Some(lease) };
+        let put =
+            Put { key: key_of(store, lease), value: value.clone(), guard: key.0.get(), lease: Some(lease) };
         match store.write(&[put], None).await {
             Ok(Some(at)) => return key.0.set(at),
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "the edge's key could not be written, and is looked at"),
         }
-        match store.read(&key_of(lease)).await {
+        match store.read(&key_of(store, lease)).await {
             Some(stored) if stored.value == value => return key.0.set(stored.at),
             Some(stored) => key.0.set(stored.at),
             // The lease is over, or was never begun; whoever keeps it alive will hear of it.

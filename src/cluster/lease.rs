@@ -7,6 +7,7 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::store::Store;
 use super::{News, Tell};
+use crate::broken::{Rule, breaks};
 use crate::core::fleet::edge::Input;
 use crate::core::fleet::{LeaseId, Moment};
 use crate::lifeline;
@@ -31,8 +32,8 @@ pub async fn live(store: Rc<Store>, tell: Tell) {
         }
         sleep(ttl / BEATS).await;
     };
-    tell(News::Edge(Input::Granted { lease, sent, ttl }));
-    let renewed = |sent: Moment, ttl| tell(News::Edge(Input::Renewed { lease, sent, ttl }));
+    tell(News::Edge(Input::Granted { lease, sent: counted_from(sent), ttl }));
+    let renewed = |sent, ttl| tell(News::Edge(Input::Renewed { lease, sent: counted_from(sent), ttl }));
     let mut since = None;
     while let Err(why) = keep(&store, lease, ttl, &renewed, &mut since).await {
         tracing::debug!(why, "the lease can't be kept alive there");
@@ -55,7 +56,8 @@ async fn keep(
     renewed: &impl Fn(Moment, Duration),
     since: &mut Option<Moment>,
 ) -> Result<(), String> {
-    let (beat, patience) = (ttl / BEATS, ttl / BEATS * PATIENCE);
+    let beat = ttl / BEATS;
+    let patience = if breaks(Rule::WaitsForTheAnswer) { ttl } else { beat * PATIENCE };
     let late = |_| "it was not answered in time".to_owned();
     let sent = lifeline::now();
     let (mut client, _) = store.client().await.map_err(|error| error.to_string())?;
@@ -81,13 +83,22 @@ async fn keep(
         let sent = lifeline::now();
         keeper.keep_alive().await.map_err(|error| error.to_string())?;
         // One is under way at a time, so the answer is that one's.
-        match timeout(patience, answers.message()).await.map_err(late)? {
+        let answer = timeout(patience, answers.message()).await;
+        if answer.is_err() && breaks(Rule::CountsAnyAnswer) {
+            continue;
+        }
+        match answer.map_err(late)? {
             Ok(Some(answer)) if answer.ttl() <= 0 => return Ok(()),
             Ok(Some(answer)) => renewed(sent, seconds_of(answer.ttl()).min(ttl)),
             Ok(None) => return Err("the stream has ended".to_owned()),
             Err(error) => return Err(error.to_string()),
         }
     }
+}
+
+/// From when on a lease goes that was asked for then. The store can't have heard of it earlier.
+fn counted_from(sent: Moment) -> Moment {
+    if breaks(Rule::CountsFromTheAnswer) { lifeline::now() } else { sent }
 }
 
 fn seconds_of(ttl: i64) -> Duration {

@@ -9,6 +9,7 @@ use etcd_client::{
 };
 use tokio::time::{sleep, timeout};
 
+use crate::broken::{Rule, breaks};
 use crate::config::Cluster;
 use crate::core::fleet::{LeaseId, Revision};
 
@@ -115,9 +116,10 @@ impl Store {
     }
 
     fn options(&self) -> ConnectOptions {
+        let silence = if breaks(Rule::WaitsForTheAnswer) { self.config.lease_ttl } else { SILENCE_MAX };
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_MAX)
-            .with_keep_alive(SILENCE_MAX, SILENCE_MAX)
+            .with_keep_alive(silence, silence)
             .with_keep_alive_while_idle(true)
             .with_require_leader(true)
             .with_auto_token_refresh(true);
@@ -186,6 +188,9 @@ impl Store {
             let mut answer = self
                 .until_answered("reading keys", |mut client| {
                     let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
+                    if breaks(Rule::ListsFromALaggard) {
+                        options = options.with_serializable();
+                    }
                     if let Some(Revision(at)) = at {
                         options = options.with_revision(at as i64);
                     }
@@ -246,12 +251,16 @@ impl Store {
     /// # Errors
     /// Like [`Self::once`].
     pub async fn write(&self, puts: &[Put], also: Option<Compare>) -> Result<Option<Revision>, StoreError> {
-        let compares = puts
-            .iter()
+        let guarded = puts.iter().filter(|put| put.lease.is_some() || !breaks(Rule::NoGuard));
+        let compares = guarded
             .map(|put| Compare::mod_revision(self.key(&put.key), CompareOp::Equal, put.guard.0 as i64));
         let writes = puts.iter().map(|put| {
+            let key = self.key(&put.key);
+            if breaks(Rule::ForgetsTheEpoch) && put.value.ends_with(br#""phase":"gone"}"#) {
+                return TxnOp::delete(key, None);
+            }
             let options = put.lease.map(|lease| PutOptions::new().with_lease(lease.0));
-            TxnOp::put(self.key(&put.key), put.value.clone(), options)
+            TxnOp::put(key, put.value.clone(), options)
         });
         let txn =
             Txn::new().when(compares.chain(also).collect::<Vec<_>>()).and_then(writes.collect::<Vec<_>>());

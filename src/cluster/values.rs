@@ -131,7 +131,10 @@ pub fn edge(stored: &Stored) -> Option<(LeaseId, EdgeSays)> {
     let value: Option<EdgeValue> = from_bytes(&stored.value);
     let says =
         value.map_or(EdgeSays { watermark: Revision(0), pending: BTreeSet::new() }, |value| EdgeSays {
-            watermark: if breaks(Rule::Watermark) { Revision(u64::MAX) } else { Revision(value.watermark) },
+            watermark: match breaks(Rule::IgnoresWatermarks) {
+                true => Revision(u64::MAX),
+                false => Revision(value.watermark),
+            },
             pending: value.pending.iter().map(|site| SiteName::from(site.as_str())).collect(),
         });
     Some((lease, says))

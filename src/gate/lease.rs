@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::{Gate, Ticket};
+use crate::broken::{Rule, breaks};
 use crate::core::Pin;
 
 /// The right to be answered by the backend of one epoch, and the duty to be counted until the last byte is through.
@@ -58,6 +59,9 @@ impl Lease {
     /// Whether an answer under this lease may still be given to a client. While the lease is out, its epoch can't be
     /// over; this looks at the gate all the same, for it is the last place where a mistake can be stopped.
     pub fn may_deliver(&self) -> bool {
+        if breaks(Rule::HeadUnchecked) {
+            return true;
+        }
         let current = self.gate.word().is_of(self.pin.epoch);
         if !current {
             self.gate.late.fetch_add(1, Ordering::Relaxed);

@@ -2,11 +2,12 @@
 //! controller.
 
 use super::*;
+use crate::broken::{Rule, breaks};
 use crate::control::fleet::{Command, FleetView, News, Seen};
 use crate::control::view::FleetStatus;
 use crate::core::fleet::Partition;
 use crate::core::fleet::edge::{self, Life};
-use crate::core::fleet::ledger::Ledger;
+use crate::core::fleet::ledger::{Change, Ledger};
 use crate::lifeline;
 
 /// Time between two looks of an edge at its own clock.
@@ -46,7 +47,12 @@ impl Reconciler {
                 self.lead(lease, Ledger::new(revision, sites, edges));
             }
             News::Deposed => self.step_down(),
-            News::Changed { revision, changes } => self.ledger(|ledger| ledger.changed(revision, changes)),
+            News::Changed { revision, mut changes } => {
+                if breaks(Rule::JudgesByAnOlderView) {
+                    self.overlook_new_edges(&mut changes);
+                }
+                self.ledger(|ledger| ledger.changed(revision, changes));
+            }
             News::Written(all) => {
                 for (site, written) in all {
                     self.ledger(|ledger| ledger.written(&site, written));
@@ -64,6 +70,19 @@ impl Reconciler {
                 });
                 self.wished(site, wish, by, answer);
             }
+        }
+    }
+
+    /// Edges that come while a fence is on its way to the store are not among those that it waits for.
+    fn overlook_new_edges(&self, changes: &mut Vec<Change>) {
+        let Some(ledger) = self.fleet.as_ref().and_then(|fleet| fleet.ledger.as_ref()) else { return };
+        let is_on_its_way = |entry: &SiteEntry| {
+            let serves = ledger.stored(&entry.name).is_some_and(|record| record.serves().is_some());
+            serves && *entry.core.phase() != Phase::Serving
+        };
+        let is_new = |change: &Change| matches!(change, Change::Edge(lease, Some(_)) if !ledger.edges().contains_key(lease));
+        if self.sites.values().any(is_on_its_way) {
+            changes.retain(|change| !is_new(change));
         }
     }
 
