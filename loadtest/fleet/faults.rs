@@ -144,10 +144,6 @@ async fn fault(
     let (its, none) = (vec![edge], Vec::new());
     let a_while = Duration::from_millis(dice.u64(300..9_000));
     let what = |name: &str| format!("{name} for {}", millis(a_while));
-    let made_good = |stage: &Stage| {
-        let nodes = stage.edges.iter().chain(&stage.etcd).chain(&stage.apps);
-        nodes.map(|process| &process.node).try_for_each(|node| node.hear_all())
-    };
     Ok(match kind {
         0 => {
             let asked = tokio::spawn(handoff_of(stage, other).await?);
@@ -179,27 +175,27 @@ async fn fault(
             stage.etcd.iter().try_for_each(|member| part(&stage.edges[edge].node, &member.node))?;
             handoff(stage, other).await;
             sleep(a_while).await;
-            made_good(stage)?;
+            stage.hear_all()?;
             (what(&format!("edge {edge} parted from etcd")), its)
         }
         4 => {
             stage.etcd.iter().try_for_each(|member| stage.edges[edge].node.stop_hearing(&member.node))?;
             handoff(stage, other).await;
             sleep(a_while).await;
-            made_good(stage)?;
+            stage.hear_all()?;
             (what(&format!("edge {edge} doesn't hear etcd")), its)
         }
         5 => {
             stage.etcd.iter().try_for_each(|member| member.node.stop_hearing(&stage.edges[edge].node))?;
             handoff(stage, other).await;
             sleep(a_while).await;
-            made_good(stage)?;
+            stage.hear_all()?;
             (what(&format!("etcd doesn't hear edge {edge}")), its)
         }
         6 => {
             stage.apps.iter().try_for_each(|app| part(&stage.edges[edge].node, &app.node))?;
             sleep(a_while).await;
-            made_good(stage)?;
+            stage.hear_all()?;
             (what(&format!("edge {edge} parted from the instances")), its)
         }
         7 => {

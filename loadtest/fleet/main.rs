@@ -3,9 +3,11 @@
 //!
 //! Exits with 0 if every promise was kept, with 1 if one was broken, with 2 if a run could not be made. It must be root.
 
+mod broken;
 mod faults;
 mod handoffs;
 mod judge;
+mod line;
 mod many;
 mod net;
 mod pulse;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use ghostpin::broken::Rule;
 use ghostpin_loadtest::report::Report;
 
 /// Three edges, a real etcd and real faults, judged by one history.
@@ -32,9 +35,9 @@ pub struct Settings {
     /// Seed of whatever is random; a new one unless given.
     #[arg(long, global = true)]
     seed: Option<u64>,
-    /// A rule that the edges are to break, of a ghostpin built with `--features broken`.
-    #[arg(long, global = true)]
-    broken: Option<String>,
+    /// A rule that the edges are to break, of a ghostpin built with `--features broken`. In `broken`, only these are tried.
+    #[arg(long, global = true, value_enum, value_name = "RULE")]
+    broken: Vec<Rule>,
     #[command(subcommand)]
     scenario: Scenario,
 }
@@ -137,7 +140,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Planned => vec![handoffs::planned(settings).await?],
         Scenario::Slow => vec![handoffs::slow(settings).await?],
         Scenario::Crash => vec![handoffs::crash(settings).await?],
-        Scenario::Broken => scenarios::broken(settings).await?,
+        Scenario::Broken => broken::broken(settings).await?,
         Scenario::Leaders => vec![scenarios::leaders(settings).await?],
         Scenario::Quorum => {
             vec![scenarios::quorum(settings, "fence").await?, scenarios::quorum(settings, "serve").await?]

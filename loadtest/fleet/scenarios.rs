@@ -96,25 +96,6 @@ fn reads_of(records: &[Record], edge: usize) -> Vec<Record> {
     records.iter().filter(|record| edge_of(record) == edge).cloned().collect()
 }
 
-/// Rules of which each run of an edge that breaks it must show a history that is not clean.
-pub async fn broken(settings: &Settings) -> io::Result<Vec<Report>> {
-    let mut reports = Vec::new();
-    for rule in ["ignores-watermarks", "timer-alone"] {
-        let settings = Settings { broken: Some(rule.to_owned()), quick: true, ..settings.clone() };
-        let judged = match rule {
-            "timer-alone" => frozen(&settings, false).await?,
-            _ => parted(&settings).await?,
-        };
-        let mut report = Report::new(format!("broken: the rule `{rule}`"));
-        for line in judged.to_string().lines().filter(|line| line.contains("BROKEN")) {
-            report.figure("noticed", line.trim());
-        }
-        report.promise(!judged.kept(), "that a rule is broken is noticed");
-        reports.push(report);
-    }
-    Ok(reports)
-}
-
 pub async fn leaders(settings: &Settings) -> io::Result<Report> {
     let kills = if settings.quick { 1 } else { 15 };
     let mut report = Report::new(format!("leaders: etcd's leader is killed {kills} times, one every 20 s"));
@@ -315,7 +296,7 @@ pub async fn parted(settings: &Settings) -> io::Result<Report> {
         let whom = if is_controller { "the controller " } else { "" };
         handoffs.push(format!("{whom}{way}: {}", millis(Moment::now().since(asked))));
         report.promise(status == 200, "a handoff goes on without it");
-        hear_all(&stage)?;
+        stage.hear_all()?;
         stage.until_served().await?;
         report.promise(takes_wishes(&stage, cut_off, pinned).await, "it takes wishes again");
         sleep(Duration::from_secs(1)).await;
@@ -329,7 +310,7 @@ pub async fn parted(settings: &Settings) -> io::Result<Report> {
         sleep(Duration::from_secs(4)).await;
         let (after, ..) = stage.pin(controller).await?;
         report.promise(epoch == after, "an edge that alone can't reach the backend doesn't move the site");
-        hear_all(&stage)?;
+        stage.hear_all()?;
         stage.until_served().await?;
         sleep(Duration::from_secs(1)).await;
     }
@@ -337,11 +318,6 @@ pub async fn parted(settings: &Settings) -> io::Result<Report> {
     judged(&mut report, &stage, &records)?;
     report.figure("handoffs while it was cut off", handoffs.join(", "));
     Ok(report)
-}
-
-fn hear_all(stage: &Stage) -> io::Result<()> {
-    let all = stage.edges.iter().chain(&stage.etcd).chain(&stage.apps);
-    all.map(|process| &process.node).try_for_each(|node| node.hear_all())
 }
 
 pub async fn restored(settings: &Settings) -> io::Result<Report> {

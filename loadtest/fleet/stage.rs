@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use ghostpin::broken::Rule;
 use ghostpin::cli::client::{Client, Place};
 use ghostpin::demo::clock::Moment;
 use ghostpin::demo::deeds::Deeds;
@@ -45,6 +47,10 @@ impl Process {
 
     pub fn signal(&self, which: Signal) -> io::Result<()> {
         signal(self.child.as_ref().ok_or_else(|| io::Error::other("it is not running"))?, which)
+    }
+
+    pub fn id(&self) -> io::Result<u32> {
+        self.child.as_ref().and_then(Child::id).ok_or_else(|| io::Error::other("it is not running"))
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.
@@ -91,8 +97,8 @@ pub struct Plan {
     pub others: usize,
     /// How long an instance takes for an answer.
     pub delay: Duration,
-    /// A rule that the edges are to break; they must be built for it.
-    pub broken: Option<String>,
+    /// Rules that the edges are to break; they must be built for it.
+    pub broken: Vec<Rule>,
 }
 
 /// All of them.
@@ -138,6 +144,40 @@ impl Stage {
         Ok(stage)
     }
 
+    /// All but etcd begins anew, by another plan, and with nothing left of what was; no edge is started.
+    pub async fn begin_anew(&mut self, plan: Plan) -> io::Result<()> {
+        for process in self.edges.iter_mut().chain(&mut self.apps) {
+            process.kill().await?;
+        }
+        self.hear_all()?;
+        for at in 0..self.edges.len() {
+            self.forget(at)?;
+        }
+        for at in 0..self.apps.len() {
+            std::fs::remove_file(self.scratch.path(["A", "B"][at]))?;
+        }
+        self.plan = plan;
+        for at in 0..self.apps.len() {
+            self.start_app(at).await?;
+        }
+        let takes = || async { self.etcdctl(0, &["put", "ready", ""]).await.is_ok() };
+        self.until("etcd takes what is written", takes).await
+    }
+
+    /// An edge that is not running loses what it had on its disk.
+    pub fn forget(&self, at: usize) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.scratch.path(&format!("state{at}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every line is well again.
+    pub fn hear_all(&self) -> io::Result<()> {
+        let all = self.edges.iter().chain(&self.etcd).chain(&self.apps);
+        all.map(|process| &process.node).try_for_each(Node::hear_all)
+    }
+
     /// Waits until each edge that runs serves the site.
     pub async fn until_served(&self) -> io::Result<()> {
         for at in 0..self.edges.len() {
@@ -147,6 +187,16 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the edge that decides has seen that all instances are well: to others it moves nothing.
+    pub async fn until_well(&self, at: usize) -> io::Result<()> {
+        let are_well = || async {
+            let site = self.ask(at, &format!("/v1/sites/{SITE}")).await.unwrap_or_default();
+            let candidates = site["candidates"].as_array().map_or(&[][..], Vec::as_slice);
+            candidates.len() == self.apps.len() && candidates.iter().all(|one| one["health"] == "well")
+        };
+        self.until("all instances are well", are_well).await
     }
 
     /// Waits for something, and says what has not come.
@@ -227,13 +277,19 @@ impl Stage {
 
     /// Asks a member by etcd's own tool.
     pub async fn etcdctl(&self, at: usize, arguments: &[&str]) -> io::Result<String> {
-        let mut command = tokio::process::Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.etcd_url(at), "--command-timeout=2s"]);
-        let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+        let output = self.etcdctl_of(at, arguments).output().await?;
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
         }
+    }
+
+    /// etcd's own tool, to be run.
+    pub fn etcdctl_of(&self, at: usize, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.etcd_url(at), "--command-timeout=2s"]);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
     }
 
     /// Which member leads.
@@ -291,7 +347,8 @@ impl Stage {
         SocketAddr::from((node.front.unwrap_or(node.ip), 80))
     }
 
-    fn config(&self, at: usize) -> String {
+    /// An edge's configuration.
+    pub fn config(&self, at: usize) -> String {
         let listen = self.http(at).to_string();
         let etcd: Vec<String> = (0..self.etcd.len()).map(|member| self.etcd_url(member)).collect();
         let Plan { tables, cluster, site, others, .. } = &self.plan;
@@ -324,7 +381,7 @@ impl Stage {
 
     /// Has a stopped edge bring its pins into the fleet's store.
     pub async fn join(&self, at: usize) -> io::Result<String> {
-        let file = self.scratch.path(&format!("edge{at}.toml"));
+        let file = self.config_file(at);
         std::fs::write(&file, self.config(at))?;
         let mut command = self.edges[at].node.command(&self.plan.ghostpin);
         let output = command.arg("join").arg("--config").arg(file).stdin(Stdio::null()).output().await?;
@@ -334,14 +391,20 @@ impl Stage {
         }
     }
 
-    fn run_edge(&mut self, at: usize, config: &str) -> io::Result<()> {
-        let file = self.scratch.path(&format!("edge{at}.toml"));
+    /// The file that it is read from.
+    pub fn config_file(&self, at: usize) -> PathBuf {
+        self.scratch.path(&format!("edge{at}.toml"))
+    }
+
+    /// Starts an edge by this configuration.
+    pub fn run_edge(&mut self, at: usize, config: &str) -> io::Result<()> {
+        let file = self.config_file(at);
         std::fs::write(&file, config)?;
         let (out, err) = self.log(&format!("edge{at}.log"))?;
         let mut command = self.edges[at].node.command(&self.plan.ghostpin);
         command.arg("run").arg("--config").arg(file).stdout(out).stderr(err);
-        if let Some(rule) = &self.plan.broken {
-            command.env("GHOSTPIN_BROKEN", rule);
+        if !self.plan.broken.is_empty() {
+            command.env("GHOSTPIN_BROKEN", names(&self.plan.broken));
         }
         self.edges[at].child = Some(start(&mut command)?);
         Ok(())
@@ -421,14 +484,15 @@ impl Stage {
 
     /// Readers at each edge, `rate` a second each.
     pub fn readers(&self, rate: u32, time: Duration) -> Vec<Readers> {
+        (0..self.edges.len()).map(|at| self.readers_at(at, rate, time, self.plan.delay)).collect()
+    }
+
+    /// Readers at one edge, whose answers take so long in the instance.
+    pub fn readers_at(&self, at: usize, rate: u32, time: Duration, delay: Duration) -> Readers {
         let count = (time.as_secs_f64() * f64::from(rate)) as u64;
-        (0..self.edges.len())
-            .map(|at| {
-                let load = Load::of_readers(self.http(at), HOST, time);
-                let path = format!("/?delay={}ms", self.plan.delay.as_millis());
-                Readers::start(Load { rate, count, path, first: at as u64 * READERS, ..load })
-            })
-            .collect()
+        let load = Load::of_readers(self.http(at), HOST, time);
+        let path = format!("/?delay={}ms", delay.as_millis());
+        Readers::start(Load { rate, count, path, first: at as u64 * READERS, ..load })
     }
 }
 
@@ -450,4 +514,10 @@ pub fn edge_of(record: &Record) -> usize {
 /// Since when.
 pub fn since(moment: Moment) -> Duration {
     Moment::now().since(moment)
+}
+
+/// Rules as an edge is told them.
+pub fn names(rules: &[Rule]) -> String {
+    let names = rules.iter().filter_map(ValueEnum::to_possible_value).map(|rule| rule.get_name().to_owned());
+    names.collect::<Vec<_>>().join(",")
 }
