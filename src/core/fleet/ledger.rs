@@ -153,13 +153,6 @@ impl Ledger {
         self.sites.iter().filter_map(|(name, entry)| Some((name, entry.stored.as_ref()?)))
     }
 
-    /// Edges whose word on a site's fence is waited for.
-    pub fn waits_for(&self, site: &SiteName) -> Vec<LeaseId> {
-        let Some(entry) = self.sites.get(site).filter(|entry| entry.shut.is_some()) else { return vec![] };
-        let holds = |says: &EdgeSays| says.watermark < entry.at || says.pending.contains(site);
-        self.edges.iter().filter(|(_, says)| holds(says)).map(|(lease, _)| *lease).collect()
-    }
-
     /// The edges, as far as they were seen.
     pub fn edges(&self) -> &BTreeMap<LeaseId, EdgeSays> {
         &self.edges

@@ -62,7 +62,6 @@ fn a_fence_is_complete_when_every_edge_has_applied_it_and_has_let_go() {
     ledger.wants(&blog(), shut(1));
     assert_eq!(ledger.written(&blog(), Written::At(Revision(11))), []);
     assert_eq!(edge(&mut ledger, 12, A, Some(says(11, &[]))), []);
-    assert_eq!(ledger.waits_for(&blog()), [B]);
     assert_eq!(edge(&mut ledger, 13, B, Some(says(11, &[blog()]))), []);
     assert_eq!(edge(&mut ledger, 14, B, Some(says(11, &[]))), [left(1)]);
     assert_eq!(edge(&mut ledger, 15, B, Some(says(12, &[]))), [], "it is told once");
