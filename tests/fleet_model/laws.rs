@@ -1,6 +1,8 @@
 //! What must always hold, for all edges together. What can only be judged by looking back is written down outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Mutex, MutexGuard};
 
 use ghostpin::core::fleet::RecordPhase;
 use ghostpin::core::fleet::edge::Life;
@@ -159,20 +161,37 @@ fn rests_well(world: &World, scenario: &Scenario) -> bool {
     })
 }
 
-/// From here on nothing befalls the fleet any more, and it does all that it does by itself: it comes to a good rest.
-pub(crate) fn ends_well(world: &World, scenario: &Scenario) -> bool {
-    const MORE_THAN_ENOUGH: usize = 500;
-    let mut world = world.clone();
-    world.left_alone();
-    for _ in 0..MORE_THAN_ENOUGH {
-        let event = world.own_events(scenario).into_iter().next();
-        match event {
-            Some(event) => world.happens(scenario, event),
-            None if rests_well(&world, scenario) => return true,
-            None => pass_time(&mut world, scenario),
+/// Worlds that were left alone, and are known to come to a good rest. Many states lead into the same ones.
+#[derive(Default)]
+pub(crate) struct EndWell(Mutex<HashSet<u64>>);
+
+impl EndWell {
+    /// From here on nothing befalls the fleet any more, and it does all that it does by itself: it comes to a good rest.
+    pub(crate) fn from(&self, world: &World, scenario: &Scenario) -> bool {
+        const MORE_THAN_ENOUGH: usize = 500;
+        let mut world = world.clone();
+        world.left_alone();
+        let mut passed = vec![];
+        for _ in 0..MORE_THAN_ENOUGH {
+            let this = BuildHasherDefault::<DefaultHasher>::default().hash_one(&world);
+            let is_known = self.known().contains(&this);
+            passed.push(this);
+            let event = if is_known { None } else { world.own_events(scenario).into_iter().next() };
+            match event {
+                Some(event) => world.happens(scenario, event),
+                None if is_known || rests_well(&world, scenario) => {
+                    self.known().extend(passed);
+                    return true;
+                }
+                None => pass_time(&mut world, scenario),
+            }
         }
+        false
     }
-    false
+
+    fn known(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 /// The clock goes on, the store forgets who is gone, edges renew their leases, and drains come to their end.

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use laws::Law;
+use laws::{EndWell, Law};
 use scenario::{Budget, Scenario, Shell};
 use world::{Event, World};
 
@@ -24,28 +24,40 @@ const ENDS_WELL: &str = "all ends well";
 const ALL_MOVE: &str = "every edge answers under a second epoch";
 
 /// A scenario, and the law that is to be broken, if any is: what comes after that is of no interest.
-struct Explored(Scenario, Option<Law>);
+struct Explored {
+    scenario: Scenario,
+    breaks: Option<Law>,
+    end_well: EndWell,
+}
+
+impl Explored {
+    fn new(scenario: Scenario, breaks: Option<Law>) -> Self {
+        Self { scenario, breaks, end_well: EndWell::default() }
+    }
+}
 
 impl Model for Explored {
     type State = World;
     type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(&self.0)]
+        vec![World::new(&self.scenario)]
     }
 
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
-        if self.1.is_some_and(|law| world.seen.is_broken(law)) {
+        if self.breaks.is_some_and(|law| world.seen.is_broken(law)) {
             return;
         }
-        events.extend(world.own_events(&self.0));
-        events.retain(|event| !matches!(event, Event::IsGranted(_)) || world.store.granted < self.0.lives);
-        world.other_events(&self.0, events);
+        events.extend(world.own_events(&self.scenario));
+        events.retain(|event| {
+            !matches!(event, Event::IsGranted(_)) || world.store.granted < self.scenario.lives
+        });
+        world.other_events(&self.scenario, events);
     }
 
     fn next_state(&self, world: &World, event: Event) -> Option<World> {
         let mut next = world.clone();
-        next.happens(&self.0, event);
+        next.happens(&self.scenario, event);
         (next != *world).then_some(next)
     }
 
@@ -66,10 +78,10 @@ impl Model for Explored {
             EmptyFirst
         ];
         all.push(Property::always(ENDS_WELL, |explored: &Self, world: &World| {
-            !explored.0.ends || laws::ends_well(world, &explored.0)
+            !explored.scenario.ends || explored.end_well.from(world, &explored.scenario)
         }));
         all.push(Property::sometimes(ALL_MOVE, |explored: &Self, world: &World| {
-            world.seen.have_all_moved(&explored.0)
+            world.seen.have_all_moved(&explored.scenario)
         }));
         all
     }
@@ -79,7 +91,7 @@ impl Model for Explored {
 fn holds(scenario: Scenario) {
     let name = scenario.name;
     let began = Instant::now();
-    let checker = Explored(scenario, None)
+    let checker = Explored::new(scenario, None)
         .checker()
         .threads(2)
         .finish_when(HasDiscoveries::AnyFailures)
@@ -104,7 +116,7 @@ fn is_caught(scenario: Scenario, law: Law) {
     let scenario = Scenario { ends: false, ..scenario };
     let (name, shell) = (scenario.name, scenario.shell);
     let until = HasDiscoveries::AllOf(BTreeSet::from([law.name()]));
-    let checker = Explored(scenario, Some(law)).checker().finish_when(until).spawn_bfs().join();
+    let checker = Explored::new(scenario, Some(law)).checker().finish_when(until).spawn_bfs().join();
     let states = checker.unique_state_count();
     let path = checker.discovery(law.name()).unwrap_or_else(|| panic!("{name}: {shell:?} was not caught"));
     let events = path.into_actions();

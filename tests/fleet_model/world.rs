@@ -124,9 +124,11 @@ impl World {
         world
     }
 
-    /// Nothing befalls it any more.
+    /// Nothing befalls it any more, and what has befallen it is of no interest.
     pub(crate) fn left_alone(&mut self) {
         self.left = Budget::default();
+        self.backup = None;
+        self.seen = Seen::default();
     }
 
     /// What the fleet will do by itself.
