@@ -1,11 +1,12 @@
 //! Many edges that serve every site from one backend, at every moment, all of them together.
 //!
 //! The pins stand in a store that all edges see, in one order of revisions. A handoff is a `fence` in the store, a wait
-//! until no edge has a lease of the fenced epoch, and a `serve` under the next epoch. Three parts decide, and each is
-//! given to one owner:
+//! until no edge has a lease of the fenced epoch, and a `serve` under the next epoch. Each decision is given
+//! to one owner:
 //!
 //! - [`edge`]: what one edge may do with its gates, from what it has seen of the store and how long its lease goes;
 //! - [`ledger`]: what the controller writes, and when a fence is complete: no edge is left that could serve under it;
+//! - [`leading`]: how a controller goes on from a record, and what a step of a handoff asks of the fleet;
 //! - [`opinion`]: whether a backend that the controller can't reach is unwell;
 //! - [`handoff`](super::handoff): when and where to a pin moves, the same as with one edge.
 //!
@@ -14,6 +15,7 @@
 
 pub mod doubts;
 pub mod edge;
+pub mod leading;
 pub mod ledger;
 pub mod opinion;
 

@@ -5,8 +5,7 @@ use super::*;
 use crate::control::fleet::Command;
 use crate::core::fleet::doubts::Doubts;
 use crate::core::fleet::ledger::{self, Ledger};
-use crate::core::fleet::{Fence, LeaseId, RecordPhase, goes_back};
-use crate::core::handoff::{Draining, Found};
+use crate::core::fleet::{LeaseId, leading};
 
 impl Reconciler {
     /// This edge is the controller from now on, and finds this in the store.
@@ -62,19 +61,11 @@ impl Reconciler {
         let Some((ledger, entry)) = fleet.ledger.as_ref().zip(self.sites.get_mut(&key)) else { return };
         let stored = ledger.stored(&entry.name);
         let known = fleet.known.get(&entry.name);
-        let is_behind = goes_back(known, stored.map(|record| &record.pin));
-        let newest = if is_behind { known } else { stored.map(|record| &record.pin) };
+        let newest = leading::newest(known, stored);
         let candidates = self.names.instances(&entry.config.backends, newest.map(|pin| &pin.backend));
         let core = handoff::Site::new(policy(&entry.config), candidates, newest.cloned(), self.first_epoch);
         entry.core = core.after(&entry.core);
-        let fenced = |to, hold| Found::Fenced { to, hold };
-        let effects = match stored.map(|record| &record.phase) {
-            _ if newest.is_none() => entry.core.begin(),
-            _ if is_behind => entry.core.take_over(fenced(None, false)),
-            Some(RecordPhase::Serve) => entry.core.take_over(Found::Serving),
-            Some(RecordPhase::Fence(fence)) => entry.core.take_over(fenced(fence.to.clone(), fence.hold)),
-            Some(RecordPhase::Gone) | None => entry.core.take_over(fenced(None, false)),
-        };
+        let effects = leading::take_over(&mut entry.core, known, stored);
         let backends = entry.backends();
         self.perform(key, effects);
         for backend in backends {
@@ -123,28 +114,9 @@ impl Reconciler {
 
     /// What the core wants of the gates of all edges. Tells what is left to be done here.
     pub(super) fn perform_for_fleet(&mut self, key: SiteKey, effects: Vec<Effect>) -> Vec<Effect> {
-        let cuts = effects.contains(&Effect::Cut);
-        let mut others = Vec::new();
-        for effect in effects {
-            let Some(entry) = self.sites.get(&key) else { return others };
-            let (site, pin) = (entry.name.clone(), entry.core.pin().cloned());
-            let wanted = match (effect, pin) {
-                (Effect::Shut { generation }, Some(pin)) => {
-                    let to = match entry.core.phase() {
-                        Phase::Draining(Draining::Move { target }) => Some(target.clone()),
-                        _ => None,
-                    };
-                    let fence = Fence { cut: cuts, to, hold: entry.core.is_on_hold() };
-                    ledger::Wanted::Shut { generation, pin, fence }
-                }
-                (Effect::Cut, Some(pin)) => ledger::Wanted::Cut(pin),
-                (Effect::Open(pin), _) => ledger::Wanted::Open(pin),
-                (Effect::Commit(pin), _) => ledger::Wanted::Commit(pin),
-                (effect, _) => {
-                    others.push(effect);
-                    continue;
-                }
-            };
+        let Some(entry) = self.sites.get(&key) else { return Vec::new() };
+        let (site, (of_the_fleet, others)) = (entry.name.clone(), leading::wanted(&entry.core, effects));
+        for wanted in of_the_fleet {
             self.ledger(|ledger| ledger.wants(&site, wanted));
         }
         others
