@@ -26,7 +26,7 @@ use crate::core::{Epoch, Pin, SiteName};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Door {
     partition: Partition,
-    /// What the store says, as far as it was applied in this life.
+    /// What the store says, as far as it was applied in this life, or in the one before where it goes on without the store.
     record: Option<Record>,
     /// The newest pin ever known.
     known: Option<Pin>,
@@ -291,10 +291,12 @@ impl Edge {
         self.due = Due::Nothing;
         self.applied = Revision(0);
         self.elsewhere.clear();
-        self.suspected.clear();
-        for door in self.doors.values_mut() {
+        // Where it goes on without the store, what the store has said last stays in force, and so do the doubts about it.
+        for door in self.doors.values_mut().filter(|door| door.partition == Partition::Fence) {
             door.record = None;
         }
+        let doors = &self.doors;
+        self.suspected.retain(|site, _| doors.get(site).is_some_and(|door| door.record.is_some()));
         self.settle_all(now, out);
     }
 
@@ -428,18 +430,18 @@ impl Edge {
             && matches!(self.life, Life::Listing(_) | Life::Following(_))
     }
 
+    /// What the store has said of a site is in force: while the life goes on, or without it where that is wanted.
+    fn goes_by_the_store(&self, door: &Door) -> bool {
+        door.partition == Partition::Serve || self.is_alive()
+    }
+
     /// Under which pin a gate ought to be open.
     fn wants(&self, door: &Door) -> Option<Pin> {
         if self.leaving || door.removed {
             return None;
         }
-        let is_alive = self.is_alive();
-        if !is_alive && door.partition == Partition::Serve && door.open.is_some() {
-            return door.open.clone();
-        }
-        let stored = door.record.as_ref()?;
-        let serves = stored.serves().filter(|pin| !goes_back(door.known.as_ref(), Some(pin)))?;
-        is_alive.then(|| serves.clone())
+        let stored = door.record.as_ref().filter(|_| self.goes_by_the_store(door))?;
+        stored.serves().filter(|pin| !goes_back(door.known.as_ref(), Some(pin))).cloned()
     }
 
     fn settle_all(&mut self, now: Moment, out: &mut Effects) {
@@ -452,7 +454,7 @@ impl Edge {
     /// Brings a gate nearer to what it ought to be: shuts it, cuts it, or opens it.
     fn settle(&mut self, now: Moment, site: &SiteName, out: &mut Effects) {
         let wants = self.wants(&self.doors[site]).filter(|_| !self.suspected.contains_key(site));
-        let is_alive = self.is_alive();
+        let goes_by_the_store = self.goes_by_the_store(&self.doors[site]);
         let door = self.doors.get_mut(site).expect("a site that is served here");
         if door.open.is_some() && door.open != wants {
             self.generation += 1;
@@ -465,7 +467,7 @@ impl Edge {
         {
             // A lease of the epoch that the store speaks of may end by itself, unless the store says otherwise. A newer
             // record implies the fence that came before it.
-            let may_drain = is_alive
+            let may_drain = goes_by_the_store
                 && door.record.as_ref().is_some_and(|record| record.pin.epoch == epoch && !record.cuts());
             if !may_drain && door.cut.is_none() && wants.as_ref().is_none_or(|pin| pin.epoch != epoch) {
                 door.cut = Some(now);

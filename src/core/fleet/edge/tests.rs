@@ -228,6 +228,16 @@ fn a_site_that_is_to_serve_through_a_partition_goes_on_with_the_last_pin() {
 }
 
 #[test]
+fn a_site_that_is_to_serve_through_a_partition_opens_again_when_its_backend_answers() {
+    let (mut edge, _) = living(Partition::Serve, None, Some(serve(1)));
+    edge.step(at(4), Input::Tick);
+    let suspected = edge.step(at(5), Input::Suspected { site: blog(), epoch: Epoch(1) });
+    assert_eq!(suspected[0], shut(1));
+    edge.step(at(5), left(1));
+    assert_eq!(edge.step(at(6), Input::Cleared { site: blog(), epoch: Epoch(1) }), [open(1)]);
+}
+
+#[test]
 fn a_suspicion_shuts_one_edges_gate_and_a_verdict_opens_it_under_the_same_epoch() {
     let mut edge = following(Some(serve(1)));
     assert_eq!(edge.step(at(1), Input::Suspected { site: blog(), epoch: Epoch(1) }), [shut(1)]);
