@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use ghostpin::core::fleet::edge::{self, Edge, Terms};
-use ghostpin::core::fleet::ledger::{self, Change, EdgeSays, Ledger, Wanted, Written};
-use ghostpin::core::fleet::{Fence, LeaseId, Moment, Partition, Record, RecordPhase, Revision};
+use ghostpin::core::fleet::ledger::{self, Change, EdgeSays, Ledger, Written};
+use ghostpin::core::fleet::{LeaseId, Moment, Partition, Record, RecordPhase, Revision, leading};
 use ghostpin::core::handoff::{self, Effect, Found, Input, Phase, Policy, WarmStandby};
 use ghostpin::core::{Backend, Epoch, Pin, SiteName};
 
@@ -346,24 +346,16 @@ impl World {
     fn core(&mut self, site: &SiteName, input: Input) {
         let core = self.sites.get_mut(site).expect("a site of the simulation");
         let effects = core.step(input);
-        let (pin, cuts) = (core.pin().cloned(), effects.contains(&Effect::Cut));
-        for effect in effects {
-            let wanted = match (effect, pin.clone()) {
-                (Effect::Shut { generation }, Some(pin)) => {
-                    Wanted::Shut { generation, pin, fence: Fence { cut: cuts, ..Fence::default() } }
-                }
-                (Effect::Cut, Some(pin)) => Wanted::Cut(pin),
-                (Effect::Open(pin), _) => Wanted::Open(pin),
-                (Effect::Commit(pin), _) => Wanted::Commit(pin),
-                (Effect::Prove { generation, .. }, _) => {
-                    self.to_prove.push_back((site.clone(), generation));
-                    self.prove_next();
-                    continue;
-                }
-                _ => continue,
-            };
+        let (of_the_fleet, others) = leading::wanted(core, effects);
+        for wanted in of_the_fleet {
             let effects = self.ledger.wants(site, wanted);
             self.follow(effects);
+        }
+        for effect in others {
+            if let Effect::Prove { generation, .. } = effect {
+                self.to_prove.push_back((site.clone(), generation));
+                self.prove_next();
+            }
         }
     }
 

@@ -140,7 +140,9 @@ impl World {
                 return self.shut(scenario, controller, site, pin, Fence::default());
             }
             (Decision::Cut, Phase::Draining { pin, generation, .. }) => {
-                (Phase::Draining { pin: pin.clone(), generation, cut: true }, Wanted::Cut(pin))
+                let fence = Fence { cut: true, ..Fence::default() };
+                let next = Phase::Draining { pin: pin.clone(), generation, cut: true };
+                (next, Wanted::Fence { pin, fence })
             }
             (Decision::Reopen, Phase::Draining { pin, .. } | Phase::Fenced(pin)) => {
                 (Phase::Serving(pin.clone()), Wanted::Open(pin))

@@ -4,7 +4,7 @@
 use super::ledger::Wanted;
 use super::{Fence, Record, RecordPhase, goes_back};
 use crate::core::Pin;
-use crate::core::handoff::{Draining, Effect, Found, Phase, Site};
+use crate::core::handoff::{Draining, Effect, Found, Phase, Proving, Site};
 
 /// The newest pin of a site: the store's, unless an edge has `known` a newer one.
 pub fn newest<'a>(known: Option<&'a Pin>, stored: Option<&'a Record>) -> Option<&'a Pin> {
@@ -29,19 +29,20 @@ pub fn take_over(core: &mut Site, known: Option<&Pin>, stored: Option<&Record>) 
 
 /// What a step of the core asks of the gates of all edges, in this order, and what is left to be done by the controller.
 pub fn wanted(core: &Site, effects: Vec<Effect>) -> (Vec<Wanted>, Vec<Effect>) {
-    let cut = effects.contains(&Effect::Cut);
+    let to = match core.phase() {
+        Phase::Draining(Draining::Move { target }) | Phase::Proving { target, .. } => Some(target.clone()),
+        Phase::Fencing { target, .. } => target.clone(),
+        _ => None,
+    };
+    let fence = Fence { cut: effects.contains(&Effect::Cut), to, hold: core.is_on_hold() };
     let (mut of_the_fleet, mut others) = (Vec::new(), Vec::new());
     for effect in effects {
         of_the_fleet.push(match (effect, core.pin()) {
             (Effect::Shut { generation }, Some(pin)) => {
-                let to = match core.phase() {
-                    Phase::Draining(Draining::Move { target }) => Some(target.clone()),
-                    _ => None,
-                };
-                let fence = Fence { cut, to, hold: core.is_on_hold() };
-                Wanted::Shut { generation, pin: pin.clone(), fence }
+                Wanted::Shut { generation, pin: pin.clone(), fence: fence.clone() }
             }
-            (Effect::Cut, Some(pin)) => Wanted::Cut(pin.clone()),
+            // It is part of what the fence says.
+            (Effect::Cut, Some(_)) => continue,
             (Effect::Open(pin), _) => Wanted::Open(pin),
             (Effect::Commit(pin), _) => Wanted::Commit(pin),
             (effect, _) => {
@@ -50,5 +51,13 @@ pub fn wanted(core: &Site, effects: Vec<Effect>) -> (Vec<Wanted>, Vec<Effect>) {
             }
         });
     }
+    let is_fenced =
+        !matches!(core.phase(), Phase::Serving | Phase::Proving { step: Proving::Committing, .. });
+    if let Some(pin) = core.pin().filter(|_| is_fenced) {
+        of_the_fleet.push(Wanted::Fence { pin: pin.clone(), fence });
+    }
     (of_the_fleet, others)
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,8 +43,14 @@ pub enum Wanted {
         /// Why and how.
         fence: Fence,
     },
-    /// That leases end now.
-    Cut(Pin),
+    /// That the fence says this, too: leases are to end now, or an operator's hold has begun or is over. A controller that
+    /// comes after this one goes by it.
+    Fence {
+        /// The pin that is fenced.
+        pin: Pin,
+        /// Why and how. Leases that were told to end stay so.
+        fence: Fence,
+    },
     /// That edges serve under this pin, which is the one that was fenced.
     Open(Pin),
     /// That edges serve under this pin, which is new. [`Effect::Committed`] tells when it stands.
@@ -168,12 +174,16 @@ impl Ledger {
                 self.waiting.insert((entry.at, site.clone()));
                 (pin, RecordPhase::Fence(fence))
             }
-            Wanted::Cut(pin) => {
-                let fence = match entry.wanted.as_ref().map(|record| &record.phase) {
-                    Some(RecordPhase::Fence(fence)) => fence.clone(),
-                    _ => Fence::default(),
+            Wanted::Fence { pin, fence } => {
+                let said = match entry.wanted.as_ref().map(|record| &record.phase) {
+                    Some(RecordPhase::Fence(said)) => said,
+                    _ => return out,
                 };
-                (pin, RecordPhase::Fence(Fence { cut: true, ..fence }))
+                let cut = fence.cut || said.cut;
+                if cut == said.cut && fence.hold == said.hold {
+                    return out;
+                }
+                (pin, RecordPhase::Fence(Fence { cut, ..fence }))
             }
             Wanted::Open(pin) => {
                 entry.shut = None;

@@ -103,11 +103,13 @@ fn one_sites_slow_drain_stops_no_other() {
 fn a_cut_is_a_fence_written_again() {
     let mut ledger = served();
     ledger.wants(&blog(), shut(1));
-    assert_eq!(ledger.wants(&blog(), Wanted::Cut(pin(1))), [], "one write of a site at a time");
+    let cuts = Wanted::Fence { pin: pin(1), fence: Fence { cut: true, ..Fence::default() } };
+    assert_eq!(ledger.wants(&blog(), cuts.clone()), [], "one write of a site at a time");
     let cut = Record { pin: pin(1), phase: RecordPhase::Fence(Fence { cut: true, ..Fence::default() }) };
     let write = Effect::Write { site: blog(), record: cut, guard: Revision(11) };
     assert_eq!(ledger.written(&blog(), Written::At(Revision(11))), [write]);
     ledger.written(&blog(), Written::At(Revision(12)));
+    assert_eq!(ledger.wants(&blog(), cuts), [], "it is said once");
     edge(&mut ledger, 13, A, Some(says(12, &[])));
     assert_eq!(edge(&mut ledger, 14, B, Some(says(12, &[]))), [left(1)]);
 }
