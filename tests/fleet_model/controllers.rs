@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use ghostpin::core::fleet::ledger::{Change, EdgeSays, Effect, Ledger, Wanted, Written};
 use ghostpin::core::fleet::{Fence, Record, RecordPhase, Revision};
+use ghostpin::core::handoff::Input;
 use ghostpin::core::{Epoch, Pin, SiteName};
 
 use super::laws;
+use super::led::Led;
 use super::scenario::{Scenario, Shell, name, number, pin};
 use super::store::Write;
 use super::world::World;
@@ -20,10 +22,12 @@ pub(crate) enum Controller {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// The first revision that its watch has not seen.
     pub(crate) next: Revision,
-    phases: BTreeMap<u8, Phase>,
+    pub(crate) phases: BTreeMap<u8, Phase>,
+    /// In the place of phases, where the real handoff core leads.
+    pub(crate) led: BTreeMap<u8, Led>,
     generation: u64,
     /// What it has written, and has not heard of.
     pub(crate) writing: BTreeMap<SiteName, Write>,
@@ -66,18 +70,8 @@ pub(crate) enum Decision {
     ComeBack,
 }
 
-impl Leader {
-    pub(crate) fn phase(&self, site: u8) -> &Phase {
-        &self.phases[&site]
-    }
-
-    pub(crate) fn phases(&self) -> impl Iterator<Item = (u8, &Phase)> {
-        self.phases.iter().map(|(site, phase)| (*site, phase))
-    }
-}
-
 impl World {
-    fn leader(&mut self, controller: u8) -> Option<&mut Leader> {
+    pub(crate) fn leader(&mut self, controller: u8) -> Option<&mut Leader> {
         match &mut self.controllers[usize::from(controller)] {
             Controller::Leading(leader) => Some(leader),
             _ => None,
@@ -95,12 +89,17 @@ impl World {
             ledger: Ledger::new(self.store.revision, sites, edges),
             next: Revision(self.store.revision.0 + 1),
             phases: BTreeMap::new(),
+            led: BTreeMap::new(),
             generation: 0,
             writing: BTreeMap::new(),
             answers: vec![],
         };
         self.controllers[usize::from(controller)] = Controller::Leading(Box::new(leader));
         for site in 0..scenario.sites {
+            if scenario.policy.is_some() {
+                self.takes_site_over(scenario, controller, site);
+                continue;
+            }
             let record = found.get(&name(site)).map(|(record, _)| record.clone());
             let phase = match &record {
                 None => Phase::Vacant,
@@ -125,7 +124,7 @@ impl World {
         self.want(scenario, controller, site, Wanted::Shut { generation, pin, fence });
     }
 
-    fn want(&mut self, scenario: &Scenario, controller: u8, site: u8, wanted: Wanted) {
+    pub(crate) fn want(&mut self, scenario: &Scenario, controller: u8, site: u8, wanted: Wanted) {
         let Some(leader) = self.leader(controller) else { return };
         let effects = leader.ledger.wants(&name(site), wanted);
         self.perform_writes(scenario, controller, effects);
@@ -179,6 +178,12 @@ impl World {
                     let write = Write { by: Some(controller), site: site.clone(), record, guard };
                     leader.writing.insert(site, write.clone());
                     self.store.writes.push(write);
+                }
+                Effect::Left { site, generation } if scenario.policy.is_some() => {
+                    self.core_hears(scenario, controller, number(&site), Input::Left { generation });
+                }
+                Effect::Committed { site, epoch } if scenario.policy.is_some() => {
+                    self.core_hears(scenario, controller, number(&site), Input::Committed { epoch });
                 }
                 Effect::Left { site, generation } => {
                     let phase = leader.phases.get_mut(&number(&site)).expect("a site that is led");

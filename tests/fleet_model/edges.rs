@@ -22,8 +22,8 @@ pub(crate) struct Process {
     disk: Vec<Disk>,
     /// Shuttings whose last lease is gone, and of which the core has yet to hear.
     pub(crate) reports: Vec<(u8, u64)>,
-    /// When the lease was asked for that is to come, by the clock of the process, as are all its times.
-    pub(crate) asked: Option<u64>,
+    /// When the lease was asked for that is to come: by the clock of the process, as are all its times, and by the store's.
+    pub(crate) asked: Option<(u64, u64)>,
     pub(crate) registering: Option<LeaseId>,
     pub(crate) listing: Option<LeaseId>,
     /// A list on its way.
@@ -34,11 +34,14 @@ pub(crate) struct Process {
     /// Answers to keep-alives on their way: whose, when they were sent, and whether that lease is over.
     pub(crate) renewals: Vec<(LeaseId, u64, bool)>,
     pub(crate) revoking: Vec<LeaseId>,
-    /// Only in broken shells: when the last keep-alive was sent, the key that is used, a word given up as lost, and how far the clock is behind.
+    /// By how much its clock is behind that of the store.
+    pub(crate) behind: i64,
+    /// Sites that stand in its configuration.
+    pub(crate) served: Vec<bool>,
+    /// Only in broken shells: when the last keep-alive was sent, the key that is used, and a word given up as lost.
     last_sent: u64,
     key: Option<LeaseId>,
     pub(crate) old_word: Option<(LeaseId, EdgeSays)>,
-    pub(crate) behind: u64,
 }
 
 /// The gate of a site, as workers see it.
@@ -51,6 +54,8 @@ pub(crate) struct Gate {
     leaving: Option<u64>,
     /// Leases of this epoch, and of older ones, have been told to end.
     cut: Epoch,
+    /// The edge goes on without the store, or is back and has yet to see the end of what it has cut since.
+    pub(crate) alone: bool,
 }
 
 /// A request, from its arrival at the edge to its last byte.
@@ -104,18 +109,56 @@ impl Process {
             key: None,
             old_word: None,
             behind: 0,
+            served: vec![true; sites],
         }
     }
 
     /// What the process reads from its clock.
+    fn reads(&self, now: u64) -> u64 {
+        now.checked_add_signed(-self.behind).expect("a clock that has not gone further back than it began")
+    }
+
     fn clock(&self, now: u64) -> Moment {
-        Moment(seconds(now - self.behind))
+        Moment(seconds(self.reads(now)))
     }
 
     /// What a worker finds when it looks at the clock, or found a little before.
     pub(crate) fn is_in_time(&self, scenario: &Scenario, now: u64) -> bool {
         let looked = self.clock(now).minus(seconds(scenario.lag));
         self.up && (looked < self.until || scenario.shell == Shell::TimerAlone)
+    }
+
+    pub(crate) fn is_following(&self) -> bool {
+        matches!(self.core.life(), Life::Following(_))
+    }
+
+    /// A worker may act for its fleet, or goes on without it.
+    fn may_act(&self, scenario: &Scenario, now: u64) -> bool {
+        self.up && (scenario.partition == Partition::Serve || self.is_in_time(scenario, now))
+    }
+
+    /// It goes on without the store: its lease may be over, or this life has yet to read what the store says.
+    fn is_alone(&self, scenario: &Scenario, now: u64) -> bool {
+        scenario.partition == Partition::Serve
+            && (!self.is_in_time(scenario, now) || self.core.applied() == Revision(0))
+    }
+
+    /// What it does with a site is to agree with what all others do.
+    pub(crate) fn is_judged(&self, scenario: &Scenario, now: u64, site: u8) -> bool {
+        self.is_in_time(scenario, now) && !self.gates[usize::from(site)].alone
+    }
+
+    /// Whether it goes on without the store, and where what it has let in meanwhile is not over yet.
+    pub(crate) fn look_whether_alone(&mut self, scenario: &Scenario, now: u64) {
+        let is_alone = self.is_alone(scenario, now);
+        for site in 0..self.gates.len() {
+            let gate = &self.gates[site];
+            // The end of what was fenced without it is not waited for by the others; it hears of it with the next epoch.
+            let record = self.core.record(&name(site as u8)).filter(|record| record.serves().is_none());
+            let fenced = record.map(|record| record.pin.epoch);
+            let is_ending = self.active(site as u8).any(|epoch| epoch <= gate.cut || Some(epoch) == fenced);
+            self.gates[site].alone = is_alone || gate.alone && is_ending;
+        }
     }
 
     /// Epochs of a site under which something is under way here.
@@ -130,13 +173,14 @@ impl Process {
     pub(crate) fn may_serve_before(&self, world: &World, scenario: &Scenario, site: u8, pin: &Pin) -> bool {
         let gate = &self.gates[usize::from(site)];
         let opened = gate.open.then_some(gate.epoch);
-        self.is_in_time(scenario, world.now) && self.active(site).chain(opened).any(|epoch| epoch < pin.epoch)
+        self.is_judged(scenario, world.now, site)
+            && self.active(site).chain(opened).any(|epoch| epoch < pin.epoch)
     }
 
     /// A worker may go on with a lease: it looks at the clock and at the gate.
     fn may_go_on(&self, scenario: &Scenario, now: u64, site: u8, epoch: Epoch) -> bool {
         let gate = &self.gates[usize::from(site)];
-        self.is_in_time(scenario, now) && gate.epoch == epoch && gate.cut < epoch
+        self.may_act(scenario, now) && gate.epoch == epoch && gate.cut < epoch
     }
 
     pub(crate) fn kinds(&self) -> impl Iterator<Item = Request> {
@@ -187,6 +231,7 @@ impl Process {
         let mut next = Self::new(scenario, 0);
         next.disk = std::mem::take(&mut self.disk);
         next.behind = self.behind;
+        next.served = std::mem::take(&mut self.served);
         for disk in &mut next.disk {
             if flushed {
                 disk.flush();
@@ -222,7 +267,7 @@ impl World {
         for effect in effects {
             let process = &mut self.edges[edge];
             match effect {
-                Effect::Grant => process.asked = Some(now - process.behind),
+                Effect::Grant => process.asked = Some((process.reads(now), now)),
                 Effect::Register(lease) => {
                     process.registering = Some(lease);
                     if scenario.shell == Shell::ListsFirst {
@@ -246,8 +291,13 @@ impl World {
                     let site = number(&site);
                     process.gates[usize::from(site)].open = false;
                     process.gates[usize::from(site)].leaving = Some(generation);
+                    let forgets = scenario.shell == Shell::ForgetsWithTheSite;
+                    if forgets && !process.served[usize::from(site)] {
+                        process.reports.push((site, generation));
+                    }
                     process.report_if_left(site);
                 }
+                Effect::Cut { .. } if scenario.shell == Shell::CutsNothing => {}
                 Effect::Cut { site } => {
                     let gate = &mut process.gates[usize::from(number(&site))];
                     gate.cut = gate.epoch;
@@ -297,8 +347,10 @@ impl World {
         let mut effects = process.core.begin();
         for site in 0..scenario.sites {
             let known = process.disk[usize::from(site)].durable.clone();
-            let added = Input::Added { site: name(site), partition: Partition::Fence, known };
-            effects.extend(process.core.step(process.clock(self.now), added));
+            if process.served[usize::from(site)] {
+                let added = Input::Added { site: name(site), partition: scenario.partition, known };
+                effects.extend(process.core.step(process.clock(self.now), added));
+            }
         }
         self.perform(scenario, edge, effects);
     }
@@ -307,11 +359,11 @@ impl World {
     /// end it later.
     pub(crate) fn is_granted(&mut self, scenario: &Scenario, edge: usize) {
         let process = &mut self.edges[edge];
-        let asked = process.asked.take().expect("a lease was asked for");
+        let (asked, at) = process.asked.take().expect("a lease was asked for");
         process.last_sent = asked;
         self.store.granted += 1;
         let lease = LeaseId(self.store.granted);
-        self.store.leases.insert(lease, asked + process.behind + scenario.ttl());
+        self.store.leases.insert(lease, at + scenario.ttl());
         let (sent, ttl) = (Moment(seconds(asked)), seconds(scenario.ttl()));
         self.tell_edge(scenario, edge, Input::Granted { lease, sent, ttl });
     }
@@ -413,20 +465,20 @@ impl World {
             None => true,
         };
         let process = &mut self.edges[edge];
-        process.last_sent = self.now - process.behind;
+        process.last_sent = process.reads(self.now);
         process.renewals.push((lease, process.last_sent, over));
     }
 
     /// A keep-alive that never reaches the store.
     pub(crate) fn renews_in_vain(&mut self, edge: usize) {
-        self.edges[edge].last_sent = self.now - self.edges[edge].behind;
+        self.edges[edge].last_sent = self.edges[edge].reads(self.now);
     }
 
     pub(crate) fn hears_of_lease(&mut self, scenario: &Scenario, edge: usize, at: usize) {
         let process = &mut self.edges[edge];
         let (lease, sent, over) = process.renewals.remove(at);
         let counted = match scenario.shell {
-            Shell::CountsFromTheAnswer => self.now - process.behind,
+            Shell::CountsFromTheAnswer => process.reads(self.now),
             Shell::CountsAnyAnswer => process.last_sent,
             _ => sent,
         };
@@ -440,7 +492,7 @@ impl World {
     pub(crate) fn arrives(&mut self, scenario: &Scenario, edge: usize, site: u8) {
         let now = self.now;
         let process = &mut self.edges[edge];
-        if process.is_in_time(scenario, now) {
+        if process.may_act(scenario, now) {
             let epoch = process.gates[usize::from(site)].epoch;
             process.becomes(Request::Waits, Request::Leased(site, epoch));
         } else {
@@ -455,7 +507,7 @@ impl World {
         match request {
             Request::Leased(site, epoch) if process.may_go_on(scenario, now, site, epoch) => {
                 process.becomes(request, Request::HandedOver(site, epoch));
-                laws::look_at_a_hand_over(self, scenario, site, epoch);
+                laws::look_at_a_hand_over(self, scenario, edge, site, epoch);
             }
             Request::Leased(..) => process.becomes(request, Request::Waits),
             Request::HandedOver(..) => process.becomes(request, Request::Done),
@@ -469,7 +521,7 @@ impl World {
         let process = &mut self.edges[edge];
         let unchecked = scenario.shell == Shell::HeadUnchecked;
         if unchecked || process.may_go_on(scenario, now, site, epoch) {
-            laws::look_at_a_head(self, edge, site, epoch);
+            laws::look_at_a_head(self, scenario, edge, site, epoch);
         }
         self.edges[edge].becomes(request, Request::Done);
     }
@@ -488,6 +540,21 @@ impl World {
     }
 
     // What befalls the process.
+
+    /// A site is no longer in its configuration, or is again.
+    pub(crate) fn reloads(&mut self, scenario: &Scenario, edge: usize, site: u8) {
+        let process = &mut self.edges[edge];
+        let is_served = &mut process.served[usize::from(site)];
+        *is_served ^= true;
+        let input = if *is_served {
+            let known = process.disk[usize::from(site)].newest().cloned();
+            let known = known.filter(|_| scenario.shell != Shell::AddsWithoutMemory);
+            Input::Added { site: name(site), partition: scenario.partition, known }
+        } else {
+            Input::Removed { site: name(site) }
+        };
+        self.tell_edge(scenario, edge, input);
+    }
 
     pub(crate) fn crashes(&mut self, scenario: &Scenario, edge: usize, flushed: bool) {
         self.edges[edge].ends(scenario, flushed);

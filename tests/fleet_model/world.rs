@@ -3,14 +3,15 @@
 //! Every step is one atomic step of the real thing, and whoever could take one may also take it later: that is what a
 //! slow network, a paused process and a sleeping machine look like from outside. The clock moves on between steps.
 
-use ghostpin::core::Epoch;
 use ghostpin::core::fleet::edge::Input;
 use ghostpin::core::fleet::{LeaseId, Record, RecordPhase, Revision};
+use ghostpin::core::{Backend, Epoch};
 
 use super::controllers::{Controller, Decision, Phase};
 use super::edges::{Process, Request};
-use super::laws::Seen;
-use super::scenario::{Budget, Scenario, Shell, name, pin};
+use super::laws::{self, Seen};
+use super::led::Heard;
+use super::scenario::{self, Budget, Scenario, Shell, name, pin};
 use super::store::Store;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +22,8 @@ pub(crate) struct World {
     backup: Option<Box<Store>>,
     pub(crate) edges: Vec<Process>,
     pub(crate) controllers: Vec<Controller>,
+    /// Which backends are up.
+    pub(crate) up: [bool; 2],
     pub(crate) left: Budget,
     pub(crate) seen: Seen,
 }
@@ -63,9 +66,28 @@ pub(crate) enum Event {
         site: u8,
         decision: Decision,
     },
+    CoreHears {
+        controller: u8,
+        site: u8,
+        heard: Heard,
+    },
+    /// A controller hears that an edge knows of a newer pin than the store.
+    IsRaised {
+        controller: u8,
+        site: u8,
+    },
     // What it can't count on.
+    Turns(u8),
     Ticks,
-    TicksInSleepOf(usize),
+    Drifts {
+        edge: usize,
+        ahead: bool,
+    },
+    /// A site is added at an edge, or removed.
+    Reloads {
+        edge: usize,
+        site: u8,
+    },
     RenewsLease(usize),
     RenewsInVain(usize),
     LeaseEnds(LeaseId),
@@ -107,10 +129,14 @@ impl World {
             store: Store::new((0..scenario.sites).map(|site| (name(site), serves(0)))),
             backup: None,
             edges: (0..scenario.edges).map(|edge| Process::new(scenario, scenario.requests[edge])).collect(),
+            up: [true; 2],
             controllers: (0..scenario.controllers).map(|_| Controller::Idle).collect(),
             left: scenario.budget.clone(),
             seen: Seen::default(),
         };
+        for process in &mut world.edges[scenario.edges - scenario.without..] {
+            process.served[0] = false;
+        }
         for site in 0..scenario.sites {
             world.seen.stands(site, &pin(Epoch(1), 0));
         }
@@ -155,7 +181,8 @@ impl World {
             }
             for site in 0..scenario.sites {
                 if let Some(epoch) = process.core.suspects(&name(site)) {
-                    may(true, Event::IsCleared { edge, site, epoch });
+                    let pin = process.core.record(&name(site)).map(|record| &record.pin.backend);
+                    may(pin.is_some_and(|pinned| self.is_up(pinned)), Event::IsCleared { edge, site, epoch });
                 }
             }
         }
@@ -170,8 +197,18 @@ impl World {
                         events.push(Event::HearsOfWrite(controller));
                     }
                     for site in 0..scenario.sites {
-                        if matches!(leader.phase(site), Phase::Vacant | Phase::Fenced(_)) {
+                        if matches!(leader.phases.get(&site), Some(Phase::Vacant | Phase::Fenced(_))) {
                             events.push(Event::Decides { controller, site, decision: Decision::Commit });
+                        }
+                    }
+                    for (&site, led) in &leader.led {
+                        events.extend(led.own(self.up).map(|heard| Event::CoreHears {
+                            controller,
+                            site,
+                            heard,
+                        }));
+                        if self.is_to_raise(site, led) {
+                            events.push(Event::IsRaised { controller, site });
                         }
                     }
                 }
@@ -195,15 +232,7 @@ impl World {
             may(left.keep_alives > 0 && lives, Event::RenewsLease(edge));
             let in_vain = scenario.shell == Shell::CountsAnyAnswer && !process.renewals.is_empty();
             may(left.keep_alives > 0 && lives && in_vain, Event::RenewsInVain(edge));
-            may(left.watches_lost > 0 && process.watch.is_some(), Event::EdgeLosesWatch(edge));
             may(process.old_word.is_some(), Event::OldWordIsWritten(edge));
-            may(left.leaves > 0 && lives, Event::Leaves(edge));
-            let sleeps = scenario.shell == Shell::ClockStops && left.ticks > 0;
-            may(sleeps && process.up, Event::TicksInSleepOf(edge));
-            if left.crashes > 0 && process.up {
-                may(true, Event::Crashes { edge, flushed: false });
-                may(process.is_writing(), Event::Crashes { edge, flushed: true });
-            }
             for request in process.kinds() {
                 match request {
                     Request::Waits => {
@@ -215,6 +244,21 @@ impl World {
                     Request::HandedOver(..) => may(true, Event::Answers { edge, request }),
                     Request::Done => {}
                 }
+            }
+            if edge >= scenario.struck {
+                continue;
+            }
+            may(left.watches_lost > 0 && process.watch.is_some(), Event::EdgeLosesWatch(edge));
+            may(left.leaves > 0 && lives, Event::Leaves(edge));
+            for ahead in [false, true] {
+                may(left.drifts > 0 && process.up, Event::Drifts { edge, ahead });
+            }
+            for site in 0..scenario.sites {
+                may(left.reloads > 0 && process.up, Event::Reloads { edge, site });
+            }
+            if left.crashes > 0 && process.up {
+                may(true, Event::Crashes { edge, flushed: false });
+                may(process.is_writing(), Event::Crashes { edge, flushed: true });
             }
         }
         for (controller, state) in (0..).zip(&self.controllers) {
@@ -234,7 +278,8 @@ impl World {
                 let mut may = |budget: u8, decision| {
                     events.extend((budget > 0).then_some(Event::Decides { controller, site, decision }));
                 };
-                match leader.phase(site) {
+                let Some(phase) = leader.phases.get(&site) else { continue };
+                match phase {
                     Phase::Serving(_) => {
                         may(left.moves, Decision::Shut);
                         may(left.retirements, Decision::Retire);
@@ -254,12 +299,37 @@ impl World {
             }
         }
         events.extend(self.ended_leases().map(Event::LeaseEnds));
+        if left.turns > 0 {
+            events.extend((0..2).map(Event::Turns));
+        }
+        if left.wishes > 0 {
+            let wishes = scenario.wishes.iter().copied().map(Heard::Wished);
+            events.extend(wishes.flat_map(|wish| self.cores_hear(wish)));
+        }
+        if left.early_timers > 0 {
+            events.extend(self.cores_hear(Heard::TimerFired));
+        }
         if left.ticks > 0 {
             events.push(Event::Ticks);
         }
         if left.restores > 0 {
             events.push(Event::StoreGoesBack);
         }
+    }
+
+    pub(crate) fn is_up(&self, backend: &Backend) -> bool {
+        (0..2).any(|number| self.up[usize::from(number)] && *backend == scenario::backend(number))
+    }
+
+    /// All cores of controllers on which this would make an impression.
+    pub(crate) fn cores_hear(&self, heard: Heard) -> Vec<Event> {
+        let mut events = vec![];
+        for (controller, state) in (0..).zip(&self.controllers) {
+            let Controller::Leading(leader) = state else { continue };
+            let impressed = leader.led.iter().filter(|(_, led)| led.matters(heard, self.up));
+            events.extend(impressed.map(|(&site, _)| Event::CoreHears { controller, site, heard }));
+        }
+        events
     }
 
     /// Leases that the store may forget.
@@ -272,7 +342,7 @@ impl World {
         let mut events = vec![];
         for (controller, state) in (0..).zip(&self.controllers) {
             let Controller::Leading(leader) = state else { continue };
-            for (site, phase) in leader.phases() {
+            for (&site, phase) in &leader.phases {
                 if matches!(phase, Phase::Draining { cut: false, .. }) {
                     events.push(Event::Decides { controller, site, decision: Decision::Cut });
                 }
@@ -284,7 +354,9 @@ impl World {
     pub(crate) fn happens(&mut self, scenario: &Scenario, event: Event) {
         let left = &mut self.left;
         let budget = match event {
-            Event::Ticks | Event::TicksInSleepOf(_) => Some(&mut left.ticks),
+            Event::Ticks => Some(&mut left.ticks),
+            Event::Drifts { .. } => Some(&mut left.drifts),
+            Event::Reloads { .. } => Some(&mut left.reloads),
             Event::RenewsLease(_) | Event::RenewsInVain(_) => Some(&mut left.keep_alives),
             Event::Decides { decision, .. } => match decision {
                 Decision::Shut => Some(&mut left.moves),
@@ -302,6 +374,9 @@ impl World {
             Event::Leaves(_) => Some(&mut left.leaves),
             Event::IsRefused { .. } => Some(&mut left.suspicions),
             Event::StoreGoesBack => Some(&mut left.restores),
+            Event::Turns(_) => Some(&mut left.turns),
+            Event::CoreHears { heard: Heard::Wished(_), .. } => Some(&mut left.wishes),
+            Event::CoreHears { heard: Heard::TimerFired, .. } => Some(&mut left.early_timers),
             _ => None,
         };
         if let Some(budget) = budget {
@@ -329,11 +404,15 @@ impl World {
             Event::Decides { controller, site, decision } => {
                 self.decides(scenario, controller, site, decision);
             }
+            Event::CoreHears { controller, site, heard } => self.hears(scenario, controller, site, heard),
+            Event::IsRaised { controller, site } => self.takes_site_over(scenario, controller, site),
+            Event::Turns(number) => self.up[usize::from(number)] ^= true,
             Event::Ticks => self.now += 1,
-            Event::TicksInSleepOf(edge) => {
+            Event::Drifts { edge, ahead } => {
                 self.now += 1;
-                self.edges[edge].behind += 1;
+                self.edges[edge].behind += if ahead { -1 } else { 1 };
             }
+            Event::Reloads { edge, site } => self.reloads(scenario, edge, site),
             Event::RenewsLease(edge) => self.renews(scenario, edge),
             Event::RenewsInVain(edge) => self.renews_in_vain(edge),
             Event::LeaseEnds(lease) => self.store.end_lease(lease),
@@ -354,7 +433,9 @@ impl World {
             while !scenario.late_reports && !self.edges[edge].reports.is_empty() {
                 self.reports_left(scenario, edge);
             }
+            self.edges[edge].look_whether_alone(scenario, self.now);
         }
+        laws::look_at_the_gates(self, scenario);
         self.forget_what_all_have_seen();
     }
 
@@ -367,6 +448,7 @@ impl World {
             *ends = self.now + scenario.ttl();
         }
         self.seen.store_went_back = true;
+        (0..scenario.sites).for_each(|site| self.seen.has_reason(site));
         for controller in 0..scenario.controllers {
             self.steps_down(controller);
         }
