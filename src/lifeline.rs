@@ -4,6 +4,8 @@
 //! goes on while the machine sleeps. Those who let a request in, hand it over or deliver an answer look at it themselves:
 //! a timer that is late must not keep a door open.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,31 +16,52 @@ use crate::core::fleet::Moment;
 
 const FOR_EVER: u64 = u64::MAX;
 
+/// A clock of one process.
+type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
 /// See the module's text.
-#[derive(Debug)]
-pub struct Lifeline(AtomicU64);
+pub struct Lifeline {
+    until: AtomicU64,
+    clock: Clock,
+}
+
+impl fmt::Debug for Lifeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lifeline").field("until", &self.until).finish_non_exhaustive()
+    }
+}
 
 impl Lifeline {
     /// Of a process that is alone.
     pub fn for_ever() -> Self {
-        Self(AtomicU64::new(FOR_EVER))
+        Self { until: AtomicU64::new(FOR_EVER), clock: Arc::new(now) }
     }
 
     /// Of an edge that has no lease yet.
     pub fn over() -> Self {
-        Self(AtomicU64::new(0))
+        Self::over_by(now)
+    }
+
+    /// The same, by another clock than the machine's.
+    pub fn over_by(clock: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
+        Self { until: AtomicU64::new(0), clock: Arc::new(clock) }
+    }
+
+    /// What time it is by the clock that this goes by.
+    pub fn now(&self) -> Moment {
+        (self.clock)()
     }
 
     /// From now on, until this moment.
     pub fn until(&self, moment: Moment) {
         let nanos = u64::try_from(moment.0.as_nanos()).unwrap_or(FOR_EVER - 1);
-        self.0.store(nanos, Ordering::Release);
+        self.until.store(nanos, Ordering::Release);
     }
 
     /// Whether that moment has passed.
     pub fn is_over(&self) -> bool {
-        let until = self.0.load(Ordering::Acquire);
-        until != FOR_EVER && !breaks(Rule::TimerAlone) && now().0.as_nanos() >= u128::from(until)
+        let until = self.until.load(Ordering::Acquire);
+        until != FOR_EVER && !breaks(Rule::TimerAlone) && self.now().0.as_nanos() >= u128::from(until)
     }
 }
 

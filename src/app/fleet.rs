@@ -24,10 +24,12 @@ pub(super) fn join(config: &Config, messages: mpsc::UnboundedSender<Message>) ->
     let Some(cluster) = &config.cluster else { return Ok(None) };
     let (commands, received) = mpsc::unbounded_channel();
     let tell = move |news| drop(messages.send(Message::Fleet(news)));
-    cluster::start(cluster.clone(), received, tell).context("starting the fleet's thread")?;
+    let lifeline = Arc::new(Lifeline::over());
+    cluster::start(cluster.clone(), lifeline.clone(), received, tell)
+        .context("starting the fleet's thread")?;
     let terms = Terms { margin: cluster.lease_ttl * cluster::MARGIN_TENTHS / 10, cut_max: cluster.lease_ttl };
     tracing::info!(name = cluster.name, prefix = cluster.prefix, "this is one of many edges");
-    Ok(Some(FleetParts { terms, commands, lifeline: Arc::new(Lifeline::over()) }))
+    Ok(Some(FleetParts { terms, commands, lifeline }))
 }
 
 /// See above.

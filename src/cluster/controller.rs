@@ -41,6 +41,7 @@ pub async fn stand(
         while commands.try_recv().is_ok() {}
         let writer = Rc::new(Writer { store: store.clone(), lease, won_at });
         tokio::select! {
+            biased;
             () = lead(&store, lease, &tell) => {}
             () = write(&writer, &mut commands, &tell) => resign(&store, lease).await,
         }

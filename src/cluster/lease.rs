@@ -1,5 +1,7 @@
 //! The lease of one life: asked for once, and kept alive as long as the store knows it.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::LeaseKeeper;
@@ -10,9 +12,7 @@ use super::{News, Tell};
 use crate::broken::{Rule, breaks};
 use crate::core::fleet::edge::Input;
 use crate::core::fleet::{LeaseId, Moment};
-use crate::lifeline;
-
-use std::rc::Rc;
+use crate::lifeline::Lifeline;
 
 /// So many keep-alives go into the life of a lease.
 const BEATS: u32 = 16;
@@ -20,37 +20,39 @@ const BEATS: u32 = 16;
 const PATIENCE: u32 = 2;
 
 /// Gets a lease and keeps it alive; returns when it is over.
-pub async fn live(store: Rc<Store>, tell: Tell) {
+pub async fn live(store: Rc<Store>, lifeline: Arc<Lifeline>, tell: Tell) {
     let ttl = store.config().lease_ttl;
     let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
     // Each try is a lease of its own, and one that was granted without our hearing of it runs out unused.
     let (sent, lease, ttl) = loop {
-        let sent = lifeline::now();
+        let sent = lifeline.now();
         match store.once(|mut client| async move { client.lease_grant(seconds, None).await }).await {
             Ok(granted) => break (sent, LeaseId(granted.id()), seconds_of(granted.ttl())),
             Err(error) => tracing::warn!(%error, "no lease yet: this edge serves nothing until it has one"),
         }
         sleep(ttl / BEATS).await;
     };
-    tell(News::Edge(Input::Granted { lease, sent: counted_from(sent), ttl }));
-    let renewed = |sent, ttl| tell(News::Edge(Input::Renewed { lease, sent: counted_from(sent), ttl }));
+    tell(News::Edge(Input::Granted { lease, sent: counted_from(sent, &lifeline), ttl }));
+    let renewed =
+        |sent, ttl| tell(News::Edge(Input::Renewed { lease, sent: counted_from(sent, &lifeline), ttl }));
     let mut since = None;
-    while let Err(why) = keep(&store, lease, ttl, &renewed, &mut since).await {
+    while let Err(why) = keep(&store, &lifeline, lease, ttl, &renewed, &mut since).await {
         tracing::debug!(why, "the lease can't be kept alive there");
         if since.is_none() {
-            since = Some(lifeline::now());
+            since = Some(lifeline.now());
             tracing::warn!(why, "the lease can't be kept alive, and another member of etcd is tried");
         }
         store.turn_away();
         sleep(ttl / BEATS / 4).await;
     }
-    renewed(lifeline::now(), Duration::ZERO);
+    renewed(lifeline.now(), Duration::ZERO);
 }
 
 /// Keeps the lease alive over one stream, until it is over; or says why the stream can't be used any more. `since` when
 /// it was not kept alive.
 async fn keep(
     store: &Store,
+    lifeline: &Lifeline,
     lease: LeaseId,
     ttl: Duration,
     renewed: &impl Fn(Moment, Duration),
@@ -59,7 +61,7 @@ async fn keep(
     let beat = ttl / BEATS;
     let patience = if breaks(Rule::WaitsForTheAnswer) { ttl } else { beat * PATIENCE };
     let late = |_| "it was not answered in time".to_owned();
-    let sent = lifeline::now();
+    let sent = lifeline.now();
     let (mut client, _) = store.client().await.map_err(|error| error.to_string())?;
     let opened = timeout(patience, client.lease_keep_alive(lease.0)).await.map_err(late)?;
     let (mut keeper, mut answers): (LeaseKeeper, _) = match opened {
@@ -71,7 +73,7 @@ async fn keep(
     renewed(sent, ttl);
     if let Some(since) = since.take() {
         tracing::info!(
-            seconds = lifeline::now().0.saturating_sub(since.0).as_secs_f64(),
+            seconds = lifeline.now().0.saturating_sub(since.0).as_secs_f64(),
             "the lease is kept alive again"
         );
     }
@@ -80,7 +82,7 @@ async fn keep(
     beats.tick().await;
     loop {
         beats.tick().await;
-        let sent = lifeline::now();
+        let sent = lifeline.now();
         keeper.keep_alive().await.map_err(|error| error.to_string())?;
         // One is under way at a time, so the answer is that one's.
         let answer = timeout(patience, answers.message()).await;
@@ -97,8 +99,8 @@ async fn keep(
 }
 
 /// From when on a lease goes that was asked for then. The store can't have heard of it earlier.
-fn counted_from(sent: Moment) -> Moment {
-    if breaks(Rule::CountsFromTheAnswer) { lifeline::now() } else { sent }
+fn counted_from(sent: Moment, lifeline: &Lifeline) -> Moment {
+    if breaks(Rule::CountsFromTheAnswer) { lifeline.now() } else { sent }
 }
 
 fn seconds_of(ttl: i64) -> Duration {

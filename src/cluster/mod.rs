@@ -22,6 +22,7 @@ pub mod wishes;
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::{mpsc, watch};
@@ -31,6 +32,7 @@ use crate::config::Cluster;
 use crate::control::fleet::{Command, News};
 use crate::core::fleet::LeaseId;
 use crate::core::fleet::edge::Effect;
+use crate::lifeline::Lifeline;
 pub use store::{Store, StoreError};
 
 /// By so many tenths of its lease an edge ends before it: for clocks that differ, for the cut, and for one election of
@@ -46,14 +48,24 @@ type Tell = Rc<dyn Fn(News)>;
 /// If there is no thread to be had.
 pub fn start(
     cluster: Cluster,
+    lifeline: Arc<Lifeline>,
     commands: mpsc::UnboundedReceiver<Command>,
     tell: impl Fn(News) + Send + 'static,
 ) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("fleet".to_owned()).spawn(move || {
-        let fleet = Fleet { store: Rc::new(Store::new(cluster)), tell: Rc::new(tell), life: None };
-        LocalSet::new().block_on(&runtime, fleet.work(commands));
+        LocalSet::new().block_on(&runtime, work(Store::new(cluster), lifeline, commands, tell));
     })
+}
+
+/// What the thread does. Needs a `LocalSet`.
+pub async fn work(
+    store: Store,
+    lifeline: Arc<Lifeline>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    tell: impl Fn(News) + 'static,
+) {
+    Fleet { store: Rc::new(store), lifeline, tell: Rc::new(tell), life: None }.work(commands).await;
 }
 
 /// What is under way for one life of this edge. It ends with it.
@@ -75,6 +87,7 @@ impl Drop for Life {
 
 struct Fleet {
     store: Rc<Store>,
+    lifeline: Arc<Lifeline>,
     tell: Tell,
     life: Option<Life>,
 }
@@ -90,9 +103,9 @@ impl Fleet {
                     }
                 }
                 Command::Wish { site, wish, by, answer } => {
-                    let store = self.store.clone();
+                    let (store, now) = (self.store.clone(), self.lifeline.now());
                     tokio::task::spawn_local(async move {
-                        let result = wishes::ask(&store, site, wish, by).await;
+                        let result = wishes::ask(&store, now, site, wish, by).await;
                         drop(answer.send(result));
                     });
                 }
@@ -123,7 +136,7 @@ impl Fleet {
                 let seen = watch::Sender::new(Vec::new());
                 self.life =
                     Some(Life { lease: None, tasks: Vec::new(), controller: None, key: Rc::default(), seen });
-                let task = tokio::task::spawn_local(lease::live(store, tell));
+                let task = tokio::task::spawn_local(lease::live(store, self.lifeline.clone(), tell));
                 self.life.iter_mut().for_each(|life| life.tasks.push(task.abort_handle()));
             }
             Effect::Register(lease) => {

@@ -1,6 +1,7 @@
 //! The way to etcd: which member is asked, how long it may take, and what is asked of it.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::time::Duration;
 
 use etcd_client::{
@@ -16,9 +17,9 @@ use crate::core::fleet::{LeaseId, Revision};
 /// How long a member may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long it may take to be connected to.
-const CONNECT_MAX: Duration = Duration::from_millis(500);
+pub const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// A member that is silent for so long is asked whether it is there, and has as long to say so.
-const SILENCE_MAX: Duration = Duration::from_secs(1);
+pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// Wait before the next member is asked; doubled each time, up to the second figure.
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Keys that are read at a time.
@@ -38,9 +39,14 @@ pub enum StoreError {
     Silent(String),
 }
 
+/// How a member is connected to.
+type Connect = Box<dyn Fn(&str, ConnectOptions) -> Pin<Box<dyn Future<Output = Connected>>>>;
+type Connected = Result<Client, etcd_client::Error>;
+
 /// See the module's text.
 pub struct Store {
     config: Cluster,
+    connect: Connect,
     /// One for each member, made when it is first asked.
     clients: Vec<RefCell<Option<Client>>>,
     /// The one that answered last.
@@ -74,8 +80,20 @@ pub struct Put {
 impl Store {
     /// Nothing is connected to yet.
     pub fn new(config: Cluster) -> Self {
+        Self::connected_by(config, |url, options| {
+            let url = url.to_owned();
+            async move { Client::connect([url], Some(options)).await }
+        })
+    }
+
+    /// The same, and members are connected to in another way than by their URLs.
+    pub fn connected_by<F>(config: Cluster, connect: impl Fn(&str, ConnectOptions) -> F + 'static) -> Self
+    where
+        F: Future<Output = Connected> + 'static,
+    {
         let clients = config.etcd.iter().map(|_| RefCell::default()).collect();
-        Self { config, clients, current: Cell::new(0) }
+        let connect: Connect = Box::new(move |url, options| Box::pin(connect(url, options)));
+        Self { config, connect, clients, current: Cell::new(0) }
     }
 
     /// What it is configured by.
@@ -100,7 +118,7 @@ impl Store {
         if let Some(client) = &*self.clients[at].borrow() {
             return Ok((client.clone(), url));
         }
-        let connecting = Client::connect([url], Some(self.options()));
+        let connecting = (self.connect)(url, self.options());
         let client =
             timeout(ANSWER_MAX, connecting).await.map_err(|_| StoreError::Silent(url.to_owned()))??;
         *self.clients[at].borrow_mut() = Some(client.clone());

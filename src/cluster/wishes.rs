@@ -9,9 +9,8 @@ use super::edge;
 use super::store::Store;
 use super::values::{self, WishValue};
 use crate::control::{Wanted, WishError};
-use crate::core::fleet::Revision;
+use crate::core::fleet::{Moment, Revision};
 use crate::core::{Pin, SiteName};
-use crate::lifeline;
 
 /// How long a wish is waited for. A handoff with slow hooks takes minutes; a wish that nobody has answered by then is
 /// forgotten.
@@ -20,14 +19,20 @@ const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
 const HEARD_MAX: Duration = Duration::from_secs(3);
 
 /// Puts it before the controller, and waits until it is done or refused.
-pub async fn ask(store: &Store, site: SiteName, wish: Wanted, by: String) -> Result<Option<Pin>, WishError> {
+pub async fn ask(
+    store: &Store,
+    now: Moment,
+    site: SiteName,
+    wish: Wanted,
+    by: String,
+) -> Result<Option<Pin>, WishError> {
     let standing = timeout(HEARD_MAX, store.list("controller/", None)).await;
-    let (now, standing) = standing.map_err(|_| WishError::NoController)?;
+    let (stands, standing) = standing.map_err(|_| WishError::NoController)?;
     let Some(controller) = values::oldest(&standing).and_then(|stored| values::lease(&stored.name)) else {
         return Err(WishError::NoController);
     };
     // Not to be guessed, nor to be taken twice: the time since the start of a machine, and what its process began with.
-    let id = format!("{:x}-{:x}", lifeline::now().0.as_nanos(), RandomState::new().hash_one(&by));
+    let id = format!("{:x}-{:x}", now.0.as_nanos(), RandomState::new().hash_one(&by));
     let (key, value) =
         (store.key(&format!("wishes/{id}")), values::to_bytes(&WishValue::new(&site, &wish, by)));
     // It goes with the controller that it is put before: the next one doesn't know what became of it.
@@ -36,7 +41,7 @@ pub async fn ask(store: &Store, site: SiteName, wish: Wanted, by: String) -> Res
         client.put(key, value, Some(options)).await
     });
     written.await.map_err(|_| WishError::NoController)?;
-    let answered = timeout(ANSWER_MAX, answer(store, &id, Revision(now.0 + 1), &site)).await;
+    let answered = timeout(ANSWER_MAX, answer(store, &id, Revision(stands.0 + 1), &site)).await;
     for folder in ["wishes", "answers"] {
         let key = store.key(&format!("{folder}/{id}"));
         // If that fails, it goes with the controller's lease.

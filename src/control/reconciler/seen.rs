@@ -3,7 +3,6 @@
 use super::*;
 use crate::control::fleet::{Command, Seen};
 use crate::core::fleet::doubts::{Judgement, Reached};
-use crate::lifeline;
 
 /// Time between two writes of what is seen.
 const TELLING_PACE: Duration = Duration::from_millis(50);
@@ -177,7 +176,7 @@ impl Reconciler {
             let others = ledger.edges().keys().filter(|lease| Some(**lease) != own);
             let others: Vec<Option<&Reached>> =
                 others.map(|lease| Some(&fleet.seen_by.get(lease)?.reached)).collect();
-            fleet.doubts.not_reached(lifeline::now(), &site, backend, &others)
+            fleet.doubts.not_reached(self.lifeline.now(), &site, backend, &others)
         };
         // One at most has come or gone.
         if fleet.doubts.asked().len() != asked_before {
