@@ -6,6 +6,7 @@ mod provided;
 mod reload;
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
@@ -17,6 +18,7 @@ use tokio::task::LocalSet;
 use crate::acme;
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
+use crate::control::outside::System;
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::{Origin, PinStore};
 use crate::control::writer::Writer;
@@ -94,6 +96,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         publisher,
         clock: clock.clone(),
         reports,
+        outside: Rc::new(System),
         seed,
         fleet: fleet::join(&config, messages.clone())?,
     };

@@ -9,6 +9,7 @@ mod wished;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::cli::client::{Client, Place, Reply};
 use crate::clock::Clock;
 use crate::config::{self, Config, ListenAddress};
 use crate::control::fleet::{Command, FleetParts, FleetView};
+use crate::control::outside::System;
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::PinStore;
 use crate::control::writer::Writer;
@@ -131,6 +133,7 @@ impl Edge {
             publisher,
             clock: Clock::start(),
             reports,
+            outside: Rc::new(System),
             seed: 1,
             fleet,
         };

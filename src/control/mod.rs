@@ -7,6 +7,7 @@ mod counts;
 pub mod fleet;
 pub mod hooks;
 pub mod names;
+pub mod outside;
 pub mod probe;
 pub mod reconciler;
 pub mod resolve;

@@ -9,6 +9,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::outside::Outside;
 use crate::config::Health;
 use crate::core::{Address, Backend};
 
@@ -138,13 +139,18 @@ where
 }
 
 /// Asks for the proof until it is given. Ends only by being dropped, otherwise.
-pub async fn prove(backend: &Backend, health: &Health, mut told: impl FnMut(&Seen)) -> Duration {
+pub async fn prove(
+    outside: &dyn Outside,
+    backend: &Backend,
+    health: &Health,
+    mut told: impl FnMut(&Seen),
+) -> Duration {
     let began = tokio::time::Instant::now();
     loop {
         let next = tokio::time::Instant::now() + health.held_interval;
         // A page that has to be rendered for the first time may take longer than a probe.
         let patient = Health { timeout: health.timeout.max(PROOF_PATIENCE), ..health.clone() };
-        let seen = probe(backend, &patient, Question::Proof).await;
+        let seen = outside.ask(backend, &patient, Question::Proof).await;
         told(&seen);
         if seen.is_well() {
             return began.elapsed();

@@ -14,14 +14,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::counts::{Counts, millis};
 use super::fleet::{Command, Fleet, FleetParts, News};
 use super::hooks::{self, Told};
 use super::names::Names;
+use super::outside::Outside;
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
 use super::site::{LastProbe, SiteEntry, Work, policy};
@@ -138,6 +140,8 @@ pub struct Parts {
     pub budget: Arc<HoldBudget>,
     /// Given to new gates.
     pub reports: mpsc::UnboundedSender<Report>,
+    /// Who asks backends how they are.
+    pub outside: Rc<dyn Outside>,
     /// Seed of the probes' jitter.
     pub seed: u64,
     /// This process is one of many edges.
@@ -160,13 +164,14 @@ pub struct Reconciler {
     publisher: Publisher,
     clock: Clock,
     budget: Arc<HoldBudget>,
+    outside: Rc<dyn Outside>,
     reports: mpsc::UnboundedSender<Report>,
     messages: mpsc::UnboundedSender<Message>,
     names: Names,
     schedule: Schedule,
     proofs: Rc<Semaphore>,
     journal: Journal,
-    wishes: HashMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
+    wishes: BTreeMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
     next_wish: WishId,
     neighbours_suspected: HashMap<IpAddr, Instant>,
     neighbours_hurried: HashMap<IpAddr, Instant>,
@@ -202,13 +207,14 @@ impl Reconciler {
             publisher: parts.publisher,
             clock: parts.clock,
             budget: parts.budget,
+            outside: parts.outside,
             reports: parts.reports,
             names: Names::new(&parts.config.resolver, messages.clone()),
             messages,
             schedule: Schedule::new(Instant::now()),
             proofs: Rc::new(Semaphore::new(PROOFS_MAX)),
             journal: Journal::default(),
-            wishes: HashMap::new(),
+            wishes: BTreeMap::new(),
             next_wish: 0,
             neighbours_suspected: HashMap::new(),
             neighbours_hurried: HashMap::new(),
@@ -248,7 +254,7 @@ impl Reconciler {
                     Some(message) => self.message(message),
                     None => return,
                 },
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = tokio::time::sleep_until(wake) => {}
             }
             for _ in 0..BATCH_MAX {
                 if let Ok(report) = reports.try_recv() {
@@ -520,7 +526,8 @@ impl Reconciler {
                 });
             }
             Effect::Prove { generation, backend } => {
-                let (messages, proofs) = (self.messages.clone(), self.proofs.clone());
+                let (messages, proofs, outside) =
+                    (self.messages.clone(), self.proofs.clone(), self.outside.clone());
                 let fresh = self.names.fresh(&backend);
                 let config = entry.config.clone();
                 entry.work = Some(Work(
@@ -531,7 +538,7 @@ impl Reconciler {
                             let (backend, seen) = (backend.clone(), seen.clone());
                             let _ = messages.send(Message::Proof { site: key, generation, backend, seen });
                         };
-                        probe::prove(&backend, &config.health, told).await;
+                        probe::prove(&*outside, &backend, &config.health, told).await;
                     })
                     .abort_handle(),
                 ));

@@ -30,8 +30,7 @@ pub struct Committed {
 }
 
 /// The way to the thread. The thread ends when this is dropped and all is written.
-#[derive(Debug)]
-pub struct Writer(mpsc::Sender<Commit>);
+pub struct Writer(Box<dyn Fn(Commit) + Send>);
 
 impl Writer {
     /// Starts the thread. `report` is called on it.
@@ -46,13 +45,18 @@ impl Writer {
                 report(write(&mut store, batch));
             }
         })?;
-        Ok((Self(commits), thread))
+        // The thread lives as long as this end.
+        Ok((Self::to(move |commit| drop(commits.send(commit))), thread))
+    }
+
+    /// Hands pins to somebody else, who makes them durable and reports so.
+    pub fn to(write: impl Fn(Commit) + Send + 'static) -> Self {
+        Self(Box::new(write))
     }
 
     /// Has a pin written.
     pub fn write(&self, commit: Commit) {
-        // The thread lives as long as this end.
-        let _ = self.0.send(commit);
+        (self.0)(commit);
     }
 }
 

@@ -8,7 +8,6 @@ use crate::control::view::FleetStatus;
 use crate::core::fleet::Partition;
 use crate::core::fleet::edge::{self, Life};
 use crate::core::fleet::ledger::{Change, Ledger};
-use crate::lifeline;
 
 /// Time between two looks of an edge at its own clock.
 const LOOK: Duration = Duration::from_millis(100);
@@ -95,7 +94,7 @@ impl Reconciler {
             edge::Input::Changed { sites, .. } => sites.iter().map(|(site, _)| site.clone()).collect(),
             _ => Vec::new(),
         };
-        for effect in fleet.edge.step(lifeline::now(), input) {
+        for effect in fleet.edge.step(self.lifeline.now(), input) {
             self.perform_for_edge(effect);
         }
         // Who was elected is a life, and it may just have ended.
@@ -159,7 +158,7 @@ impl Reconciler {
             }
             edge::Effect::Die { site } => {
                 tracing::error!(%site, "its requests could not be ended before others take this edge for gone: the process ends");
-                std::process::exit(EXIT_WEDGED);
+                self.outside.end(EXIT_WEDGED);
             }
             edge::Effect::HasLeft => {
                 for left in fleet.leaving.drain(..) {
@@ -236,7 +235,7 @@ impl Reconciler {
         Some(FleetStatus {
             life: life.to_owned(),
             lease: fleet.edge.lease().map_or_else(String::new, |lease| lease.to_string()),
-            lease_s: fleet.edge.until().0.saturating_sub(lifeline::now().0).as_secs_f64(),
+            lease_s: fleet.edge.until().0.saturating_sub(self.lifeline.now().0).as_secs_f64(),
             fenced: fleet.edge.is_fenced(),
             controller: fleet.ledger.is_some(),
             watermark: fleet.edge.applied().0,

@@ -35,7 +35,7 @@ impl Reconciler {
         tracing::info!("this edge is the controller no more");
         fleet.doubts = Doubts::default();
         fleet.seen_by.clear();
-        for (_, answer) in self.wishes.drain() {
+        for answer in std::mem::take(&mut self.wishes).into_values() {
             drop(answer.send(Err(WishError::NewController)));
         }
         let sites: Vec<(SiteName, SiteKey)> =

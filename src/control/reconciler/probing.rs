@@ -209,10 +209,11 @@ impl Reconciler {
                 continue;
             }
             self.counts.probes += 1;
-            let (messages, config, target) = (self.messages.clone(), entry.config.clone(), target.clone());
+            let (messages, outside) = (self.messages.clone(), self.outside.clone());
+            let (config, target) = (entry.config.clone(), target.clone());
             tokio::task::spawn_local(async move {
                 let began = Instant::now();
-                let seen = probe::probe(&target.1, &config.health, Question::Liveness).await;
+                let seen = outside.ask(&target.1, &config.health, Question::Liveness).await;
                 let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
             });
         }
