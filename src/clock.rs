@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Time between two looks at the clock, and between two rounds of a worker.
 pub const ROUND: Duration = Duration::from_millis(100);

@@ -12,10 +12,11 @@ mod lease;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::core::admission::{ONE_LEASE, Word};
 use crate::core::release::Pacer;
