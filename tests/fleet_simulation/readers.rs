@@ -1,0 +1,153 @@
+//! Readers of one edge: each does with the gate and its lease what the proxy does for a request that changes nothing.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ghostpin::clock::Clock;
+use ghostpin::gate::{Entry, Lease, SiteKey, Ticket};
+use ghostpin::published::{PublishedSite, Reader};
+use ghostpin::workers::Order;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::backends::Refused;
+use super::dice::Dice;
+use super::edge::World;
+use super::history::{Under, What};
+use super::sites;
+
+/// Mean time between two readers, in milliseconds.
+const PAUSE: usize = 60;
+/// How long a connection, and the beginning of an answer, are waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often one is sent again.
+const ATTEMPTS_MAX: usize = 5;
+
+/// See the module's text.
+#[derive(Clone)]
+pub(crate) struct Readers {
+    pub(crate) world: Rc<World>,
+    pub(crate) edge: usize,
+    pub(crate) reader: Reader,
+    pub(crate) clock: Clock,
+    /// Wakes those whose lease is cut.
+    pub(crate) cuts: Rc<RefCell<BTreeMap<SiteKey, Rc<Notify>>>>,
+}
+
+/// Why an attempt came to no answer.
+enum Failed {
+    Cut,
+    Refused,
+    Silent,
+}
+
+impl Readers {
+    /// They come as long as the edge lives. `orders` are the worker's.
+    pub(crate) async fn come(mut self, mut dice: Dice, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let (cuts, mut late) = (self.cuts.clone(), Dice::of(&dice.next().to_le_bytes()));
+        spawn_local(async move {
+            while let Some(order) = orders.recv().await {
+                if let Order::Cut(site) = order {
+                    sleep(Duration::from_millis(late.roll(4) as u64)).await;
+                    let cut = cuts.borrow().get(&site).cloned();
+                    cut.iter().for_each(|cut| cut.notify_waiters());
+                }
+            }
+        });
+        loop {
+            sleep(Duration::from_millis(dice.roll(PAUSE) as u64)).await;
+            self.clock.look();
+            let host = sites::host(dice.roll(sites::ALL));
+            let Some(site) = self.reader.load().routes.lookup(&host).cloned() else { continue };
+            let (reader, taking) = (self.clone(), dice.roll(30));
+            spawn_local(async move { reader.read(&site, Duration::from_millis(taking as u64)).await });
+        }
+    }
+
+    /// One reader, who takes so long to take the answer.
+    async fn read(&self, site: &PublishedSite, taking: Duration) {
+        let (asked, mut ticket) = (self.world.history.now(), None);
+        let deadline = Instant::now() + site.config.hold.timeout;
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(mut lease) = enter(site, &mut ticket, deadline).await else { return };
+            let (epoch, gate) = (lease.pin().epoch, lease.gate().clone());
+            let answered = self.attempt(&lease, site).await;
+            lease.answered(answered.is_ok());
+            match answered {
+                Ok(()) if lease.may_deliver() => {
+                    let under = self.under(site, &lease);
+                    self.world.history.tell(Some(self.edge), What::Delivered { under, asked });
+                    gate.note_well(self.clock.now().0);
+                    // The lease is out until the last byte is through.
+                    let _ = self.unless_cut(&lease, sleep(taking)).await;
+                    return;
+                }
+                Ok(()) | Err(Failed::Cut) => {}
+                Err(Failed::Refused) => gate.suspect(epoch),
+                Err(Failed::Silent) => return gate.doubt(epoch),
+            }
+        }
+    }
+
+    fn under(&self, site: &PublishedSite, lease: &Lease) -> Under {
+        let pin = lease.pin();
+        Under { site: site.name.to_string(), epoch: pin.epoch.0, backend: pin.backend.to_string() }
+    }
+
+    async fn attempt(&self, lease: &Lease, site: &PublishedSite) -> Result<(), Failed> {
+        let (backends, backend) = (&self.world.backends, lease.pin().backend.as_str());
+        let connected = timeout(PATIENCE, backends.connect(self.edge, backend));
+        match self.unless_cut(lease, connected).await? {
+            Ok(Ok(())) => {}
+            Ok(Err(Refused)) => return Err(Failed::Refused),
+            Err(_) => return Err(Failed::Silent),
+        }
+        if !lease.may_hand_over() {
+            return Err(Failed::Cut);
+        }
+        self.world.history.tell(Some(self.edge), What::Handed(self.under(site, lease)));
+        match self.unless_cut(lease, timeout(PATIENCE, backends.answer(self.edge, backend))).await? {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refused)) => Err(Failed::Refused),
+            Err(_) => Err(Failed::Silent),
+        }
+    }
+
+    /// What a worker does with a flight: drops it when its lease is cut.
+    async fn unless_cut<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> Result<T, Failed> {
+        let cut = self.cuts.borrow_mut().entry(lease.gate().site()).or_default().clone();
+        let is_cut = async {
+            loop {
+                let next = cut.notified();
+                if lease.is_cut() {
+                    return;
+                }
+                next.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = is_cut => Err(Failed::Cut),
+            done = work => Ok(done),
+        }
+    }
+}
+
+/// Enters, or waits as long as a reader does.
+async fn enter(site: &PublishedSite, ticket: &mut Option<Ticket>, deadline: Instant) -> Option<Lease> {
+    if ticket.is_none()
+        && let Some(lease) = site.gate.enter()
+    {
+        return Some(lease);
+    }
+    match site.gate.enter_or_hold(*ticket, site.config.hold.max_requests).ok()? {
+        Entry::Entered(lease) => Some(lease),
+        Entry::Held(mut held) => {
+            *ticket = Some(held.ticket());
+            timeout_at(deadline, held.lease()).await.ok()?
+        }
+    }
+}
