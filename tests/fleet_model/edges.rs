@@ -139,8 +139,7 @@ impl Process {
 
     /// It goes on without the store: its lease may be over, or this life has yet to read what the store says.
     fn is_alone(&self, scenario: &Scenario, now: u64) -> bool {
-        scenario.partition == Partition::Serve
-            && (!self.is_in_time(scenario, now) || self.core.applied() == Revision(0))
+        !self.is_in_time(scenario, now) || self.core.applied() == Revision(0)
     }
 
     /// What it does with a site is to agree with what all others do.
@@ -150,6 +149,9 @@ impl Process {
 
     /// Whether it goes on without the store, and where what it has let in meanwhile is not over yet.
     pub(crate) fn look_whether_alone(&mut self, scenario: &Scenario, now: u64) {
+        if scenario.partition == Partition::Fence {
+            return;
+        }
         let is_alone = self.is_alone(scenario, now);
         for site in 0..self.gates.len() {
             let gate = &self.gates[site];
