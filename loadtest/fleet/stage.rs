@@ -63,9 +63,7 @@ impl Process {
 
     /// Processor time that it has had, in hundredths of a second as Linux counts it.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let id =
-            self.child.as_ref().and_then(Child::id).ok_or_else(|| io::Error::other("it is not running"))?;
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()?))?;
         // After the name in brackets, which may have spaces: user and system time are the 12th and 13th word.
         let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
         let ticks: u64 = words.filter_map(|word| word.parse::<u64>().ok()).sum();
