@@ -216,6 +216,10 @@ async fn handoff_without(stage: &Stage, away: usize, to: usize) -> io::Result<u1
     }
     let is_another = || async { stage.controller_seen_by(at).await.is_some_and(|now| now != away) };
     stage.until("another controller", is_another).await?;
+    // It moves nothing to an instance that it has not looked at yet.
+    if let Some(controller) = stage.controller_seen_by(at).await {
+        stage.until_well(controller).await?;
+    }
     stage.handoff(at, to).await
 }
 
@@ -294,7 +298,7 @@ pub async fn parted(settings: &Settings) -> io::Result<Report> {
         let asked = Moment::now();
         let status = handoff_without(&stage, cut_off, 1 - pinned).await?;
         let whom = if is_controller { "the controller " } else { "" };
-        handoffs.push(format!("{whom}{way}: {}", millis(Moment::now().since(asked))));
+        handoffs.push(format!("{whom}{way}: {status} after {}", millis(Moment::now().since(asked))));
         report.promise(status == 200, "a handoff goes on without it");
         stage.hear_all()?;
         stage.until_served().await?;
