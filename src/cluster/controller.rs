@@ -93,10 +93,7 @@ async fn ask_no_more(store: &Store, lease: LeaseId) {
 
 /// Follows everything; returns when this edge leads no more, or has lost its place.
 async fn lead(store: &Store, lease: LeaseId, tell: &Tell) {
-    let (revision, sites) = store.list("sites/", None).await;
-    let (_, edges) = store.list("edges/", Some(revision)).await;
-    let (_, seen) = store.list("seen/", Some(revision)).await;
-    let (_, wishes) = store.list("wishes/", Some(revision)).await;
+    let (revision, [sites, edges, seen, wishes]) = store.list(["sites/", "edges/", "seen/", "wishes/"]).await;
     let (sites, edges) = (sites.iter().filter_map(values::record), edges.iter().filter_map(values::edge));
     tell(News::Elected { lease, revision, sites: sites.collect(), edges: edges.collect() });
     for stored in seen {

@@ -99,7 +99,7 @@ pub async fn keep_told(store: &Store, key: &str, lease: LeaseId, mut value: watc
 /// Hands on what the controller asks. For a while there may be two who believe that they are: both are answered.
 pub async fn hear_what_is_asked(store: &Store, tell: &Tell) {
     loop {
-        let (revision, found) = store.list("asks/", None).await;
+        let (revision, [found]) = store.list(["asks/"]).await;
         let mut asked: BTreeMap<String, BTreeMap<SiteName, Backend>> =
             found.into_iter().map(|stored| (stored.name, values::asked(&stored.value))).collect();
         let tell_all = |asked: &BTreeMap<String, BTreeMap<SiteName, Backend>>| {
@@ -127,7 +127,7 @@ pub async fn hear_what_is_asked(store: &Store, tell: &Tell) {
 
 /// Reads all sites.
 pub async fn list(store: &Store, lease: LeaseId, tell: &Tell) {
-    let (revision, found) = store.list(SITES, None).await;
+    let (revision, [found]) = store.list([SITES]).await;
     let sites = found
         .into_iter()
         .filter_map(|stored| values::record(&stored))
@@ -207,8 +207,7 @@ pub async fn look(store: &Store, own: Option<LeaseId>) -> Result<FleetView, Stor
     // One question first that may fail: whoever asks is to be told, and not to wait for ever.
     let key = store.key("edges/");
     store.once(|mut client| async move { client.get(key, None).await }).await?;
-    let (at, found) = store.list("edges/", None).await;
-    let (_, standing) = store.list("controller/", Some(at)).await;
+    let (_, [found, standing, sites]) = store.list(["edges/", "controller/", SITES]).await;
     let controller = values::oldest(&standing).map(|stored| stored.name.clone()).unwrap_or_default();
     let mut edges: Vec<EdgeView> = found
         .iter()
@@ -225,7 +224,6 @@ pub async fn look(store: &Store, own: Option<LeaseId>) -> Result<FleetView, Stor
         })
         .collect();
     edges.sort_by(|a, b| (&a.name, &a.lease).cmp(&(&b.name, &b.lease)));
-    let (_, sites) = store.list("sites/", Some(at)).await;
     let fenced = sites.iter().filter_map(values::record).filter_map(|(site, record, revision)| {
         matches!(record.phase, RecordPhase::Fence(_)).then_some((site, record.pin.epoch, revision))
     });

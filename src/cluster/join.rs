@@ -31,7 +31,7 @@ pub async fn join(cluster: &Cluster, pins: &BTreeMap<SiteName, Pin>) -> Result<J
     let key = store.key("sites/");
     // Once, so that who waits is told if nobody answers.
     store.once(|mut client| async move { client.get(key, None).await }).await?;
-    let (_, found) = store.list("sites/", None).await;
+    let (_, [found]) = store.list(["sites/"]).await;
     let found: BTreeMap<SiteName, (Record, Revision)> =
         found.iter().filter_map(values::record).map(|(site, record, at)| (site, (record, at))).collect();
     let (puts, joined) = plan(pins, &found);

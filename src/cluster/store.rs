@@ -196,8 +196,28 @@ impl Store {
         }
     }
 
-    /// All keys of a folder, as of one revision: `at`, or now, and not from a member that lags.
-    pub async fn list(&self, folder: &str, at: Option<Revision>) -> (Revision, Vec<Stored>) {
+    /// All keys of some folders, as of one revision: that of now, and not from a member that lags.
+    pub async fn list<const N: usize>(&self, folders: [&str; N]) -> (Revision, [Vec<Stored>; N]) {
+        'anew: loop {
+            let (mut at, mut all) = (None, [const { Vec::new() }; N]);
+            for (folder, found) in folders.iter().zip(&mut all) {
+                match self.list_one(folder, at).await {
+                    Some((revision, stored)) => {
+                        at = Some(revision);
+                        *found = stored;
+                    }
+                    None => {
+                        tracing::debug!(folder, "the store was compacted meanwhile: all is read anew");
+                        continue 'anew;
+                    }
+                }
+            }
+            return (at.unwrap_or_default(), all);
+        }
+    }
+
+    /// All keys of a folder, as of `at`, or now; `None` if that is not to be had any more, for the store was compacted.
+    async fn list_one(&self, folder: &str, at: Option<Revision>) -> Option<(Revision, Vec<Stored>)> {
         let (mut at, mut found) = (at, Vec::new());
         let begin = self.key(folder);
         let end = after_all(&begin);
@@ -213,9 +233,14 @@ impl Store {
                         options = options.with_revision(at as i64);
                     }
                     let from = from.clone();
-                    async move { client.get(from, Some(options)).await }
+                    async move {
+                        match client.get(from, Some(options)).await {
+                            Err(error) if at.is_some() && is_out_of_range(&error) => Ok(None),
+                            answer => answer.map(Some),
+                        }
+                    }
                 })
-                .await;
+                .await?;
             let revision = answer.header().map_or(0, |header| header.revision() as u64);
             let at = *at.get_or_insert(Revision(revision));
             let more = answer.more();
@@ -229,7 +254,7 @@ impl Store {
                 known.map(|(rest, stored)| Stored { name: rest[folder.len()..].to_owned(), ..stored }),
             );
             if !more {
-                return (at, found);
+                return Some((at, found));
             }
         }
     }
@@ -293,6 +318,12 @@ impl Store {
             tracing::debug!(%lease, %error, "the lease could not be revoked, and will run out");
         }
     }
+}
+
+/// etcd does not have that revision, nor will it ever.
+fn is_out_of_range(error: &etcd_client::Error) -> bool {
+    const OUT_OF_RANGE: i32 = 11;
+    matches!(error, etcd_client::Error::GRpcStatus(status) if status.code() as i32 == OUT_OF_RANGE)
 }
 
 /// The first key after all that begin with this one, which ends with `/`.

@@ -26,8 +26,8 @@ pub async fn ask(
     wish: Wanted,
     by: String,
 ) -> Result<Option<Pin>, WishError> {
-    let standing = timeout(HEARD_MAX, store.list("controller/", None)).await;
-    let (stands, standing) = standing.map_err(|_| WishError::NoController)?;
+    let standing = timeout(HEARD_MAX, store.list(["controller/"])).await;
+    let (stands, [standing]) = standing.map_err(|_| WishError::NoController)?;
     let Some(controller) = values::oldest(&standing).and_then(|stored| values::lease(&stored.name)) else {
         return Err(WishError::NoController);
     };

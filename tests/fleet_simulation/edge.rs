@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Channel, Client};
 use ghostpin::clock::Clock;
-use ghostpin::cluster::{self, Store, store};
+use ghostpin::cluster;
 use ghostpin::config::{Config, Health};
 use ghostpin::control::Controller;
 use ghostpin::control::fleet::FleetParts;
@@ -32,11 +31,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backends::{Backends, Refused};
 use super::dice::Dice;
-use super::grpc::Local;
 use super::history::{History, Under, What};
-use super::network::{Dial, Dialer};
+use super::network::{self, Dial};
 use super::readers::Readers;
-use super::sites::{self, MEMBERS};
+use super::sites;
 
 /// What all edges share: the world that they are in.
 pub(crate) struct World {
@@ -177,6 +175,7 @@ impl Edge {
         let tasks = LocalSet::new();
         let life =
             Life { reader: publisher.reader(), lifeline: lifeline.clone(), ended: Rc::default(), tasks };
+        self.switch.drained.set(false);
         self.switch.controller.replace(Some(controller));
         let process = Process {
             number: self.number,
@@ -213,18 +212,7 @@ impl Process {
         let (commands, for_store) = mpsc::unbounded_channel();
         let (tell, dials, edge) = (messages.clone(), self.world.dials.clone(), self.number);
         let tell = move |news| drop(tell.send(Message::Fleet(news)));
-        let store = Store::connected_by(cluster.clone(), move |url, options| {
-            let member = MEMBERS.iter().position(|member| *member == url).expect("it is a member");
-            let dialer = Dialer { edge, member, dials: dials.clone() };
-            let endpoint = tonic::transport::Endpoint::from_static(MEMBERS[member])
-                .executor(Local)
-                .connect_timeout(store::CONNECT_MAX)
-                .http2_keep_alive_interval(store::SILENCE_MAX)
-                .keep_alive_timeout(store::SILENCE_MAX)
-                .keep_alive_while_idle(true);
-            let channel = endpoint.connect_with_connector_lazy(dialer);
-            Client::from_channel(Channel::Tonic(channel), Some(options))
-        });
+        let store = network::store(edge, cluster.clone(), dials);
         spawn_local(cluster::work(store, lifeline.clone(), for_store, tell));
 
         let (reports, reported) = mpsc::unbounded_channel();
@@ -275,7 +263,10 @@ impl Process {
                 let mut disk = disk.borrow_mut();
                 let result = match disk.get(&name) {
                     stored if goes_back(stored, Some(&pin)) => Err(format!("{stored:?} is newer")),
-                    _ => Ok(drop(disk.insert(name, pin.clone()))),
+                    _ => {
+                        disk.insert(name, pin.clone());
+                        Ok(())
+                    }
                 };
                 let _ = messages.send(Message::Committed(vec![Committed { site, pin, result }]));
             }

@@ -146,6 +146,12 @@ impl Etcd {
         truth.compact(revision);
     }
 
+    /// Somebody else writes something.
+    pub(crate) fn put(&self, key: &str) {
+        let put = PutRequest { key: key.into(), ..PutRequest::default() };
+        self.change(|truth| truth.put(&[put])).expect("no lease is needed for it");
+    }
+
     // What goes on all the while.
 
     async fn apply(&self, number: usize) {

@@ -36,8 +36,11 @@ pub(crate) struct Faults {
     pub(crate) counts: RefCell<BTreeMap<&'static str, u64>>,
 }
 
+/// Makes it go wrong, and says how.
+type Fault = fn(&Rc<Faults>) -> String;
+
 /// What can go wrong.
-const ALL: &[(&str, fn(&Rc<Faults>) -> String)] = &[
+const ALL: &[(&str, Fault)] = &[
     ("a line to one member is cut", |all| all.cut_line(1)),
     ("all lines of an edge are cut", |all| all.cut_line(MEMBERS.len())),
     ("the streams of an edge break", Faults::break_streams),
@@ -100,7 +103,7 @@ impl Faults {
         for (number, edge) in self.edges.iter().enumerate() {
             edge.frozen.set(false);
             // One that has left the fleet comes back only when it is started again.
-            edge.on.set(!edge.drained.replace(false));
+            edge.on.set(!edge.drained.get());
             edge.restart.set(Some(self.world.history.now() + Duration::from_millis(500)));
             for member in 0..MEMBERS.len() {
                 self.network.set_whole(number, member, THERE, true);
@@ -226,10 +229,17 @@ impl Faults {
         format!("member {member}, up to {lag} ms, {time:?}")
     }
 
+    /// Once, or again and again: then it happens between two reads that belong together.
     fn compact(self: &Rc<Self>) -> String {
-        let keep = self.roll(20);
-        self.etcd.compact(keep as i64);
-        format!("{keep} revisions stay")
+        let (keep, times) = [(self.roll(20), 1), (0, 3_000)][self.roll(2)];
+        let all = self.clone();
+        spawn_local(async move {
+            for _ in 0..times {
+                all.etcd.compact(keep as i64);
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        format!("{keep} revisions stay, {times} times")
     }
 
     // Edges.
@@ -243,7 +253,6 @@ impl Faults {
         let time = self.time(100, 9_000);
         self.edges[edge].on.set(false);
         self.edges[edge].frozen.set(false);
-        self.edges[edge].drained.set(false);
         self.edges[edge].restart.set(Some(self.world.history.now() + time));
         format!("edge {edge}, {time:?}")
     }

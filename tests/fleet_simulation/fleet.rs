@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -48,15 +49,19 @@ pub(crate) struct Run {
     pub(crate) took: Duration,
 }
 
-/// Runs the fleet of one seed until every site is served everywhere after the last fault, or was not in time.
-pub(crate) fn run(seed: u64) -> Run {
-    count_panics();
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// Where time goes on by itself, whenever there is nothing left to be done now.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime needs nothing but memory");
-    runtime.block_on(async {
+        .expect("a runtime needs nothing but memory")
+}
+
+/// Runs the fleet of one seed until every site is served everywhere after the last fault, or was not in time.
+pub(crate) fn run(seed: u64) -> Run {
+    count_panics();
+    runtime().block_on(async {
         let dice = |of: &str| Dice::of(format!("{of} of {seed}").as_bytes());
         let history = Rc::new(History::begin());
         let (dials, dialled) = mpsc::unbounded_channel();
@@ -97,8 +102,7 @@ pub(crate) fn run(seed: u64) -> Run {
             });
             let Some(since) = rests else { return Poll::Pending };
             let is_over = history.now() > since + REST_MAX
-                || history
-                    .look(|events| laws::missing(events).is_some_and(|(_, missing, _)| missing.is_empty()));
+                || history.look(|events| laws::rest(events).is_some_and(|rest| rest.missing.is_empty()));
             if is_over { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

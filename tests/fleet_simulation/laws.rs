@@ -119,19 +119,28 @@ fn durable_first(history: &[Event]) -> Result<(), (Duration, String)> {
     Ok(())
 }
 
-/// Who still has to serve what, and when the last one has begun to.
-pub(crate) fn missing(history: &[Event]) -> Option<(Duration, BTreeSet<(usize, &str)>, Duration)> {
-    let mut rest: Option<(Duration, BTreeSet<(usize, &str)>, Duration)> = None;
+/// What came after the last fault.
+pub(crate) struct Rest<'a> {
+    pub(crate) since: Duration,
+    /// Which edges still have to serve which sites.
+    pub(crate) missing: BTreeSet<(usize, &'a str)>,
+    /// When the last one has begun to.
+    pub(crate) last: Duration,
+}
+
+/// `None` if the faults are not over.
+pub(crate) fn rest(history: &[Event]) -> Option<Rest<'_>> {
+    let mut rest: Option<Rest<'_>> = None;
     for event in history {
         match (&event.what, &mut rest) {
             (What::Rest { edges, sites }, _) => {
                 let all = (0..*edges).flat_map(|edge| sites.iter().map(move |site| (edge, site.as_str())));
-                rest = Some((event.at, all.collect(), event.at));
+                rest = Some(Rest { since: event.at, missing: all.collect(), last: event.at });
             }
-            (What::Delivered { under, asked }, Some((since, missing, last))) if asked >= since => {
+            (What::Delivered { under, asked }, Some(rest)) if *asked >= rest.since => {
                 let Some(edge) = event.edge else { continue };
-                if missing.remove(&(edge, &under.site)) {
-                    *last = event.at;
+                if rest.missing.remove(&(edge, &under.site)) {
+                    rest.last = event.at;
                 }
             }
             _ => {}
@@ -141,7 +150,7 @@ pub(crate) fn missing(history: &[Event]) -> Option<(Duration, BTreeSet<(usize, &
 }
 
 fn comes_to_rest(history: &[Event]) -> Result<(), (Duration, String)> {
-    let Some((since, missing, last)) = missing(history) else {
+    let Some(Rest { since, missing, last }) = rest(history) else {
         return Err((Duration::ZERO, "the faults never ended".to_owned()));
     };
     match missing.is_empty() && last <= since + REST_MAX {
@@ -170,7 +179,7 @@ mod tests {
         What::Out { site: "blog".to_owned(), epoch }
     }
 
-    fn rest() -> What {
+    fn faults_are_over() -> What {
         What::Rest { edges: 2, sites: ["blog".to_owned()].into() }
     }
 
@@ -204,7 +213,7 @@ mod tests {
                     (1, delivered(2, "b")),
                 ][..],
                 middle,
-                &[(0, rest()), (0, late.clone()), (1, late)],
+                &[(0, faults_are_over()), (0, late.clone()), (1, late)],
             ]
             .concat(),
         );

@@ -24,9 +24,14 @@ mod truth;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use dice::Dice;
 use history::{Event, What};
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{sleep, timeout};
 
 /// Seeds of a usual run.
 const SEEDS: u64 = 60;
@@ -65,8 +70,8 @@ fn no_seed_breaks_a_law() {
         );
         virtual_time += run.took;
         run.faults.into_iter().for_each(|(name, times)| *faults.entry(name).or_default() += times);
-        if let Some((since, _, last)) = laws::missing(&run.history) {
-            to_rest = to_rest.max(last - since);
+        if let Some(rest) = laws::rest(&run.history) {
+            to_rest = to_rest.max(rest.last - rest.since);
         }
         for event in run.history {
             match event.what {
@@ -85,6 +90,29 @@ fn no_seed_breaks_a_law() {
     );
     println!("{faults:#?}");
     assert!(requests > 0 && handoffs > 0, "nothing happened that could have gone wrong");
+}
+
+#[test]
+fn what_was_compacted_while_it_was_read_is_read_anew() {
+    fleet::runtime().block_on(LocalSet::new().run_until(async {
+        let history = Rc::new(history::History::begin());
+        let (dials, dialled) = mpsc::unbounded_channel();
+        let etcd = etcd::Etcd::start(sites::MEMBERS.len(), Dice::new(1), history);
+        let _network = network::Network::start(1, etcd.clone(), Dice::new(2), dialled);
+        let cluster = sites::config(0, 0).cluster.expect("it is one of many edges");
+        let store = network::store(0, cluster, dials);
+        // Nothing that was read stands a moment later, for a second.
+        let busy = spawn_local(async move {
+            for _ in 0..1_000 {
+                etcd.put("/ghostpin/else");
+                etcd.compact(0);
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let read = store.list(["sites/", "edges/", "seen/", "wishes/"]);
+        timeout(Duration::from_secs(10), read).await.expect("it is read in the end");
+        assert!(busy.is_finished(), "it was read before anything was compacted");
+    }));
 }
 
 #[test]

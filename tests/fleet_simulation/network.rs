@@ -10,6 +10,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use etcd_client::{Channel, Client};
+use ghostpin::cluster::{Store, store};
+use ghostpin::config::Cluster;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
@@ -20,6 +23,8 @@ use tokio::time::sleep;
 use super::changing::Changing;
 use super::dice::Dice;
 use super::etcd::Etcd;
+use super::grpc::Local;
+use super::sites::MEMBERS;
 
 /// What is under way at most, in bytes.
 const UNDER_WAY_MAX: usize = 64 * 1024;
@@ -144,12 +149,26 @@ impl Network {
     }
 }
 
+/// The real client of an edge, on these lines.
+pub(crate) fn store(edge: usize, cluster: Cluster, dials: mpsc::UnboundedSender<Dial>) -> Store {
+    Store::connected_by(cluster, move |url, options| {
+        let member = MEMBERS.iter().position(|member| *member == url).expect("it is a member");
+        let dialer = Dialer { edge, member, dials: dials.clone() };
+        let endpoint = tonic::transport::Endpoint::from_static(MEMBERS[member])
+            .executor(Local)
+            .connect_timeout(store::CONNECT_MAX)
+            .http2_keep_alive_interval(store::SILENCE_MAX)
+            .keep_alive_timeout(store::SILENCE_MAX)
+            .keep_alive_while_idle(true);
+        Client::from_channel(Channel::Tonic(endpoint.connect_with_connector_lazy(dialer)), Some(options))
+    })
+}
+
 /// Connects one edge to one member.
-#[derive(Clone)]
-pub(crate) struct Dialer {
-    pub(crate) edge: usize,
-    pub(crate) member: usize,
-    pub(crate) dials: mpsc::UnboundedSender<Dial>,
+struct Dialer {
+    edge: usize,
+    member: usize,
+    dials: mpsc::UnboundedSender<Dial>,
 }
 
 impl tonic::codegen::Service<Uri> for Dialer {
