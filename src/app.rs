@@ -96,7 +96,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         publisher,
         clock: clock.clone(),
         reports,
-        outside: Rc::new(System),
+        outside: Rc::new(System::start().context("starting the thread that asks backends")?),
         seed,
         fleet: fleet::join(&config, messages.clone())?,
     };

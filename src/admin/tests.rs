@@ -133,7 +133,7 @@ impl Edge {
             publisher,
             clock: Clock::start(),
             reports,
-            outside: Rc::new(System),
+            outside: Rc::new(System::start().unwrap()),
             seed: 1,
             fleet,
         };
