@@ -155,10 +155,8 @@ impl Process {
         let is_alone = self.is_alone(scenario, now);
         for site in 0..self.gates.len() {
             let gate = &self.gates[site];
-            // The end of what was fenced without it is not waited for by the others; it hears of it with the next epoch.
-            let record = self.core.record(&name(site as u8)).filter(|record| record.serves().is_none());
-            let fenced = record.map(|record| record.pin.epoch);
-            let is_ending = self.active(site as u8).any(|epoch| epoch <= gate.cut || Some(epoch) == fenced);
+            // The end of what was fenced without it is not waited for by the others: it is cut.
+            let is_ending = self.active(site as u8).any(|epoch| epoch <= gate.cut);
             self.gates[site].alone = is_alone || gate.alone && is_ending;
         }
     }

@@ -34,12 +34,21 @@ struct Door {
     open: Option<Pin>,
     /// Leases of this epoch may be out.
     out: Option<Epoch>,
+    /// They were out, or given out, without a life: nobody waits for them, unless the store still says what it said then.
+    alone: bool,
     /// When they were told to end.
     cut: Option<Moment>,
     /// Generation of the last shutting.
     shut: u64,
     /// It is not served here any more.
     removed: bool,
+}
+
+impl Door {
+    /// The epoch that is served, as the store says.
+    fn serves(&self) -> Option<Epoch> {
+        self.record.as_ref().and_then(Record::serves).map(|pin| pin.epoch)
+    }
 }
 
 /// See the module's text.
@@ -292,8 +301,11 @@ impl Edge {
         self.applied = Revision(0);
         self.elsewhere.clear();
         // Where it goes on without the store, what the store has said last stays in force, and so do the doubts about it.
-        for door in self.doors.values_mut().filter(|door| door.partition == Partition::Fence) {
-            door.record = None;
+        for door in self.doors.values_mut() {
+            door.alone = door.out.is_some();
+            if door.partition == Partition::Fence {
+                door.record = None;
+            }
         }
         let doors = &self.doors;
         self.suspected.retain(|site, _| doors.get(site).is_some_and(|door| door.record.is_some()));
@@ -355,6 +367,7 @@ impl Edge {
     fn apply(&mut self, now: Moment, site: &SiteName, record: Option<Record>, out: &mut Effects) {
         let door = self.doors.get_mut(site).expect("a site that is served here");
         door.record = record;
+        door.alone &= door.out != door.serves();
         let stored = door.record.as_ref().map(|record| &record.pin);
         if goes_back(door.known.as_ref(), stored) {
             let known = door.known.clone().expect("there is something to go back behind");
@@ -393,6 +406,7 @@ impl Edge {
             known,
             open: None,
             out: None,
+            alone: false,
             cut: None,
             shut: 0,
             removed: false,
@@ -454,7 +468,7 @@ impl Edge {
     /// Brings a gate nearer to what it ought to be: shuts it, cuts it, or opens it.
     fn settle(&mut self, now: Moment, site: &SiteName, out: &mut Effects) {
         let wants = self.wants(&self.doors[site]).filter(|_| !self.suspected.contains_key(site));
-        let goes_by_the_store = self.goes_by_the_store(&self.doors[site]);
+        let is_alive = self.is_alive();
         let door = self.doors.get_mut(site).expect("a site that is served here");
         if door.open.is_some() && door.open != wants {
             self.generation += 1;
@@ -465,9 +479,11 @@ impl Edge {
         if door.open.is_none()
             && let Some(epoch) = door.out
         {
-            // A lease of the epoch that the store speaks of may end by itself, unless the store says otherwise. A newer
-            // record implies the fence that came before it.
-            let may_drain = goes_by_the_store
+            // A lease of the epoch that the store speaks of may end by itself, unless the store says otherwise, or nobody
+            // waits for it. A newer record implies the fence that came before it.
+            let is_waited_for = is_alive && !door.alone;
+            let goes_on = door.partition == Partition::Serve && door.serves() == Some(epoch);
+            let may_drain = (is_waited_for || goes_on)
                 && door.record.as_ref().is_some_and(|record| record.pin.epoch == epoch && !record.cuts());
             if !may_drain && door.cut.is_none() && wants.as_ref().is_none_or(|pin| pin.epoch != epoch) {
                 door.cut = Some(now);
@@ -480,6 +496,7 @@ impl Edge {
             && door.out.is_none_or(|epoch| epoch == pin.epoch && door.cut.is_none())
         {
             door.out = Some(pin.epoch);
+            door.alone |= !is_alive;
             door.open = Some(pin.clone());
             out.push(Effect::Open { site: site.clone(), pin });
         }
@@ -504,6 +521,7 @@ impl Edge {
             return;
         }
         door.out = None;
+        door.alone = false;
         door.cut = None;
         self.cutting.remove(site);
         self.settle(now, site, out);
@@ -513,8 +531,7 @@ impl Edge {
     /// A site is pending while it has leases of an epoch under which the store lets nobody serve.
     fn review_pending(&mut self, site: &SiteName) {
         let door = &self.doors[site];
-        let serves = door.record.as_ref().and_then(Record::serves).map(|pin| pin.epoch);
-        let is_pending = door.out.is_some() && door.out != serves;
+        let is_pending = door.out.is_some() && door.out != door.serves();
         let changed = match is_pending {
             true => self.pending.insert(site.clone()),
             false => self.pending.remove(site),
