@@ -72,6 +72,15 @@ fn living(partition: Partition, known: Option<Pin>, record: Option<Record>) -> (
     (edge, effects)
 }
 
+/// The store has forgotten the first life; the next one has yet to list.
+fn lives_anew(edge: &mut Edge) -> LeaseId {
+    let next = LeaseId(8);
+    edge.step(at(9), Input::Renewed { lease: LEASE, sent: at(4), ttl: Duration::ZERO });
+    edge.step(at(9), Input::Granted { lease: next, sent: at(9), ttl: TTL });
+    edge.step(at(9), Input::Registered { lease: next });
+    next
+}
+
 #[test]
 fn a_life_registers_then_lists_then_watches_and_only_then_opens() {
     let mut edge = Edge::new(TERMS);
@@ -230,11 +239,7 @@ fn a_site_that_is_to_serve_through_a_partition_goes_on_with_the_last_pin() {
 #[test]
 fn what_was_let_in_without_the_store_is_cut_when_a_fence_is_found_there() {
     let (mut edge, _) = living(Partition::Serve, None, Some(serve(1)));
-    let over = Input::Renewed { lease: LEASE, sent: at(4), ttl: Duration::ZERO };
-    edge.step(at(9), over);
-    let next = LeaseId(8);
-    edge.step(at(9), Input::Granted { lease: next, sent: at(9), ttl: TTL });
-    edge.step(at(9), Input::Registered { lease: next });
+    let next = lives_anew(&mut edge);
     // The others did not wait for it: it was not there.
     let effects = edge.step(at(9), listed(next, 30, Some(fence(1, false))));
     assert!(effects.contains(&shut(1)) && effects.contains(&CUT()));
@@ -245,10 +250,7 @@ fn what_was_let_in_before_the_list_is_cut_when_a_fence_stands_in_it() {
     let (mut edge, _) = living(Partition::Serve, None, Some(serve(1)));
     edge.step(at(1), Input::Suspected { site: blog(), epoch: Epoch(1) });
     edge.step(at(1), left(1));
-    edge.step(at(9), Input::Renewed { lease: LEASE, sent: at(4), ttl: Duration::ZERO });
-    let next = LeaseId(8);
-    edge.step(at(9), Input::Granted { lease: next, sent: at(9), ttl: TTL });
-    edge.step(at(9), Input::Registered { lease: next });
+    let next = lives_anew(&mut edge);
     assert_eq!(edge.step(at(9), Input::Cleared { site: blog(), epoch: Epoch(1) }), [open(1)]);
     let effects = edge.step(at(9), listed(next, 30, Some(fence(1, false))));
     assert!(effects.contains(&shut(2)) && effects.contains(&CUT()));
@@ -257,11 +259,7 @@ fn what_was_let_in_before_the_list_is_cut_when_a_fence_stands_in_it() {
 #[test]
 fn what_the_store_still_serves_is_waited_for_again() {
     let (mut edge, _) = living(Partition::Serve, None, Some(serve(1)));
-    let over = Input::Renewed { lease: LEASE, sent: at(4), ttl: Duration::ZERO };
-    edge.step(at(9), over);
-    let next = LeaseId(8);
-    edge.step(at(9), Input::Granted { lease: next, sent: at(9), ttl: TTL });
-    edge.step(at(9), Input::Registered { lease: next });
+    let next = lives_anew(&mut edge);
     edge.step(at(9), listed(next, 30, Some(serve(1))));
     let sites = vec![(blog(), Some(fence(1, false)))];
     let fenced = Input::Changed { lease: next, revision: Revision(31), sites };
