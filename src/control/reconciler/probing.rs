@@ -20,6 +20,15 @@ fn ip(backend: &Backend) -> Option<IpAddr> {
     }
 }
 
+/// Whether the neighbours at an address are to be looked at again; if so, that is written down.
+fn is_time(looked: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant) -> bool {
+    let is_time = looked.get(&address).is_none_or(|before| now >= *before + LOOKS_AT_NEIGHBOURS);
+    if is_time {
+        looked.insert(address, now);
+    }
+    is_time
+}
+
 impl Reconciler {
     pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
         let Some(again) = self.schedule.done(&target) else { return };
@@ -151,8 +160,7 @@ impl Reconciler {
         let pinned = self.sites.get(&key).and_then(|entry| entry.core.pin());
         let Some(address) = pinned.and_then(|pin| ip(&pin.backend)) else { return };
         let now = Instant::now();
-        let before = self.neighbours_suspected.insert(address, now);
-        if before.is_some_and(|before| now < before + LOOKS_AT_NEIGHBOURS) {
+        if !is_time(&mut self.neighbours_suspected, address, now) {
             return;
         }
         for (other, entry) in &self.sites {
@@ -171,8 +179,7 @@ impl Reconciler {
     fn hurry_neighbours(&mut self, key: SiteKey, backend: &Backend) {
         let Some(address) = ip(backend) else { return };
         let now = Instant::now();
-        let before = self.neighbours_hurried.insert(address, now);
-        if before.is_some_and(|before| now < before + LOOKS_AT_NEIGHBOURS) {
+        if !is_time(&mut self.neighbours_hurried, address, now) {
             return;
         }
         for (other, entry) in self.sites.iter().filter(|(other, _)| **other != key) {
@@ -231,5 +238,19 @@ impl Reconciler {
             && entry.core.pin().is_some_and(|pin| pin.backend == *backend)
             && last != 0
             && !self.clock.now().is_past(crate::clock::Tick(last), within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_looked_at_each_second_however_often_there_is_reason_to() {
+        let (mut looked, start) = (HashMap::new(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let address = "10.0.0.5".parse().unwrap();
+        let times = (0..=2_500).step_by(100).filter(|&ms| is_time(&mut looked, address, at(ms)));
+        assert_eq!(times.collect::<Vec<_>>(), [0, 1_000, 2_000]);
     }
 }
