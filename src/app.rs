@@ -17,16 +17,15 @@ use tokio::task::LocalSet;
 
 use crate::acme;
 use crate::clock::Clock;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, Listen, ListenAddress};
 use crate::control::outside::System;
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::{Origin, PinStore};
 use crate::control::writer::Writer;
-use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::observe::logging;
 use crate::provider::swarm;
-use crate::proxy::listener::{self, Listener};
+use crate::proxy::listener::{self, Kind, Listener};
 use crate::proxy::tls::{Ordering, Tls};
 use crate::proxy::worker;
 use crate::published::{Published, Publisher};
@@ -68,14 +67,9 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let (listeners, addresses) = bind_all(&config)?;
     let admin = crate::admin::bind(&config.admin).context("[admin] listen")?;
 
+    let detour = fleet::detour(&config, &addresses)?;
     let clock = Clock::start();
-    let publisher = Publisher::new(Published {
-        routes: RouteTable::build(std::iter::empty())?,
-        listeners: Published::settings(&config.listen),
-        trusted_proxies: [].into(),
-        pages: config.pages.clone(),
-        access_log: config.log.access,
-    });
+    let publisher = Publisher::new(Published::without_sites(&config));
     let (orders, for_workers): (Vec<_>, Vec<_>) =
         (0..config.server.threads).map(|_| mpsc::unbounded_channel()).unzip();
     let workers = Workers::new(orders);
@@ -98,7 +92,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         reports,
         outside: Rc::new(System::start().context("starting the thread that asks backends")?),
         seed,
-        fleet: fleet::join(&config, messages.clone())?,
+        fleet: fleet::join(&config, detour.clone(), messages.clone())?,
     };
     let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
     let challenges = acme::Challenges::default();
@@ -120,8 +114,15 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             .telling(authority.map(|one| (one, reader.clone())))
             .serving(config.clone());
         reload.tell_names();
-        let common =
-            worker::Common { clock, reader: reader.clone(), census: Arc::default(), tls, challenges, seed };
+        let common = worker::Common {
+            clock,
+            reader: reader.clone(),
+            census: Arc::default(),
+            tls,
+            challenges,
+            detour: detour.map(|detour| detour.token),
+            seed,
+        };
         let mut handles = Vec::new();
         for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
             let handle = worker::spawn(number, listeners, orders, common.clone());
@@ -185,15 +186,20 @@ fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<ListenAddress>)>
     let mut workers: Vec<Vec<Listener>> = Vec::new();
     workers.resize_with(config.server.threads, Vec::new);
     let mut addresses: Vec<ListenAddress> = Vec::new();
-    for (key, list, is_tls) in [("http", &config.listen.http, false), ("https", &config.listen.https, true)] {
+    let Listen { http, https, edges, .. } = &config.listen;
+    for (key, list, kind) in [
+        ("[listen] http", http.as_slice(), Kind::Http),
+        ("[listen] https", https.as_slice(), Kind::Https),
+        ("[cluster] detour", edges.as_slice(), Kind::Edges),
+    ] {
         for listener in list {
             let address = &listener.address;
             let (address, bound) = listener::bind(address, config.server.threads)
-                .with_context(|| format!("[listen] {key}: can't listen on {address}"))?;
+                .with_context(|| format!("{key}: can't listen on {address}"))?;
             let number = addresses.len();
             addresses.push(address);
             for (worker, bound) in workers.iter_mut().zip(bound) {
-                worker.push(Listener { bound, number, is_tls });
+                worker.push(Listener { bound, number, kind });
             }
         }
     }
@@ -206,7 +212,8 @@ fn first_port(config: &Config, addresses: &[ListenAddress]) -> u16 {
         ListenAddress::Tcp(address) => Some(address.port()),
         ListenAddress::Unix(_) => None,
     };
-    addresses[config.listen.http.len()..].iter().find_map(port).unwrap_or(443)
+    let Listen { http, https, .. } = &config.listen;
+    addresses[http.len()..][..https.len()].iter().find_map(port).unwrap_or(443)
 }
 
 /// Different in each life of the process. Only jitter and names hang on it, no secret.

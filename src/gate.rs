@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::core::admission::{ONE_LEASE, Word};
 use crate::core::release::Pacer;
 use crate::core::{Epoch, Pin};
+use crate::detour::Detour;
 use crate::lifeline::Lifeline;
 use lease::Paced;
 pub use lease::{Held, Lease};
@@ -134,6 +135,8 @@ pub struct Gate {
     opened: AtomicU64,
     /// and up to which of these times its leases were told to end.
     cut: AtomicU64,
+    /// How its requests get to the backend, if not directly. It changes while the gate is open: the backend is the same.
+    detour: ArcSwapOption<Detour>,
     /// Until when this process may act,
     lifeline: Arc<Lifeline>,
     /// and whether that holds for this site.
@@ -209,6 +212,7 @@ impl Gate {
             late: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            detour: ArcSwapOption::empty(),
             lifeline,
             bound: AtomicBool::new(true),
             queue: Mutex::default(),
@@ -357,6 +361,11 @@ impl Gate {
         self.pin.load_full()
     }
 
+    /// The edge through which requests get to the backend, if they can't directly.
+    pub fn detour(&self) -> Option<Arc<Detour>> {
+        self.detour.load_full()
+    }
+
     // For the reconciler.
 
     /// Lets nobody in any more. When the last lease is gone, which may be now, `Left` is reported.
@@ -388,6 +397,11 @@ impl Gate {
         queue.releases += 1;
         queue.release = Some(Release { pacer: Pacer::new(queue.usual), under_way: 0 });
         self.let_go(&mut queue);
+    }
+
+    /// From now on, requests go through this edge, or directly.
+    pub fn take_detour(&self, detour: Option<Arc<Detour>>) {
+        self.detour.store(detour);
     }
 
     /// Whether the end of this process's time shuts this gate, too.

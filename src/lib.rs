@@ -20,6 +20,7 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod demo;
+pub mod detour;
 pub mod gate;
 pub mod http1;
 pub mod lifeline;

@@ -1,9 +1,11 @@
 //! The route table that requests read and the reconciler writes: one pointer, swapped whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use foldhash::fast::RandomState;
 
 use crate::config;
 use crate::core::SiteName;
@@ -26,6 +28,8 @@ pub struct PublishedSite {
 pub struct Published {
     /// Host to site.
     pub routes: RouteTable<Arc<PublishedSite>>,
+    /// Sites by name, where other edges ask for them so.
+    pub by_name: HashMap<SiteName, Arc<PublishedSite>, RandomState>,
     /// What connections are served by, by the number of their listener.
     pub listeners: Arc<[config::ListenerSettings]>,
     /// Peers that are believed.
@@ -37,6 +41,18 @@ pub struct Published {
 }
 
 impl Published {
+    /// What a process begins with: all that is configured, and no site.
+    pub fn without_sites(config: &config::Config) -> Self {
+        Self {
+            routes: RouteTable::default(),
+            by_name: HashMap::default(),
+            listeners: Self::settings(&config.listen),
+            trusted_proxies: config.server.trusted_proxies.as_slice().into(),
+            pages: config.pages.clone(),
+            access_log: config.log.access,
+        }
+    }
+
     /// The settings of all listeners, for [`Published::listeners`].
     pub fn settings(listen: &config::Listen) -> Arc<[config::ListenerSettings]> {
         listen.all().map(|listener| listener.settings.clone()).collect()

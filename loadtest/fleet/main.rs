@@ -4,6 +4,7 @@
 //! Exits with 0 if every promise was kept, with 1 if one was broken, with 2 if a run could not be made. It must be root.
 
 mod broken;
+mod detours;
 mod faults;
 mod handoffs;
 mod judge;
@@ -60,6 +61,8 @@ enum Scenario {
     Controllers,
     /// An edge is cut off from etcd, or from the backend, one way or both.
     Parted,
+    /// An edge alone can't reach the backend, and its requests go through another one.
+    Detours,
     /// etcd comes back from an old backup.
     Restored,
     /// From one edge to three.
@@ -86,7 +89,7 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 13] = [
+const ALL: [Scenario; 14] = [
     Scenario::Planned,
     Scenario::Slow,
     Scenario::Crash,
@@ -95,6 +98,7 @@ const ALL: [Scenario; 13] = [
     Scenario::Frozen,
     Scenario::Controllers,
     Scenario::Parted,
+    Scenario::Detours,
     Scenario::Restored,
     Scenario::Joining,
     Scenario::Leaving,
@@ -150,6 +154,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         }
         Scenario::Controllers => vec![scenarios::controllers(settings).await?],
         Scenario::Parted => vec![scenarios::parted(settings).await?],
+        Scenario::Detours => vec![detours::detours(settings).await?],
         Scenario::Restored => vec![scenarios::restored(settings).await?],
         Scenario::Joining => vec![scenarios::joining(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],

@@ -124,6 +124,12 @@ impl Node {
         sh(&format!("nsenter --net=/run/netns/{} iptables -w -A INPUT -s {} -j DROP", self.name, other.ip))
     }
 
+    /// What `other` sends is refused here: nobody seems to listen.
+    pub fn refuse(&self, other: &Node) -> io::Result<()> {
+        let rule = format!("-A INPUT -s {} -p tcp -j REJECT --reject-with tcp-reset", other.ip);
+        sh(&format!("nsenter --net=/run/netns/{} iptables -w {rule}", self.name))
+    }
+
     /// Everything arrives again.
     pub fn hear_all(&self) -> io::Result<()> {
         sh(&format!("nsenter --net=/run/netns/{} iptables -w -F INPUT", self.name))

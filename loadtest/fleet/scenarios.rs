@@ -22,6 +22,7 @@ pub fn plan(settings: &Settings) -> Plan {
         ghostpin: settings.ghostpin.clone(),
         tables: "[health]\ninterval = \"500ms\"\n".to_owned(),
         cluster: String::new(),
+        detours: false,
         site: String::new(),
         timers: [100, 1000],
         others: 0,

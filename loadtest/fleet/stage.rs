@@ -87,6 +87,8 @@ pub struct Plan {
     pub tables: String,
     /// More keys of `[cluster]`.
     pub cluster: String,
+    /// Edges take requests for others.
+    pub detours: bool,
     /// More keys of the site.
     pub site: String,
     /// etcd's heartbeat and election timeout, in milliseconds.
@@ -345,15 +347,21 @@ impl Stage {
         SocketAddr::from((node.front.unwrap_or(node.ip), 80))
     }
 
+    /// Where an edge takes requests for others.
+    pub fn detour(&self, at: usize) -> SocketAddr {
+        SocketAddr::from((self.edges[at].node.ip, 7080))
+    }
+
     /// An edge's configuration.
     pub fn config(&self, at: usize) -> String {
         let listen = self.http(at).to_string();
         let etcd: Vec<String> = (0..self.etcd.len()).map(|member| self.etcd_url(member)).collect();
-        let Plan { tables, cluster, site, others, .. } = &self.plan;
+        let Plan { tables, cluster, detours, site, others, .. } = &self.plan;
         let backends = [self.app(0).to_string(), self.app(1).to_string()];
+        let detour = if *detours { format!("detour = \"{}\"\n", self.detour(at)) } else { String::new() };
         let mut text = format!(
             "[server]\nstate = {:?}\nthreads = 1\n[listen]\nhttp = [{listen:?}]\n[admin]\nlisten = {:?}\n\
-             [log]\naccess = false\n[cluster]\netcd = {etcd:?}\nname = \"edge-{at}\"\n{cluster}\n{tables}\n\
+             [log]\naccess = false\n[cluster]\netcd = {etcd:?}\nname = \"edge-{at}\"\n{detour}{cluster}\n{tables}\n\
              [[site]]\nname = {SITE:?}\nhosts = [{HOST:?}]\nbackends = {backends:?}\napp = \"generic\"\ntell_epoch = true\n{site}\n",
             self.scratch.path(&format!("state{at}")),
             self.socket(at)

@@ -53,7 +53,7 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     text.one(&ORDERS_UNDER_WAY, ordering.under_way);
     let left_alone = ordering.authorities.iter().filter(|authority| authority.backoff_until.is_some());
     text.one(&AUTHORITIES_LEFT_ALONE, left_alone.count());
-    let FleetStatus { lease_s, fenced, controller, watermark, pending, unreachable, .. } =
+    let FleetStatus { lease_s, fenced, controller, watermark, pending, unreachable, detours, .. } =
         status.fleet.clone().unwrap_or_default();
     text.one(&FLEET_LEASE, lease_s);
     text.one(&FLEET_FENCED, u8::from(fenced));
@@ -61,6 +61,7 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     text.one(&FLEET_WATERMARK, watermark);
     text.one(&FLEET_PENDING, pending);
     text.one(&FLEET_UNREACHABLE, unreachable);
+    text.one(&FLEET_DETOURS, detours);
     let swarm = context.swarm_view().unwrap_or_default();
     let mut managers = text.family(&SWARM_MANAGERS);
     for state in MANAGER_STATES {

@@ -30,7 +30,6 @@ use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::PinStore;
 use crate::control::writer::Writer;
 use crate::core::fleet::edge::Terms;
-use crate::core::table::RouteTable;
 use crate::gate::HoldBudget;
 use crate::lifeline::Lifeline;
 use crate::observe::metrics::WorkerMetrics;
@@ -110,13 +109,7 @@ impl Edge {
         let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
 
         let opened = PinStore::open(&config.server.state, false).unwrap();
-        let publisher = Publisher::new(Published {
-            routes: RouteTable::build(std::iter::empty()).unwrap(),
-            listeners: Published::settings(&config.listen),
-            trusted_proxies: [].into(),
-            pages: config.pages.clone(),
-            access_log: false,
-        });
+        let publisher = Publisher::new(Published::without_sites(&config));
         let reader = publisher.reader();
         let (controller, messages, received) = reconciler::channel();
         let (reports, reported) = tokio::sync::mpsc::unbounded_channel();

@@ -28,6 +28,7 @@ struct Shown {
     hosts: Vec<String>,
     app: String,
     failover: String,
+    detour: Option<String>,
     waiting_for: String,
     candidates: Vec<CandidateView>,
     names: Vec<NameView>,
@@ -56,6 +57,10 @@ fn page(site: Shown) -> String {
         site.failover,
         site.hosts.join(", ")
     );
+    if let Some(edge) = site.detour {
+        text +=
+            &format!("detour    its backend can't be reached from this edge: requests go through {edge}\n");
+    }
     if !site.waiting_for.is_empty() {
         text += &format!("waits for {}\n", site.waiting_for);
     }

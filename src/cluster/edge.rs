@@ -83,16 +83,9 @@ async fn put(store: &Store, lease: LeaseId, key: &Key, value: &EdgeValue) {
 
 /// Keeps a key as it is to be, one write after the other, for as long as the lease lives.
 pub async fn keep_told(store: &Store, key: &str, lease: LeaseId, mut value: watch::Receiver<Vec<u8>>) {
-    let key = store.key(key);
     while value.changed().await.is_ok() {
         let now = value.borrow_and_update().clone();
-        store
-            .until_answered("writing what is seen", |mut client| {
-                let (key, now) = (key.clone(), now.clone());
-                let options = etcd_client::PutOptions::new().with_lease(lease.0);
-                async move { client.put(key, now, Some(options)).await }
-            })
-            .await;
+        store.put_until_answered("writing what is seen", key, now, lease).await;
     }
 }
 

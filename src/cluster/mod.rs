@@ -8,11 +8,13 @@
 //! | `sites/NAME` | a site's record | the controller, guarded by the revision of the one before |
 //! | `edges/LEASE` | an edge's name, watermark and pending sites | that life of that edge; goes with its lease |
 //! | `seen/LEASE` | whose backends it can't reach, and which newer pins it knows | the same |
+//! | `detours/LEASE` | where an edge takes requests for backends that others can't reach, and what to say there | the same |
 //! | `asks/LEASE` | which backends the controller wants to know about | the controller |
 //! | `controller/LEASE` | the name of an edge that stands for election; the oldest key has won | etcd's election |
 //! | `wishes/ID`, `answers/ID` | what an operator has asked an edge for; what came of it | that edge; the controller |
 
 pub mod controller;
+pub mod detours;
 pub mod edge;
 pub mod join;
 pub mod lease;
@@ -32,6 +34,7 @@ use crate::config::Cluster;
 use crate::control::fleet::{Command, News};
 use crate::core::fleet::LeaseId;
 use crate::core::fleet::edge::Effect;
+use crate::detour::Detour;
 use crate::lifeline::Lifeline;
 pub use store::{Store, StoreError};
 
@@ -48,24 +51,27 @@ type Tell = Rc<dyn Fn(News)>;
 /// If there is no thread to be had.
 pub fn start(
     cluster: Cluster,
+    detour: Option<Detour>,
     lifeline: Arc<Lifeline>,
     commands: mpsc::UnboundedReceiver<Command>,
     tell: impl Fn(News) + Send + 'static,
 ) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("fleet".to_owned()).spawn(move || {
-        LocalSet::new().block_on(&runtime, work(Store::new(cluster), lifeline, commands, tell));
+        LocalSet::new().block_on(&runtime, work(Store::new(cluster), detour, lifeline, commands, tell));
     })
 }
 
-/// What the thread does. Needs a `LocalSet`.
+/// What the thread does. `detour` is what this edge offers to others. Needs a `LocalSet`.
 pub async fn work(
     store: Store,
+    detour: Option<Detour>,
     lifeline: Arc<Lifeline>,
     commands: mpsc::UnboundedReceiver<Command>,
     tell: impl Fn(News) + 'static,
 ) {
-    Fleet { store: Rc::new(store), lifeline, tell: Rc::new(tell), life: None }.work(commands).await;
+    let (store, tell) = (Rc::new(store), Rc::new(tell));
+    Fleet { store, detour, lifeline, tell, life: None }.work(commands).await;
 }
 
 /// What is under way for one life of this edge. It ends with it.
@@ -87,6 +93,7 @@ impl Drop for Life {
 
 struct Fleet {
     store: Rc<Store>,
+    detour: Option<Detour>,
     lifeline: Arc<Lifeline>,
     tell: Tell,
     life: Option<Life>,
@@ -150,6 +157,10 @@ impl Fleet {
                     edge::keep_told(&telling, &format!("seen/{lease}"), lease, seen).await;
                 });
                 self.spawn(lease, async move { edge::hear_what_is_asked(&hearing.0, &hearing.1).await });
+                if let Some(detour) = self.detour.clone() {
+                    let (store, tell) = (store.clone(), tell.clone());
+                    self.spawn(lease, async move { detours::offer(&store, lease, &detour, &tell).await });
+                }
                 let standing = (store.clone(), tell.clone());
                 self.spawn(lease, async move {
                     edge::register(&store, lease, &key, &tell).await;

@@ -196,6 +196,17 @@ impl Store {
         }
     }
 
+    /// Writes a key that goes with this lease, whatever stands there.
+    pub async fn put_until_answered(&self, what: &str, key: &str, value: Vec<u8>, lease: LeaseId) {
+        let key = self.key(key);
+        self.until_answered(what, |mut client| {
+            let (key, value) = (key.clone(), value.clone());
+            let options = PutOptions::new().with_lease(lease.0);
+            async move { client.put(key, value, Some(options)).await }
+        })
+        .await;
+    }
+
     /// All keys of some folders, as of one revision: that of now, and not from a member that lags.
     pub async fn list<const N: usize>(&self, folders: [&str; N]) -> (Revision, [Vec<Stored>; N]) {
         'anew: loop {

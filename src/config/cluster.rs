@@ -1,5 +1,6 @@
 //! `[cluster]`: the store that many edges share, and what an edge does when it can't reach it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::defaults::{DEFAULT_CLUSTER_LEASE_TTL, DEFAULT_CLUSTER_PARTITION, DEFA
 use super::errors::Report;
 use super::units::{Period, SECOND};
 use super::written::{Text, Written};
-use super::{Secret, include};
+use super::{Limits, Listen, ListenAddress, Listener, ListenerSettings, Secret, include};
 
 /// `[cluster]`
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,7 @@ pub(super) struct RawCluster {
     prefix: Option<Text<Prefix>>,
     lease_ttl: Option<Text<Period<{ 2 * SECOND }, { 60 * SECOND }>>>,
     pub(super) partition: Option<Partition>,
+    detour: Option<Spanned<Text<SocketAddr>>>,
     tls: Option<Spanned<RawTls>>,
     user: Option<Spanned<String>>,
     password_file: Option<Spanned<String>>,
@@ -121,6 +123,30 @@ impl Written for Prefix {
             false => Err(format!("`{text}` is no prefix; begin it with a slash, such as `/ghostpin`")),
         }
     }
+}
+
+/// Where other edges' requests come in, if they may; it is one of the process's listeners.
+pub(super) fn detour(
+    raw: &Option<Spanned<RawCluster>>,
+    listen: &Listen,
+    limits: &Limits,
+    report: &mut Report<'_, '_>,
+) -> Option<Listener> {
+    let key = raw.as_ref()?.get_ref().detour.as_ref()?;
+    let (at, address) = (key.span().start, key.get_ref().0);
+    if address.ip().is_unspecified() {
+        let message = format!(
+            "`{address}` is no address by which other edges reach this one; write the one that it has among them"
+        );
+        report.wrong(at, "cluster.detour", message);
+    }
+    let address = ListenAddress::Tcp(address);
+    if address.is_one_place() && listen.all().any(|listener| listener.address == address) {
+        let message = format!("`{address}` is in [listen] too; choose another port");
+        report.wrong(at, "cluster.detour", message);
+    }
+    let settings = ListenerSettings { proxy_protocol_from: Vec::new(), limits: *limits };
+    Some(Listener { address, settings })
 }
 
 /// From what was written.

@@ -232,7 +232,8 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         &new.listen,
         [proxy_protocol_from = "listen.proxy_protocol.from"],
         http,
-        https
+        https,
+        edges
     );
     // What holds for all of them was told by its own key.
     let by_itself =
@@ -323,8 +324,12 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// The lists of listeners, old and new, by their keys.
-fn listeners<'a>(old: &'a Listen, new: &'a Listen) -> [(&'static str, &'a [Listener], &'a [Listener]); 2] {
-    [("listen.http", &old.http, &new.http), ("listen.https", &old.https, &new.https)]
+fn listeners<'a>(old: &'a Listen, new: &'a Listen) -> [(&'static str, &'a [Listener], &'a [Listener]); 3] {
+    [
+        ("listen.http", &old.http, &new.http),
+        ("listen.https", &old.https, &new.https),
+        ("cluster.detour", old.edges.as_slice(), new.edges.as_slice()),
+    ]
 }
 
 /// The listeners that there are, with what is said of them now.
@@ -340,6 +345,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         listen: Listen {
             http: listeners_in_force(&old.listen.http, &new.listen.http),
             https: listeners_in_force(&old.listen.https, &new.listen.https),
+            edges: listeners_in_force(old.listen.edges.as_slice(), new.listen.edges.as_slice()).pop(),
             proxy_protocol_from: new.listen.proxy_protocol_from,
         },
         tls: Tls { certificates: new.tls.certificates, ..old.tls.clone() },
@@ -453,6 +459,16 @@ mod tests {
         let written =
             config("[limits]\nhead_timeout = '1s'\n[listen]\nhttp = ['127.0.0.1:1', '127.0.0.1:2']");
         assert_eq!(Plan::between(&running, &written, unpinned).settings, ["limits.head_timeout"]);
+    }
+
+    #[test]
+    fn another_detour_needs_a_restart() {
+        let with =
+            |line: &str| config(&format!("[cluster]\netcd = ['http://10.0.0.1:1']\nname = 'a'\n{line}"));
+        let (running, written) = (with("detour = '10.0.0.1:1'"), with("detour = '10.0.0.1:2'"));
+        assert_eq!(Plan::between(&running, &written, unpinned).needs_restart, ["cluster.detour"]);
+        assert_eq!(in_force(&running, written).listen.edges, running.listen.edges);
+        assert_eq!(Plan::between(&with(""), &running, unpinned).needs_restart, ["cluster.detour"]);
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct Listen {
     pub http: Vec<Listener>,
     /// Addresses of HTTP/1.1 and HTTP/2 over TLS.
     pub https: Vec<Listener>,
+    /// Where other edges bring requests for backends that they can't reach: `cluster.detour`.
+    pub edges: Option<Listener>,
     /// Balancers whose connections begin with a PROXY header (version 1 or 2), unless a listener says otherwise.
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
 }
@@ -99,7 +101,7 @@ pub struct Listen {
 impl Listen {
     /// All listeners, in the order by which they are numbered.
     pub fn all(&self) -> impl Iterator<Item = &Listener> {
-        self.http.iter().chain(&self.https)
+        self.http.iter().chain(&self.https).chain(&self.edges)
     }
 }
 
@@ -180,6 +182,11 @@ impl std::fmt::Display for ListenAddress {
 pub struct Secret(pub(crate) String);
 
 impl Secret {
+    /// Keeps a text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text itself, for a comparison.
     pub fn expose(&self) -> &str {
         &self.0

@@ -82,7 +82,8 @@ impl Config {
         let report = &mut Report { source: &source, errors: &mut errors, whole };
         top.health.check("health", report);
         let limits = limits(&top.limits, &DEFAULT_LIMITS);
-        let listen = listen(&top.listen, &limits, report);
+        let mut listen = listen(&top.listen, &limits, report);
+        listen.edges = cluster::detour(&top.cluster, &listen, &limits, report);
         let tls = tls(&top.tls, report);
         let acme = acme::acme(&top.acme, report);
         let cluster = cluster::cluster(&top.cluster, report);
@@ -231,7 +232,7 @@ fn listen(raw: &RawListen, limits: &Limits, report: &mut Report<'_, '_>) -> List
         let message = r#"is empty; readers need a way in, such as http = ["0.0.0.0:80"]"#;
         report.missing(list.span().start, "listen.http", message);
     }
-    Listen { http, https, proxy_protocol_from }
+    Listen { http, https, edges: None, proxy_protocol_from }
 }
 
 fn balancers(raw: Option<&RawProxyProtocol>) -> Vec<ipnet::IpNet> {
@@ -293,7 +294,11 @@ fn admin(raw: &RawAdmin, listen: &Listen, report: &mut Report<'_, '_>) -> Admin 
     };
     let at = key.span().start;
     let address = in_folder(&key.get_ref().0, report);
-    let lists = [("listen.http", &listen.http), ("listen.https", &listen.https)];
+    let lists = [
+        ("listen.http", listen.http.as_slice()),
+        ("listen.https", listen.https.as_slice()),
+        ("cluster.detour", listen.edges.as_slice()),
+    ];
     if let Some((name, _)) = lists
         .iter()
         .find(|(_, list)| address.is_one_place() && list.iter().any(|listener| listener.address == address))
@@ -324,7 +329,7 @@ fn in_folder(address: &ListenAddress, report: &Report<'_, '_>) -> ListenAddress 
 
 impl ListenAddress {
     /// Whether it is the same place each time: port 0 is another free port.
-    fn is_one_place(&self) -> bool {
+    pub(super) fn is_one_place(&self) -> bool {
         !matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 }

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::detours::Detours;
 use super::{Wanted, WishError};
 use crate::core::fleet::doubts::{Doubts, Reached};
 use crate::core::fleet::edge::{self, Edge, Terms};
 use crate::core::fleet::ledger::{Change, EdgeSays, Ledger, Written};
 use crate::core::fleet::{LeaseId, Record, Revision};
 use crate::core::{Backend, Epoch, Pin, SiteName};
+use crate::detour::Detour;
 use crate::lifeline::Lifeline;
 
 /// What is to be done with the store.
@@ -96,6 +98,8 @@ pub enum News {
     Seen(LeaseId, Option<Seen>),
     /// The controller asks whether these backends can be reached from here.
     Asked(BTreeMap<SiteName, Backend>),
+    /// Edges that take requests for others; this one is not among them.
+    Detours(Vec<Arc<Detour>>),
     /// As the controller: an edge was asked for this.
     Wished {
         /// The name of the wish.
@@ -209,6 +213,8 @@ pub struct Fleet {
     pub told_at: Instant,
     /// What this edge was asked about.
     pub asked: BTreeMap<SiteName, Backend>,
+    /// Through whom requests can go where it is of no use to ask from here.
+    pub detours: Detours,
     /// As the controller: what it can't reach,
     pub doubts: Doubts,
     /// and what the others see.
@@ -232,6 +238,7 @@ impl Fleet {
             seen_due: false,
             told_at: Instant::now(),
             asked: BTreeMap::new(),
+            detours: Detours::default(),
             doubts: Doubts::default(),
             seen_by: BTreeMap::new(),
             leaving: Vec::new(),

@@ -4,6 +4,7 @@
 //! does it. Everybody else (the admin API, a reload, probes, hooks, timers, gates) sends it messages.
 
 mod counts;
+pub mod detours;
 pub mod fleet;
 pub mod hooks;
 pub mod names;

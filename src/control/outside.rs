@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::Handle;
@@ -11,13 +12,23 @@ use tokio::task::JoinSet;
 use super::probe::{self, Question, Seen};
 use crate::config::Health;
 use crate::core::Backend;
+use crate::detour::{Detour, Errand};
+
+/// How a backend is asked.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// At its address.
+    To(Backend),
+    /// Through another edge.
+    Through(Arc<Detour>, Errand),
+}
 
 /// See the module's text.
 pub trait Outside {
     /// Asks a backend once.
     fn ask<'a>(
         &'a self,
-        backend: &'a Backend,
+        way: &'a Way,
         health: &'a Health,
         question: Question,
     ) -> Pin<Box<dyn Future<Output = Seen> + 'a>>;
@@ -53,14 +64,14 @@ impl System {
 impl Outside for System {
     fn ask<'a>(
         &'a self,
-        backend: &'a Backend,
+        way: &'a Way,
         health: &'a Health,
         question: Question,
     ) -> Pin<Box<dyn Future<Output = Seen> + 'a>> {
-        let (backend, health) = (backend.clone(), health.clone());
+        let (way, health) = (way.clone(), health.clone());
         // Who is asked no more is dropped with the set.
         let mut asked = JoinSet::new();
-        asked.spawn_on(async move { probe::probe(&backend, &health, question).await }, &self.prober);
+        asked.spawn_on(async move { probe::probe(&way, &health, question).await }, &self.prober);
         Box::pin(async move {
             match asked.join_next().await {
                 Some(Ok(seen)) => seen,

@@ -9,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::outside::Outside;
+use super::outside::{Outside, Way};
 use crate::config::Health;
 use crate::core::{Address, Backend};
 
@@ -63,15 +63,22 @@ pub enum Question {
 }
 
 /// Asks once.
-pub async fn probe(backend: &Backend, health: &Health, question: Question) -> Seen {
-    match tokio::time::timeout(health.timeout, ask(backend, health, question)).await {
+pub async fn probe(way: &Way, health: &Health, question: Question) -> Seen {
+    match tokio::time::timeout(health.timeout, ask(way, health, question)).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => error,
         Err(_) => Seen::TimedOut,
     }
 }
 
-async fn ask(backend: &Backend, health: &Health, question: Question) -> Result<Seen, Seen> {
+async fn ask(way: &Way, health: &Health, question: Question) -> Result<Seen, Seen> {
+    let backend = match way {
+        Way::To(backend) => backend,
+        Way::Through(detour, errand) => {
+            let stream = detour.take(errand).await.map_err(connecting)?;
+            return converse(TokioIo::new(stream), health, question).await;
+        }
+    };
     match backend.address() {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await.map_err(connecting)?;
@@ -141,16 +148,16 @@ where
 /// Asks for the proof until it is given. Ends only by being dropped, otherwise.
 pub async fn prove(
     outside: &dyn Outside,
-    backend: &Backend,
+    backend: Backend,
     health: &Health,
     mut told: impl FnMut(&Seen),
 ) -> Duration {
-    let began = tokio::time::Instant::now();
+    let (way, began) = (Way::To(backend), tokio::time::Instant::now());
     loop {
         let next = tokio::time::Instant::now() + health.held_interval;
         // A page that has to be rendered for the first time may take longer than a probe.
         let patient = Health { timeout: health.timeout.max(PROOF_PATIENCE), ..health.clone() };
-        let seen = outside.ask(backend, &patient, Question::Proof).await;
+        let seen = outside.ask(&way, &patient, Question::Proof).await;
         told(&seen);
         if seen.is_well() {
             return began.elapsed();

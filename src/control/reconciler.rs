@@ -4,6 +4,7 @@
 
 mod applying;
 mod chronicle;
+mod detour;
 mod fleet;
 mod leading;
 mod probing;
@@ -20,10 +21,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::counts::{Counts, millis};
+use super::detours::Look;
 use super::fleet::{Command, Fleet, FleetParts, News};
 use super::hooks::{self, Told};
 use super::names::Names;
-use super::outside::Outside;
+use super::outside::{Outside, Way};
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
 use super::site::{LastProbe, SiteEntry, Work, policy};
@@ -89,6 +91,8 @@ pub enum Message {
         /// Its backend.
         backend: Backend,
     },
+    /// By a look at a backend through another edge.
+    LookedThrough(Look, Seen),
     /// By a hook.
     HookDone {
         /// Whose.
@@ -323,6 +327,7 @@ impl Reconciler {
                 self.step(site, Input::HookDone { generation, ok: result.is_ok() });
             }
             Message::Doubtful { site, backend } => self.judge_anew(&site, backend),
+            Message::LookedThrough(look, seen) => self.looked_through(look, &seen),
             Message::Fleet(news) => self.heard(news),
             Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
@@ -528,8 +533,8 @@ impl Reconciler {
             Effect::Prove { generation, backend } => {
                 let (messages, proofs, outside) =
                     (self.messages.clone(), self.proofs.clone(), self.outside.clone());
-                let fresh = self.names.fresh(&backend);
-                let config = entry.config.clone();
+                let (fresh, config, target) =
+                    (self.names.fresh(&backend), entry.config.clone(), backend.clone());
                 entry.work = Some(Work(
                     tokio::task::spawn_local(async move {
                         fresh.await;
@@ -538,7 +543,7 @@ impl Reconciler {
                             let (backend, seen) = (backend.clone(), seen.clone());
                             let _ = messages.send(Message::Proof { site: key, generation, backend, seen });
                         };
-                        probe::prove(&*outside, &backend, &config.health, told).await;
+                        probe::prove(&*outside, target, &config.health, told).await;
                     })
                     .abort_handle(),
                 ));

@@ -124,6 +124,7 @@ impl SiteEntry {
             app: if self.config.app == App::Ghost { "ghost" } else { "generic" },
             failover: if self.config.failover == Failover::Auto { "auto" } else { "manual" },
             on_hold: self.core.is_on_hold(),
+            detour: self.gate.detour().map(|detour| detour.edge.clone()),
             waiting_for: self.waiting_for(),
             candidates: self.core.candidates().iter().map(|candidate| self.candidate(candidate)).collect(),
             names: self.names.clone(),

@@ -47,6 +47,8 @@ pub struct SiteView {
     pub failover: &'static str,
     /// An operator holds it.
     pub on_hold: bool,
+    /// The edge through which its requests go, if this one can't reach the backend itself.
+    pub detour: Option<String>,
     /// What is waited for, in words; empty while serving.
     pub waiting_for: String,
     /// Its candidates, in order of preference.
@@ -151,8 +153,10 @@ pub struct FleetStatus {
     pub watermark: u64,
     /// but for so many sites: they have requests of an epoch that is fenced.
     pub pending: usize,
-    /// Sites whose backend this edge can't reach, and holds.
+    /// Sites whose backend this edge can't reach. It holds them,
     pub unreachable: usize,
+    /// but for so many whose requests go through another edge.
+    pub detours: usize,
 }
 
 /// How many handoffs there were of one kind.

@@ -26,6 +26,12 @@ pub struct RouteTable<S> {
     below: HashMap<Box<str>, usize, RandomState>,
 }
 
+impl<S> Default for RouteTable<S> {
+    fn default() -> Self {
+        Self { sites: Vec::new(), exact: HashMap::default(), below: HashMap::default() }
+    }
+}
+
 /// Why a table could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {

@@ -43,7 +43,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Family {
 // The data plane.
 
 /// In the order of [`super::metrics::Count`].
-pub const COUNTS: [Family; 15] = [
+pub const COUNTS: [Family; 17] = [
     counter("ghostpin_connections_accepted_total", &[], "Client connections accepted."),
     counter(
         "ghostpin_connections_refused_total",
@@ -79,6 +79,12 @@ pub const COUNTS: [Family; 15] = [
     counter("ghostpin_retries_total", &[], "Attempts that had no answer and went back to the gate."),
     counter("ghostpin_backend_connects_total", &[], "Connections made to backends."),
     counter("ghostpin_requests_cut_total", &[], "Requests in flight that were cut by a handoff."),
+    counter(
+        "ghostpin_detours_taken_total",
+        &[],
+        "Connections made to backends through another edge, one for each request.",
+    ),
+    counter("ghostpin_detours_given_total", &[], "Connections made to backends for other edges."),
 ];
 /// By the first digit of their status.
 pub const ANSWERS: Family =
@@ -304,11 +310,17 @@ pub const FLEET_PENDING: Family = gauge(
 pub const FLEET_UNREACHABLE: Family = gauge(
     "ghostpin_fleet_unreachable_sites",
     &[],
-    "Sites that this edge holds because it can't reach their backend.",
+    "Sites whose backend this edge can't reach: it holds them, or has another edge bring their requests there.",
+);
+/// Of one of many edges.
+pub const FLEET_DETOURS: Family = gauge(
+    "ghostpin_fleet_detour_sites",
+    &[],
+    "Sites whose requests go through another edge, for this one can't reach their backend.",
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 45] = [
+pub const OF_THE_PROCESS: [Family; 46] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -339,6 +351,7 @@ pub const OF_THE_PROCESS: [Family; 45] = [
     FLEET_WATERMARK,
     FLEET_PENDING,
     FLEET_UNREACHABLE,
+    FLEET_DETOURS,
     SWARM_MANAGERS,
     SWARM_ANSWERS,
     SWARM_REFUSED,

@@ -43,6 +43,10 @@ pub enum Count {
     BackendConnects,
     /// Requests that were cut by a handoff.
     Cut,
+    /// Connections made to backends through another edge, one for each request.
+    DetoursTaken,
+    /// Connections made to backends for other edges.
+    DetoursGiven,
 }
 
 /// Upper bounds of the histograms' buckets, in seconds.

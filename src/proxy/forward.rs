@@ -22,6 +22,7 @@ use super::{Answer, Body};
 use crate::config::Site;
 use crate::core::retry::{Lost, Outcome, Unsent};
 use crate::core::{Backend, Epoch};
+use crate::detour::Errand;
 use crate::http1::response::HEAD_BYTES_MAX;
 use crate::http1::{BadAnswer, BadBody, BadRequest, RequestHead, ResponseHead};
 use crate::observe::metrics::Count;
@@ -119,12 +120,14 @@ pub async fn attempt(
         }
     }
     let (head, upload) = sent?;
+    let Some(link) = &mut handed.link else { unreachable!("an answer came over a link") };
     if let Some(lease) = lease
         && !head.status.is_server_error()
+        // Another edge reaches it: that says nothing about this one.
+        && !link.is_detour
     {
         lease.gate().note_well(worker.now().0);
     }
-    let Some(link) = &mut handed.link else { unreachable!("an answer came over a link") };
     let broken = |why| {
         let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };
         Failed { outcome, fault: Fault::Backend, why }
@@ -137,7 +140,7 @@ pub async fn attempt(
     }
     let length = head.length(&outgoing.head.method).map_err(|error| broken(chain(&error)))?;
     link.inbound.begin_body(length);
-    let way_back = head.keeps_alive().then(|| {
+    let way_back = (head.keeps_alive() && !link.is_detour).then(|| {
         let configured = target.site.upstream.keep_alive;
         // Less a second, for what may be under way when it closes.
         let said = head.idle_timeout().map(|said| said.saturating_sub(Duration::from_secs(1)));
@@ -173,7 +176,7 @@ async fn send(
     outgoing: &mut Outgoing,
 ) -> Result<Sent, Failed> {
     let Handed { link, tracked } = handed;
-    let flight = &*tracked.flight;
+    let (tracked, flight) = (&*tracked, &*tracked.flight);
     // An idle connection may just be closing. What can't be sent twice goes on a fresh one.
     let may_reuse = outgoing.safe
         && outgoing.body.is_none()
@@ -184,7 +187,7 @@ async fn send(
         let reused_connection = pooled.is_some();
         let link = link.insert(match pooled {
             Some(link) => link,
-            None => connect(worker, flight, target.backend).await?,
+            None => connect(worker, tracked, target).await?,
         });
         outgoing.wants_fresh = reused_connection;
         if tracked.lease.as_ref().is_some_and(|lease| !lease.may_hand_over()) {
@@ -259,11 +262,23 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-async fn connect(worker: &Worker, flight: &Flight, backend: &Backend) -> Result<Link, Failed> {
+async fn connect(worker: &Worker, tracked: &Tracked, target: &Target<'_>) -> Result<Link, Failed> {
+    let flight = &*tracked.flight;
     flight.enter(Stage::Connecting);
-    match flight.guard(Link::to(backend)).await {
+    let detour = tracked.lease.as_ref().and_then(|lease| lease.gate().detour());
+    let linking = async {
+        match &detour {
+            Some(detour) => {
+                let errand = Errand { site: target.site.name.clone(), epoch: target.epoch };
+                Link::through(detour, &errand).await
+            }
+            None => Link::to(target.backend).await,
+        }
+    };
+    match flight.guard(linking).await {
         Ok(Ok(link)) => {
-            worker.metrics.count(Count::BackendConnects);
+            let what = if link.is_detour { Count::DetoursTaken } else { Count::BackendConnects };
+            worker.metrics.count(what);
             Ok(link)
         }
         Ok(Err(error)) => {

@@ -226,7 +226,7 @@ fn drain(connection: &Rc<Connection>) {
 
 /// Closes the connection in a way that lets the client read its last answer: a socket that is closed with unread data
 /// in it resets the connection, and what was on its way is lost.
-async fn linger(connection: &Connection) {
+pub(super) async fn linger(connection: &Connection) {
     connection.enter(Phase::Lingering);
     if !shut(connection).await {
         return;

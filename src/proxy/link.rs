@@ -7,6 +7,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::flight::Tracked;
 use super::inbound::Inbound;
 use crate::core::{Address, Backend};
+use crate::detour::{Detour, Errand};
 use crate::net::Socket;
 
 /// A connection to a backend. Dropping it closes it, with whatever is under way on it.
@@ -16,6 +17,8 @@ pub struct Link {
     pub socket: Socket,
     /// What has come in over it.
     pub inbound: Inbound,
+    /// It goes through another edge, which has a lease as long as it lasts: it is for one request.
+    pub is_detour: bool,
 }
 
 impl Link {
@@ -32,7 +35,16 @@ impl Link {
             }
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { socket, inbound: Inbound::default() })
+        Ok(Self { socket, inbound: Inbound::default(), is_detour: false })
+    }
+
+    /// Connects through another edge.
+    ///
+    /// # Errors
+    /// The edge can't be reached, or doesn't reach the backend either.
+    pub async fn through(detour: &Detour, errand: &Errand) -> io::Result<Self> {
+        let socket = Socket::Tcp(detour.take(errand).await?);
+        Ok(Self { socket, inbound: Inbound::default(), is_detour: true })
     }
 
     /// Nothing is under way on it, and the backend has not closed it.

@@ -34,8 +34,19 @@ pub struct Listener {
     pub bound: Bound,
     /// Which one it is of all that are configured: what its settings are found by.
     pub number: usize,
-    /// Clients begin with a TLS handshake.
-    pub is_tls: bool,
+    /// Who comes there.
+    pub kind: Kind,
+}
+
+/// Who comes in by a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Clients, in clear text.
+    Http,
+    /// Clients, who begin with a TLS handshake.
+    Https,
+    /// Other edges, with requests for backends that they can't reach.
+    Edges,
 }
 
 /// A socket that listens.
@@ -121,7 +132,7 @@ impl Listening {
 
 /// Accepts connections until the task is aborted.
 pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
-    let Listener { bound, number, is_tls } = listener;
+    let Listener { bound, number, kind } = listener;
     let listener = match Listening::new(bound) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener can't be used"),
@@ -133,7 +144,7 @@ pub(super) async fn accept_all(worker: Rc<Worker>, listener: Listener) {
                 tokio::task::spawn_local(worker.clone().serve_connection(
                     stream,
                     from,
-                    Way { listener: number, is_tls },
+                    Way { listener: number, kind },
                 ));
                 accepted = (accepted + 1) % ACCEPTED_A_TURN;
                 if accepted == 0 {

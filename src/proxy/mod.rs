@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod census;
 mod challenge;
 pub mod connection;
+mod detour;
 pub mod flight;
 pub mod forward;
 pub mod headers;
@@ -233,7 +234,10 @@ impl Journey {
             match (failed.fault, failed.outcome) {
                 (Fault::Handoff, _) => self.worker.metrics.count(Count::Cut),
                 (Fault::SlowClient | Fault::BadClient | Fault::GoneClient | Fault::Ours, _) => {}
-                (Fault::Backend, Outcome::NothingSent(Unsent::ConnectTimeout)) => gate.doubt(pin.epoch),
+                // Looking at the backend from here says nothing about an edge that was to bring a request there.
+                (Fault::Backend, Outcome::NothingSent(Unsent::ConnectTimeout)) if gate.detour().is_none() => {
+                    gate.doubt(pin.epoch);
+                }
                 (Fault::Backend, Outcome::NothingSent(_)) => gate.suspect(pin.epoch),
                 (Fault::Backend, Outcome::NoAnswer { .. }) => gate.doubt(pin.epoch),
             }

@@ -1,6 +1,8 @@
 //! Upgraded connections (WebSocket and others): bytes both ways, under the lease that the upgrade was made with.
 //!
-//! A client may close its half and go on listening. A backend that closes its half has gone, and that is the end.
+//! A client may close its half and go on listening. A backend that closes its half has gone, and that is the end. Bytes
+//! are handed on under the same condition as a request and its answer: a process that was stopped for longer than its
+//! lease hands on nothing when it goes on.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -28,6 +30,9 @@ where
     flight.enter(Stage::Tunnel);
     let mut client_closed = false;
     let both = poll_fn(|cx| {
+        if tracked.lease.as_ref().is_some_and(|lease| !lease.may_hand_over()) {
+            return Poll::Ready(Ok(()));
+        }
         let (inbound, client) = (&mut *inbound.borrow_mut(), &mut *client.borrow_mut());
         if poll_copy(cx, flight, &mut link.inbound, &mut link.socket, client)?.is_ready() {
             return Poll::Ready(Ok::<(), io::Error>(()));

@@ -17,16 +17,17 @@ use tokio::task::LocalSet;
 use super::answer::Refusal;
 use super::census::Census;
 use super::connection::Connection;
+use super::detour;
 use super::flight::Flights;
 use super::headers::{Peer, RequestIds};
-use super::listener::{self, Listener};
+use super::listener::{self, Kind, Listener};
 use super::pool::Pool;
 use super::proxied;
 use super::tls::Tls;
 use super::wheel::Wheel;
 use crate::acme::Challenges;
 use crate::clock::{Clock, ROUND, Tick};
-use crate::config::{Limits, ListenerSettings};
+use crate::config::{Limits, ListenerSettings, Secret};
 use crate::net::Socket;
 use crate::observe::metrics::{Count, WorkerMetrics};
 use crate::published::{Published, Reader};
@@ -57,6 +58,8 @@ pub struct Common {
     pub tls: Option<Tls>,
     /// Answers for certificate authorities.
     pub challenges: Challenges,
+    /// Who knows this may bring requests of other edges.
+    pub detour: Option<Secret>,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
 }
@@ -66,8 +69,8 @@ pub struct Common {
 pub struct Way {
     /// The number of its listener.
     pub listener: usize,
-    /// It begins with a TLS handshake.
-    pub is_tls: bool,
+    /// Who comes by it.
+    pub kind: Kind,
 }
 
 /// A running worker, as the rest of the process sees it.
@@ -110,6 +113,8 @@ pub struct Worker {
     /// For listeners of TLS.
     pub tls: Option<Tls>,
     challenges: Challenges,
+    /// Who knows this may bring requests of other edges.
+    pub detour: Option<Secret>,
     /// Hosts that were seen in clear text lately, and that a certificate has been ordered for.
     seen: RefCell<HashSet<Box<str>>>,
     stopping: watch::Sender<bool>,
@@ -161,6 +166,7 @@ impl Worker {
             census: common.census,
             tls: common.tls,
             challenges: common.challenges,
+            detour: common.detour,
             seen: RefCell::default(),
             stopping: watch::Sender::new(false),
         }
@@ -311,7 +317,7 @@ impl Worker {
 
     /// Serves one connection to its end.
     pub async fn serve_connection(self: Rc<Self>, mut stream: Socket, from: IpAddr, way: Way) {
-        let Way { listener: number, is_tls } = way;
+        let Way { listener: number, kind } = way;
         let settings = |published: &Published| published.listeners[number].clone();
         let ListenerSettings { limits, proxy_protocol_from } = self.published(settings);
         let Ok(mut counted) = self.census.count(limits.max_connections) else {
@@ -328,16 +334,18 @@ impl Worker {
                 }
             }
         }
-        let peer = self.published(|published| Peer::new(client, is_tls, &published.trusted_proxies));
-        // Many clients come by way of a trusted proxy, and it has limits of its own.
+        let peer =
+            self.published(|published| Peer::new(client, kind == Kind::Https, &published.trusted_proxies));
+        // Many clients come by way of a trusted proxy, or of another edge, and those have limits of their own.
         if !peer.is_trusted()
+            && kind != Kind::Edges
             && counted.belongs_to(peer.address(), limits.max_connections_per_client).is_err()
         {
             return self.metrics.count(Count::ConnectionsOfOneRefused);
         }
         self.metrics.count(Count::ConnectionsAccepted);
         let (socket, certificate) = match &self.tls {
-            Some(tls) if is_tls => {
+            Some(tls) if kind == Kind::Https => {
                 let is_served =
                     |name: &str| self.published(|published| published.routes.lookup(name).is_some());
                 match tls.accept(stream, limits.head_timeout, is_served).await {
@@ -355,7 +363,10 @@ impl Worker {
         if *self.stopping.borrow() {
             connection.end_gracefully();
         }
-        listener::serve(&self, &connection).await;
+        match kind {
+            Kind::Edges => detour::serve(&self, &connection).await,
+            Kind::Http | Kind::Https => listener::serve(&self, &connection).await,
+        }
     }
 
     fn keep(self: Rc<Self>, connection: Rc<Connection>) -> Open {

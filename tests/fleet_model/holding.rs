@@ -86,6 +86,12 @@ fn an_edge_may_leave_and_come_back() {
 }
 
 #[test]
+fn requests_may_go_through_another_edge() {
+    let budget = Budget { moves: 1, suspicions: 2, detours: 1, leaves: much(0, 1), ..Budget::default() };
+    holds(Scenario { budget, ..Scenario::of(2, "a detour") });
+}
+
+#[test]
 fn a_store_that_went_back_takes_no_edge_back() {
     let budget = Budget { moves: 2, restores: 1, crashes: 1, ..Budget::default() };
     holds(Scenario { budget, ..Scenario::of(much(1, 2), "an old snapshot") });
@@ -141,7 +147,8 @@ fn who_is_to_serve_without_the_store_goes_on_until_it_is_back() {
 
 #[test]
 fn who_serves_without_the_store_believes_its_backend() {
-    let budget = Budget { moves: 1, ticks: 2, suspicions: 1, keep_alives: 1, ..Budget::default() };
+    let budget =
+        Budget { moves: 1, ticks: 2, suspicions: 1, detours: 1, keep_alives: 1, ..Budget::default() };
     holds(Scenario { budget, partition: Partition::Serve, ..Scenario::of(1, "serving alone, suspecting") });
 }
 

@@ -186,7 +186,9 @@ pub(crate) fn look_at_the_gates(world: &mut World, scenario: &Scenario) {
         match record.serves() {
             None => !gate.open,
             Some(pin) => {
-                let may_open = process.core.suspects(&name).is_none()
+                let suspicions = process.core.suspicions();
+                let is_reached = suspicions.of(&name).is_none() || suspicions.takes_detour(&name);
+                let may_open = is_reached
                     && process.core.refuses(&name).is_none()
                     && process.active(site).all(|epoch| epoch == pin.epoch);
                 !may_open || gate.open && process.core.open_under(&name) == Some(pin)

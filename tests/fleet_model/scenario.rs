@@ -77,6 +77,8 @@ pub(crate) struct Budget {
     pub(crate) reloads: u8,
     /// A backend refuses a connection.
     pub(crate) suspicions: u8,
+    /// Another edge takes requests for one that can't reach a backend.
+    pub(crate) detours: u8,
     /// The store is brought back to what it was at the beginning.
     pub(crate) restores: u8,
     /// A backend dies, or is there again.

@@ -103,6 +103,11 @@ pub(crate) enum Event {
         edge: usize,
         request: Request,
     },
+    FindsADetour {
+        edge: usize,
+        site: u8,
+        epoch: Epoch,
+    },
     IsElected(u8),
     NoAnswer {
         controller: u8,
@@ -180,7 +185,7 @@ impl World {
                 may(process.goes_on(request), Event::GoesOn { edge, request });
             }
             for site in 0..scenario.sites {
-                if let Some(epoch) = process.core.suspects(&name(site)) {
+                if let Some(epoch) = process.core.suspicions().of(&name(site)) {
                     let pin = process.core.record(&name(site)).map(|record| &record.pin.backend);
                     may(pin.is_some_and(|pinned| self.is_up(pinned)), Event::IsCleared { edge, site, epoch });
                 }
@@ -233,6 +238,12 @@ impl World {
             let in_vain = scenario.shell == Shell::CountsAnyAnswer && !process.renewals.is_empty();
             may(left.keep_alives > 0 && lives && in_vain, Event::RenewsInVain(edge));
             may(process.old_word.is_some(), Event::OldWordIsWritten(edge));
+            for site in (0..scenario.sites).filter(|_| left.detours > 0) {
+                let suspicions = process.core.suspicions();
+                if let Some(epoch) = suspicions.of(&name(site)) {
+                    may(!suspicions.takes_detour(&name(site)), Event::FindsADetour { edge, site, epoch });
+                }
+            }
             for request in process.kinds() {
                 match request {
                     Request::Waits => {
@@ -373,6 +384,7 @@ impl World {
             Event::Crashes { .. } => Some(&mut left.crashes),
             Event::Leaves(_) => Some(&mut left.leaves),
             Event::IsRefused { .. } => Some(&mut left.suspicions),
+            Event::FindsADetour { .. } => Some(&mut left.detours),
             Event::StoreGoesBack => Some(&mut left.restores),
             Event::Turns(_) => Some(&mut left.turns),
             Event::CoreHears { heard: Heard::Wished(_), .. } => Some(&mut left.wishes),
@@ -395,6 +407,9 @@ impl World {
             Event::ReportsLeft(edge) => self.reports_left(scenario, edge),
             Event::LooksAtTheClock(edge) => self.tell_edge(scenario, edge, Input::Tick),
             Event::GoesOn { edge, request } => self.goes_on(scenario, edge, request),
+            Event::FindsADetour { edge, site, epoch } => {
+                self.tell_edge(scenario, edge, Input::Detour { site: name(site), epoch });
+            }
             Event::IsCleared { edge, site, epoch } => {
                 self.tell_edge(scenario, edge, Input::Cleared { site: name(site), epoch });
             }

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use ghostpin::clock::Clock;
 use ghostpin::cluster;
-use ghostpin::config::{Config, Health};
+use ghostpin::config::{Config, Health, Secret};
 use ghostpin::control::Controller;
 use ghostpin::control::fleet::FleetParts;
-use ghostpin::control::outside::Outside;
+use ghostpin::control::outside::{Outside, Way};
 use ghostpin::control::probe::{Question, Seen};
 use ghostpin::control::reconciler::{Message, Parts, Reconciler, channel};
 use ghostpin::control::writer::{Commit, Committed, Writer};
 use ghostpin::core::fleet::edge::Terms;
 use ghostpin::core::fleet::{Moment, goes_back};
-use ghostpin::core::table::RouteTable;
-use ghostpin::core::{self, Backend, Epoch, SiteName};
+use ghostpin::core::{self, Epoch, SiteName};
+use ghostpin::detour::Detour;
 use ghostpin::gate::HoldBudget;
 use ghostpin::lifeline::Lifeline;
 use ghostpin::published::{Published, Publisher, Reader};
@@ -30,6 +30,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backends::{Backends, Refused};
+use super::detours::{Asked, Through};
 use super::dice::Dice;
 use super::history::{History, Under, What};
 use super::network::{self, Dial};
@@ -40,6 +41,8 @@ use super::sites;
 pub(crate) struct World {
     pub(crate) history: Rc<History>,
     pub(crate) backends: Backends,
+    /// Edges that take requests for others, while they run.
+    pub(crate) detours: RefCell<BTreeMap<usize, mpsc::UnboundedSender<Asked>>>,
     pub(crate) dials: mpsc::UnboundedSender<Dial>,
     /// How many of the sites there are.
     pub(crate) sites: Cell<usize>,
@@ -117,6 +120,7 @@ impl Edge {
 
     fn stop(&mut self) {
         self.life = None;
+        self.world.detours.borrow_mut().remove(&self.number);
         self.switch.controller.take();
         self.show();
     }
@@ -160,13 +164,7 @@ impl Edge {
 
     fn boot(&mut self) -> Life {
         let config = sites::config(self.number, self.world.sites.get());
-        let publisher = Publisher::new(Published {
-            routes: RouteTable::build(std::iter::empty()).expect("no site is no contradiction"),
-            listeners: Published::settings(&config.listen),
-            trusted_proxies: [].into(),
-            pages: config.pages.clone(),
-            access_log: false,
-        });
+        let publisher = Publisher::new(Published::without_sites(&config));
         let (rate, began) = (self.rate, Instant::now());
         // A machine has been up for a while.
         let offset = Duration::from_secs(1000 * (1 + self.number as u64)) + self.world.history.now();
@@ -213,7 +211,9 @@ impl Process {
         let (tell, dials, edge) = (messages.clone(), self.world.dials.clone(), self.number);
         let tell = move |news| drop(tell.send(Message::Fleet(news)));
         let store = network::store(edge, cluster.clone(), dials);
-        spawn_local(cluster::work(store, lifeline.clone(), for_store, tell));
+        let (edge, address) = (cluster.name.clone(), sites::detour(self.number));
+        let detour = Detour { edge, address, token: Secret::new("token".to_owned()) };
+        spawn_local(cluster::work(store, Some(detour), lifeline.clone(), for_store, tell));
 
         let (reports, reported) = mpsc::unbounded_channel();
         let (orders, for_worker) = mpsc::unbounded_channel();
@@ -250,6 +250,7 @@ impl Process {
         };
         let reconciler = Reconciler::new(parts, messages);
         spawn_local(reconciler.run(received, reported));
+        readers.carry_for_others();
         readers.come(Dice::new(self.seed), for_worker).await;
     }
 
@@ -285,14 +286,21 @@ struct Elsewhere {
 impl Outside for Elsewhere {
     fn ask<'a>(
         &'a self,
-        backend: &'a Backend,
+        way: &'a Way,
         health: &'a Health,
         _: Question,
     ) -> Pin<Box<dyn Future<Output = Seen> + 'a>> {
-        let (backends, backend) = (&self.world.backends, backend.as_str());
+        let backends = &self.world.backends;
         let asked = async move {
-            backends.connect(self.edge, backend).await?;
-            backends.answer(self.edge, backend).await
+            match way {
+                Way::To(backend) => {
+                    backends.connect(self.edge, backend.as_str()).await?;
+                    backends.answer(self.edge, backend.as_str()).await
+                }
+                Way::Through(detour, errand) => {
+                    Through::connect(&self.world, detour, errand.clone()).await?.answer().await
+                }
+            }
         };
         Box::pin(async move {
             match timeout(health.timeout, asked).await {

@@ -1,6 +1,6 @@
 //! One run: three edges, three members of etcd, their network and their backends in one process and in virtual time.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -68,6 +68,7 @@ pub(crate) fn run(seed: u64) -> Run {
         let world = Rc::new(World {
             history: history.clone(),
             backends: Backends::new(dice("backends")),
+            detours: RefCell::default(),
             dials,
             sites: Cell::new(sites::USUAL),
         });

@@ -35,6 +35,8 @@ pub(crate) enum What {
     Out { site: String, epoch: Option<u64> },
     /// A request was given to a backend.
     Handed(Under),
+    /// It was given to the backend by another edge than the one that it came to.
+    Carried(Under),
     /// Its answer was given to a reader, who had asked at that moment.
     Delivered { under: Under, asked: Duration },
     /// etcd has ended a lease.

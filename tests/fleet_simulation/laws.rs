@@ -45,7 +45,7 @@ fn one_backend(history: &[Event]) -> Result<(), (Duration, String)> {
                     *newest = under;
                 }
             }
-            What::Handed(under) => {
+            What::Handed(under) | What::Carried(under) => {
                 let newest = begun.get(under.site.as_str()).filter(|newest| newest.epoch > under.epoch);
                 if let Some(newest) = newest {
                     return Err((event.at, format!("edge {:?}: {under:?} after {newest:?}", event.edge)));
@@ -108,7 +108,7 @@ fn durable_first(history: &[Event]) -> Result<(), (Duration, String)> {
             What::Written { under, serves: true } => {
                 written.insert((&under.site, under.epoch, &under.backend));
             }
-            What::Opened(under) | What::Handed(under)
+            What::Opened(under) | What::Handed(under) | What::Carried(under)
                 if !written.contains(&(&under.site, under.epoch, &under.backend)) =>
             {
                 return Err((event.at, format!("edge {:?}: {under:?} was never written", event.edge)));
@@ -236,6 +236,7 @@ mod tests {
     #[test]
     fn a_request_that_is_handed_over_under_an_old_epoch_is_seen() {
         assert_eq!(breaks(&with(&[(0, What::Handed(under(1, "a")))])), [LAWS[0].0]);
+        assert_eq!(breaks(&with(&[(0, What::Carried(under(1, "a")))])), [LAWS[0].0]);
     }
 
     #[test]

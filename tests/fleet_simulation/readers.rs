@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ghostpin::clock::Clock;
+use ghostpin::detour::{Detour, Errand};
 use ghostpin::gate::{Entry, Lease, SiteKey, Ticket};
 use ghostpin::published::{PublishedSite, Reader};
 use ghostpin::workers::Order;
@@ -14,6 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backends::Refused;
+use super::detours::Through;
 use super::dice::Dice;
 use super::edge::World;
 use super::history::{Under, What};
@@ -22,7 +24,7 @@ use super::sites;
 /// Mean time between two readers, in milliseconds.
 const PAUSE: usize = 60;
 /// How long a connection, and the beginning of an answer, are waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// How often one is sent again.
 const ATTEMPTS_MAX: usize = 5;
 
@@ -38,7 +40,7 @@ pub(crate) struct Readers {
 }
 
 /// Why an attempt came to no answer.
-enum Failed {
+pub(crate) enum Failed {
     Cut,
     Refused,
     Silent,
@@ -80,7 +82,9 @@ impl Readers {
                 Ok(()) if lease.may_deliver() => {
                     let under = self.under(site, &lease);
                     self.world.history.tell(Some(self.edge), What::Delivered { under, asked });
-                    gate.note_well(self.clock.now().0);
+                    if gate.detour().is_none() {
+                        gate.note_well(self.clock.now().0);
+                    }
                     // The lease is out until the last byte is through.
                     let _ = self.unless_cut(&lease, sleep(taking)).await;
                     return;
@@ -92,12 +96,15 @@ impl Readers {
         }
     }
 
-    fn under(&self, site: &PublishedSite, lease: &Lease) -> Under {
+    pub(crate) fn under(&self, site: &PublishedSite, lease: &Lease) -> Under {
         let pin = lease.pin();
         Under { site: site.name.to_string(), epoch: pin.epoch.0, backend: pin.backend.to_string() }
     }
 
     async fn attempt(&self, lease: &Lease, site: &PublishedSite) -> Result<(), Failed> {
+        if let Some(detour) = lease.gate().detour() {
+            return self.attempt_through(&detour, lease, site).await;
+        }
         let (backends, backend) = (&self.world.backends, lease.pin().backend.as_str());
         let connected = timeout(PATIENCE, backends.connect(self.edge, backend));
         match self.unless_cut(lease, connected).await? {
@@ -116,8 +123,33 @@ impl Readers {
         }
     }
 
+    async fn attempt_through(
+        &self,
+        detour: &Detour,
+        lease: &Lease,
+        site: &PublishedSite,
+    ) -> Result<(), Failed> {
+        let errand = Errand { site: site.name.clone(), epoch: lease.pin().epoch };
+        let connected = timeout(PATIENCE, Through::connect(&self.world, detour, errand));
+        let Ok(Ok(mut through)) = self.unless_cut(lease, connected).await? else {
+            return Err(Failed::Refused);
+        };
+        if !lease.may_hand_over() {
+            return Err(Failed::Cut);
+        }
+        match self.unless_cut(lease, timeout(PATIENCE, through.answer())).await? {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refused)) => Err(Failed::Refused),
+            Err(_) => Err(Failed::Silent),
+        }
+    }
+
     /// What a worker does with a flight: drops it when its lease is cut.
-    async fn unless_cut<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> Result<T, Failed> {
+    pub(crate) async fn unless_cut<T>(
+        &self,
+        lease: &Lease,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failed> {
         let cut = self.cuts.borrow_mut().entry(lease.gate().site()).or_default().clone();
         let is_cut = async {
             loop {

@@ -1,5 +1,6 @@
 //! What the fleet serves, and how its edges are configured.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use ghostpin::config::Config;
@@ -26,6 +27,16 @@ pub(crate) fn backends(site: usize) -> [String; 2] {
     [0, 1].map(|which| format!("{}:{}", MACHINES[(site + which) % MACHINES.len()], 8000 + site))
 }
 
+/// Where an edge takes requests for others.
+pub(crate) fn detour(edge: usize) -> SocketAddr {
+    SocketAddr::from(([10, 1, 0, 0], 7000 + edge as u16))
+}
+
+/// Whose address that is.
+pub(crate) fn edge_at(detour: SocketAddr) -> usize {
+    usize::from(detour.port() - 7000)
+}
+
 /// As of an edge, with so many sites.
 pub(crate) fn config(edge: usize, sites: usize) -> Config {
     // Each begins with another member.
@@ -33,7 +44,8 @@ pub(crate) fn config(edge: usize, sites: usize) -> Config {
     let mut text = format!(
         "[server]\nstate = \"/sim/{edge}\"\n[listen]\nhttp = [\"127.0.0.1:80\"]\n[admin]\nlisten = \"127.0.0.1:1\"\n\
          [handoff]\ndrain_timeout = \"1s\"\nprove_timeout = \"3s\"\n[hold]\ntimeout = \"8s\"\n\
-         [cluster]\netcd = {members:?}\nname = \"edge-{edge}\"\nlease_ttl = \"5s\"\n"
+         [cluster]\netcd = {members:?}\nname = \"edge-{edge}\"\nlease_ttl = \"5s\"\ndetour = \"{}\"\n",
+        detour(edge)
     );
     for site in 0..sites {
         text += &format!(

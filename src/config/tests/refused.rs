@@ -224,6 +224,29 @@ fn listeners_that_would_meet_are_refused() {
 }
 
 #[test]
+fn a_fleet_that_no_edge_can_join_is_refused() {
+    refused("[cluster]\nname = \"a\"", "1: cluster.etcd: ", "etcd = [");
+    let cluster = |line: &str| format!("[cluster]\netcd = [\"http://10.0.0.1:2379\"]\nname = \"a\"\n{line}");
+    refused(&cluster("prefix = \"ghostpin\""), "4: cluster.prefix: ", "begin it with a slash");
+    refused(&cluster("lease_ttl = \"1s\""), "4: cluster.lease_ttl: ", "");
+    refused(&cluster("user = \"a\""), "4: cluster.user: ", "password_file");
+    refused("[cluster]\nname = \"a\"\netcd = [\"10.0.0.1:2379\"]", "3: cluster.etcd: ", "https://host:2379");
+}
+
+#[test]
+fn a_detour_that_no_edge_can_take_is_refused() {
+    let cluster = |detour: &str| {
+        format!("[cluster]\netcd = [\"http://10.0.0.1:2379\"]\nname = \"a\"\ndetour = \"{detour}\"\n")
+    };
+    refused(&cluster("0.0.0.0:7080"), "4: cluster.detour: ", "by which other edges reach this one");
+    refused(&cluster("[::]:7080"), "4: cluster.detour: ", "by which other edges reach this one");
+    refused(&cluster("edge-1:7080"), "4: cluster.detour: ", "IP:port");
+    refused(&cluster("127.0.0.1:8080"), "4: cluster.detour: ", "is in [listen] too");
+    let admin = cluster("127.0.0.1:9180") + "[admin]\nlisten = \"127.0.0.1:9180\"";
+    refused(&admin, "6: admin.listen: ", "is in cluster.detour too");
+}
+
+#[test]
 fn an_admin_api_open_to_others_needs_a_token() {
     for address in ["0.0.0.0:9180", "[::]:9180", "10.0.0.1:9180"] {
         refused(&format!("[admin]\nlisten = \"{address}\""), "2: admin.listen: ", "token_file");

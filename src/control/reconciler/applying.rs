@@ -200,9 +200,15 @@ impl Reconciler {
             };
             (site.name.clone(), site.hosts.as_slice(), Arc::new(published))
         });
-        match RouteTable::build(sites) {
+        let sites: Vec<_> = sites.collect();
+        let takes_detours = self.config.listen.edges.is_some();
+        let by_name =
+            sites.iter().filter(|_| takes_detours).map(|(name, _, site)| (name.clone(), site.clone()));
+        let by_name = by_name.collect();
+        match RouteTable::build(sites.into_iter()) {
             Ok(routes) => self.publisher.publish(Published {
                 routes,
+                by_name,
                 listeners: Published::settings(&self.config.listen),
                 trusted_proxies: self.config.server.trusted_proxies.as_slice().into(),
                 pages: self.config.pages.clone(),

@@ -41,6 +41,10 @@ impl Reconciler {
 
     pub(super) fn heard(&mut self, news: News) {
         match news {
+            News::Edge(edge::Input::Tick) => {
+                self.edge(edge::Input::Tick);
+                self.look_for_detours();
+            }
             News::Edge(input) => self.edge(input),
             News::Elected { lease, revision, sites, edges } => {
                 self.lead(lease, Ledger::new(revision, sites, edges));
@@ -59,6 +63,7 @@ impl Reconciler {
             }
             News::Seen(lease, seen) => self.seen_by(lease, seen),
             News::Asked(asked) => self.asked_about(asked),
+            News::Detours(detours) => self.detours_known(detours),
             News::Wished { id, site, wish, by } => {
                 let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_some()) else { return };
                 let commands = fleet.commands();
@@ -135,6 +140,7 @@ impl Reconciler {
                 let Some((key, entry)) = self.entry_of(&site) else { return };
                 if entry.gate.pin().is_some_and(|before| before.epoch != pin.epoch) {
                     self.workers.tell(Order::Purge(key));
+                    entry.gate.take_detour(None);
                 }
                 entry.gate.open(pin);
             }
@@ -240,7 +246,8 @@ impl Reconciler {
             controller: fleet.ledger.is_some(),
             watermark: fleet.edge.applied().0,
             pending: fleet.edge.pending().count(),
-            unreachable: fleet.edge.suspicions().len(),
+            unreachable: fleet.edge.suspicions().all().len(),
+            detours: fleet.edge.suspicions().detours(),
         })
     }
 

@@ -220,7 +220,7 @@ impl Reconciler {
             let (config, target) = (entry.config.clone(), target.clone());
             tokio::task::spawn_local(async move {
                 let began = Instant::now();
-                let seen = outside.ask(&target.1, &config.health, Question::Liveness).await;
+                let seen = outside.ask(&Way::To(target.1.clone()), &config.health, Question::Liveness).await;
                 let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
             });
         }

@@ -12,8 +12,10 @@ impl Reconciler {
 
     /// A backend refused a connection, or did not answer a probe: this edge holds the site until it does.
     pub(super) fn suspect(&mut self, key: SiteKey, epoch: Epoch) {
+        self.detour_failed(key);
         self.edge_of(key, |site| edge::Input::Suspected { site, epoch });
         self.look_at_pinned(key, Instant::now());
+        self.look_for_detour(key);
     }
 
     /// Plans the next look at the backend of a site that is suspected here, or that this edge was asked about.
@@ -29,26 +31,32 @@ impl Reconciler {
     /// The site's backend is suspected here, or this edge was asked about it.
     pub(super) fn is_of_interest(&self, entry: &SiteEntry) -> bool {
         self.fleet.as_ref().is_some_and(|fleet| {
-            fleet.edge.suspects(&entry.name).is_some() || fleet.asked.contains_key(&entry.name)
+            fleet.edge.suspicions().of(&entry.name).is_some() || fleet.asked.contains_key(&entry.name)
         })
     }
 
     /// A probe of this edge's own.
     pub(super) fn saw(&mut self, key: SiteKey, backend: &Backend, well: bool) {
         let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return };
-        let (site, again) = (entry.name.clone(), entry.config.health.held_interval);
+        let (site, health) = (entry.name.clone(), entry.config.health.clone());
         let pin = fleet.edge.record(&site).map(|record| record.pin.clone());
         let Some(pin) = pin.filter(|pin| pin.backend == *backend) else { return };
         let is_asked = fleet.asked.get(&site) == Some(backend);
+        let goes_round = fleet.edge.suspicions().takes_detour(&site) && !is_asked;
         if is_asked {
             fleet.seen.reached.insert(site.clone(), (backend.clone(), well));
         }
-        match (fleet.edge.suspects(&site), well) {
-            (Some(epoch), true) => self.edge(edge::Input::Cleared { site, epoch }),
+        match (fleet.edge.suspicions().of(&site), well) {
+            (Some(epoch), true) => {
+                self.end_detour(key);
+                self.edge(edge::Input::Cleared { site, epoch });
+            }
             (None, false) if self.follows() => self.suspect(key, pin.epoch),
             _ => self.tell_what_is_seen(),
         }
         if !well || is_asked {
+            // Nobody waits for what goes another way.
+            let again = if goes_round { health.interval } else { health.held_interval };
             self.look_at_pinned(key, Instant::now() + again);
         }
     }
@@ -89,7 +97,7 @@ impl Reconciler {
         let Some(fleet) = &mut self.fleet else { return };
         let Some(lease) = fleet.edge.lease() else { return };
         fleet.seen_due = false;
-        fleet.seen.suspicions.clone_from(fleet.edge.suspicions());
+        fleet.seen.suspicions.clone_from(fleet.edge.suspicions().all());
         let edge = &fleet.edge;
         fleet.seen.knows.retain(|site, known| edge.refuses(site) == Some(known));
         if fleet.seen != fleet.told {
@@ -190,10 +198,22 @@ impl Reconciler {
                 );
                 tracing::warn!(%site, note);
                 self.note(site, "unreachable_here", note);
+                self.hold_here(key);
             }
-            Judgement::Own { is_new: false } | Judgement::Open => {}
+            Judgement::Own { is_new: false } => self.hold_here(key),
+            Judgement::Open => {}
         }
         0
+    }
+
+    /// The backend is well, and this edge doesn't reach it: what comes in here waits, or goes through another edge.
+    fn hold_here(&mut self, key: SiteKey) {
+        let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
+        if fleet.edge.suspicions().of(&entry.name).is_none()
+            && let Some(pin) = entry.core.pin()
+        {
+            self.suspect(key, pin.epoch);
+        }
     }
 
     /// Plans the next look at a backend that the controller can't reach, while the other edges are asked.

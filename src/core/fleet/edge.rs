@@ -13,11 +13,13 @@
 //! 4. **It never goes back.** An older epoch than the one that it knows, or the same with another backend, is refused.
 //! 5. **What can't be cut in time ends the process**, before others believe that it has gone.
 
+mod suspicions;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use self::suspicions::Suspicions;
 pub use self::words::*;
 use super::{LeaseId, Moment, Partition, Record, Revision, goes_back};
 use crate::core::{Epoch, Pin, SiteName};
@@ -71,8 +73,7 @@ pub struct Edge {
     pending: BTreeSet<SiteName>,
     /// Sites whose leases were told to end.
     cutting: BTreeSet<SiteName>,
-    /// Sites whose backend refused a connection under this epoch, which is the store's, and has not answered since.
-    suspected: BTreeMap<SiteName, Epoch>,
+    suspicions: Suspicions,
     /// The watermark or the pending sites have changed since they were told last.
     due: Due,
     telling: bool,
@@ -107,7 +108,7 @@ impl Edge {
             applied: Revision(0),
             pending: BTreeSet::new(),
             cutting: BTreeSet::new(),
-            suspected: BTreeMap::new(),
+            suspicions: Suspicions::default(),
             due: Due::Nothing,
             telling: false,
             generation: 0,
@@ -147,11 +148,15 @@ impl Edge {
             Input::Left { site, generation } => self.left(at, &site, generation, &mut out),
             Input::Expired { site } => self.expired(at, &site, &mut out),
             Input::Suspected { site, epoch } if self.pinned_epoch(&site) == Some(epoch) => {
-                self.suspected.insert(site.clone(), epoch);
+                self.suspicions.suspect(&site, epoch);
                 self.settle(at, &site, &mut out);
             }
-            Input::Cleared { site, epoch } if self.suspects(&site) == Some(epoch) => {
-                self.suspected.remove(&site);
+            Input::Detour { site, epoch } if self.suspicions.of(&site) == Some(epoch) => {
+                self.suspicions.take_detour(&site);
+                self.settle(at, &site, &mut out);
+            }
+            Input::Cleared { site, epoch } if self.suspicions.of(&site) == Some(epoch) => {
+                self.suspicions.clear(&site);
                 self.settle(at, &site, &mut out);
             }
             Input::Added { site, partition, known } => self.added(at, site, partition, known, &mut out),
@@ -219,14 +224,9 @@ impl Edge {
         self.doors.get(site)?.open.as_ref()
     }
 
-    /// The epoch under which the site's backend is suspected here.
-    pub fn suspects(&self, site: &SiteName) -> Option<Epoch> {
-        self.suspected.get(site).copied()
-    }
-
-    /// All that are suspected here, and under which epoch.
-    pub fn suspicions(&self) -> &BTreeMap<SiteName, Epoch> {
-        &self.suspected
+    /// Backends that can't be reached from here.
+    pub fn suspicions(&self) -> &Suspicions {
+        &self.suspicions
     }
 
     /// Whether the site is served here, or still has leases here.
@@ -308,7 +308,7 @@ impl Edge {
             }
         }
         let doors = &self.doors;
-        self.suspected.retain(|site, _| doors.get(site).is_some_and(|door| door.record.is_some()));
+        self.suspicions.retain(|site| doors.get(site).is_some_and(|door| door.record.is_some()));
         self.settle_all(now, out);
     }
 
@@ -378,8 +378,8 @@ impl Edge {
             out.push(Effect::Remember { site: site.clone(), pin: pin.clone() });
             door.known = Some(pin.clone());
         }
-        if self.suspects(site) != self.pinned_epoch(site) {
-            self.suspected.remove(site);
+        if self.suspicions.of(site) != self.pinned_epoch(site) {
+            self.suspicions.clear(site);
         }
         self.settle(now, site, out);
     }
@@ -419,7 +419,7 @@ impl Edge {
 
     fn forget_if_gone(&mut self, site: &SiteName) {
         if self.doors.get(site).is_some_and(|door| door.removed && door.out.is_none()) {
-            self.suspected.remove(site);
+            self.suspicions.clear(site);
         } else {
             return;
         }
@@ -467,7 +467,7 @@ impl Edge {
 
     /// Brings a gate nearer to what it ought to be: shuts it, cuts it, or opens it.
     fn settle(&mut self, now: Moment, site: &SiteName, out: &mut Effects) {
-        let wants = self.wants(&self.doors[site]).filter(|_| !self.suspected.contains_key(site));
+        let wants = self.wants(&self.doors[site]).filter(|_| self.suspicions.let_in(site));
         let is_alive = self.is_alive();
         let door = self.doors.get_mut(site).expect("a site that is served here");
         if door.open.is_some() && door.open != wants {

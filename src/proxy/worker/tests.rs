@@ -1,24 +1,18 @@
 use super::*;
 use crate::config::Config;
-use crate::core::table::RouteTable;
 use crate::core::{Epoch, Pin};
 use crate::gate::{Gate, HoldBudget, SiteKey};
 use crate::published::{Published, Publisher};
 
 fn worker(config: &Config) -> Worker {
-    let publisher = Publisher::new(Published {
-        routes: RouteTable::build(std::iter::empty()).unwrap(),
-        listeners: Published::settings(&config.listen),
-        trusted_proxies: [].into(),
-        pages: config.pages.clone(),
-        access_log: false,
-    });
+    let publisher = Publisher::new(Published::without_sites(config));
     let common = Common {
         clock: Clock::start(),
         reader: publisher.reader(),
         census: Arc::default(),
         tls: None,
         challenges: Default::default(),
+        detour: None,
         seed: 0,
     };
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)

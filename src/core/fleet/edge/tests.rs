@@ -281,8 +281,42 @@ fn a_site_that_is_to_serve_through_a_partition_opens_again_when_its_backend_answ
 fn a_suspicion_shuts_one_edges_gate_and_a_verdict_opens_it_under_the_same_epoch() {
     let mut edge = following(Some(serve(1)));
     assert_eq!(edge.step(at(1), Input::Suspected { site: blog(), epoch: Epoch(1) }), [shut(1)]);
-    assert_eq!(edge.suspects(&blog()), Some(Epoch(1)));
+    assert_eq!(edge.suspicions().of(&blog()), Some(Epoch(1)));
     assert_eq!(edge.step(at(1), Input::Cleared { site: blog(), epoch: Epoch(1) }), [open(1)]);
+}
+
+#[test]
+fn a_detour_opens_the_gate_and_leaves_the_suspicion() {
+    let mut edge = following(Some(serve(1)));
+    edge.step(at(1), Input::Suspected { site: blog(), epoch: Epoch(1) });
+    assert_eq!(edge.step(at(1), Input::Detour { site: blog(), epoch: Epoch(1) }), [open(1)]);
+    assert_eq!(edge.suspicions().of(&blog()), Some(Epoch(1)), "the others are to know");
+    assert!(edge.suspicions().takes_detour(&blog()));
+    assert_eq!(edge.step(at(1), Input::Cleared { site: blog(), epoch: Epoch(1) }), []);
+    assert!(!edge.suspicions().takes_detour(&blog()), "it is open, and goes the usual way");
+}
+
+#[test]
+fn a_detour_that_fails_shuts_the_gate_again() {
+    let mut edge = following(Some(serve(1)));
+    edge.step(at(1), Input::Suspected { site: blog(), epoch: Epoch(1) });
+    edge.step(at(1), Input::Detour { site: blog(), epoch: Epoch(1) });
+    assert_eq!(edge.step(at(2), Input::Suspected { site: blog(), epoch: Epoch(1) }), [shut(2)]);
+    assert!(!edge.suspicions().takes_detour(&blog()));
+}
+
+#[test]
+fn a_detour_is_of_one_epoch_and_ends_with_it() {
+    let mut edge = following(Some(serve(1)));
+    let detour = |epoch| Input::Detour { site: blog(), epoch: Epoch(epoch) };
+    assert_eq!(edge.step(at(1), detour(1)), [], "nobody needs one");
+    edge.step(at(1), Input::Suspected { site: blog(), epoch: Epoch(1) });
+    assert_eq!(edge.step(at(1), detour(2)), []);
+    edge.step(at(1), detour(1));
+    assert_eq!(edge.step(at(1), changed(11, fence(1, false)))[0], shut(2), "its requests end like others");
+    edge.step(at(1), left(2));
+    assert!(edge.step(at(1), changed(12, serve(2))).contains(&open(2)));
+    assert!(!edge.suspicions().takes_detour(&blog()));
 }
 
 #[test]

@@ -88,6 +88,13 @@ pub enum Input {
         /// The epoch of that request's lease.
         epoch: Epoch,
     },
+    /// It answers through another edge, and requests are going to go that way.
+    Detour {
+        /// Whose.
+        site: SiteName,
+        /// Under which epoch it was suspected.
+        epoch: Epoch,
+    },
     /// The backend answers this edge.
     Cleared {
         /// Whose.
