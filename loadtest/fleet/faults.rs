@@ -68,7 +68,9 @@ pub async fn random(settings: &Settings, faults: Faults) -> io::Result<Report> {
     eprintln!("random: seed {seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let tables = format!("[hold]\ntimeout = \"{}s\"\nmax_requests = 5000\n", HOLD.as_secs());
-    let mut stage = Stage::up(Plan { tables: plan(settings).tables + &tables, ..plan(settings) }).await?;
+    let detours = dice.bool();
+    let tables = plan(settings).tables + &tables;
+    let mut stage = Stage::up(Plan { tables, detours, ..plan(settings) }).await?;
     let readers = stage.readers(rate, time + Duration::from_secs(10));
     let began = Moment::now();
     let (mut windows, mut handoffs, mut done): (Vec<Window>, _, [usize; KINDS]) = (Vec::new(), 0, [0; KINDS]);
@@ -98,6 +100,7 @@ pub async fn random(settings: &Settings, faults: Faults) -> io::Result<Report> {
     }
     report.figure("handoffs that were asked for and succeeded", handoffs);
     report.figure("edges that have ended by themselves", ended);
+    report.figure("edges take requests for others", detours);
     report.figure("faults, by kind", format!("{done:?}"));
     let failed = records.iter().filter(|record| record.kind == Kind::Read && !record.succeeded());
     let (explained, unexplained): (Vec<_>, Vec<_>) =

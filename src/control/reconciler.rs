@@ -10,6 +10,7 @@ mod leading;
 mod probing;
 mod provided;
 mod seen;
+mod wishes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::workers::{Order, Workers};
+use wishes::Unseen;
 
 /// A backend that has no pin is probed this many times less often: nobody waits for it.
 const STANDBY_FACTOR: u32 = 5;
@@ -177,6 +179,8 @@ pub struct Reconciler {
     journal: Journal,
     wishes: BTreeMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
     next_wish: WishId,
+    /// Wishes for backends that nothing is known of yet.
+    unseen: Vec<Unseen>,
     neighbours_suspected: HashMap<IpAddr, Instant>,
     neighbours_hurried: HashMap<IpAddr, Instant>,
     jitter: u64,
@@ -220,6 +224,7 @@ impl Reconciler {
             journal: Journal::default(),
             wishes: BTreeMap::new(),
             next_wish: 0,
+            unseen: Vec::new(),
             neighbours_suspected: HashMap::new(),
             neighbours_hurried: HashMap::new(),
             jitter: parts.seed,
@@ -398,51 +403,9 @@ impl Reconciler {
         self.counts.last_refused_update = Some(SystemTime::now());
     }
 
-    fn wished(
-        &mut self,
-        site: SiteName,
-        wanted: Wanted,
-        by: String,
-        answer: oneshot::Sender<Result<Option<Pin>, WishError>>,
-    ) {
-        let Some(&key) = self.by_name.get(&site) else {
-            return drop(answer.send(Err(WishError::NoSite(site))));
-        };
-        let wish = match wanted {
-            Wanted::Hold => Wish::Hold,
-            Wanted::Release => Wish::Release,
-            Wanted::Handoff(to) => match self.find_candidate(key, &to) {
-                Some(to) => Wish::Handoff { to },
-                None => return drop(answer.send(Err(Refused::NoCandidate.into()))),
-            },
-        };
-        self.next_wish += 1;
-        self.wishes.insert(self.next_wish, answer);
-        if let Some(entry) = self.sites.get_mut(&key) {
-            if wish == Wish::Release
-                && entry.core.is_on_hold()
-                && let Some(open) = &mut entry.open
-            {
-                open.entry_mut().note = Some(format!("released by {by}"));
-            }
-            entry.wished_by = Some(by);
-        }
-        self.step(key, Input::Wished { id: self.next_wish, wish });
-    }
-
     fn pinned_backend(&self, site: &SiteName) -> Option<Backend> {
         let entry = self.sites.get(self.by_name.get(site)?)?;
         entry.core.pin().map(|pin| pin.backend.clone())
-    }
-
-    /// A candidate by its text, or by the name that it was resolved from.
-    fn find_candidate(&self, key: SiteKey, text: &str) -> Option<Backend> {
-        let mut candidates =
-            self.sites.get(&key)?.core.candidates().iter().map(|candidate| &candidate.backend);
-        let names = |backend: &&Backend| {
-            backend.as_str() == text || backend.as_str().split_once('@').is_some_and(|(name, _)| name == text)
-        };
-        candidates.find(names).cloned()
     }
 
     // The core, and what it wants done.

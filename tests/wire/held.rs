@@ -21,6 +21,23 @@ fn a_held_request_lands_on_the_new_backend() {
 }
 
 #[test]
+fn a_handoff_that_is_ordered_before_its_target_was_looked_at_waits_for_the_look() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    b.freeze();
+    let proxy = Proxy::start(&Config::of(&[&a, &b]));
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+    std::thread::scope(|scope| {
+        let wished = scope.spawn(|| proxy.handoff(&b).0);
+        // Enough for the order to be there; if it isn't, it finds the target well.
+        (0..20).for_each(|_| drop(proxy.site("a")));
+        assert!(!wished.is_finished(), "it is refused, or done, before its target answers");
+        b.thaw();
+        assert_eq!(wished.join().unwrap(), 200);
+    });
+    assert_eq!(proxy.get("/").text(), "B GET 0");
+}
+
+#[test]
 fn the_order_of_arrival_is_kept_over_a_whole_queue() {
     let (a, b) = (Backend::named("A"), Backend::named("B"));
     b.does(|_, conn| conn.answer(503, "busy"));

@@ -53,6 +53,7 @@ impl Reconciler {
                 self.plan_next(key, backend, true);
             }
         }
+        self.look_at_unseen();
         self.counts.reloads += 1;
         self.counts.last_reload = Some(SystemTime::now());
         Ok(applied)

@@ -35,7 +35,8 @@ impl Reconciler {
         tracing::info!("this edge is the controller no more");
         fleet.doubts = Doubts::default();
         fleet.seen_by.clear();
-        for answer in std::mem::take(&mut self.wishes).into_values() {
+        let unseen = std::mem::take(&mut self.unseen).into_iter().map(|unseen| unseen.answer);
+        for answer in std::mem::take(&mut self.wishes).into_values().chain(unseen) {
             drop(answer.send(Err(WishError::NewController)));
         }
         let sites: Vec<(SiteName, SiteKey)> =

@@ -85,6 +85,7 @@ impl Reconciler {
                 self.hurry_neighbours(key, &backend);
             }
         }
+        self.look_at_unseen();
         let has_risen = again == Some(Class::Risen)
             && self.sites.get(&key).is_some_and(|entry| entry.core.is_urgent(&backend));
         if has_risen {

@@ -1,0 +1,71 @@
+//! What operators want: it is put before the core, once there is something to go by.
+
+use super::*;
+use crate::core::health::State;
+
+/// A handoff to a backend that was not looked at yet: right after the start, after an election, or when it was just
+/// added. It waits for the look.
+#[derive(Debug)]
+pub(super) struct Unseen {
+    site: SiteName,
+    to: String,
+    by: String,
+    pub(super) answer: Answer,
+}
+
+type Answer = oneshot::Sender<Result<Option<Pin>, WishError>>;
+
+impl Reconciler {
+    pub(super) fn wished(&mut self, site: SiteName, wanted: Wanted, by: String, answer: Answer) {
+        let Some(&key) = self.by_name.get(&site) else {
+            return drop(answer.send(Err(WishError::NoSite(site))));
+        };
+        let wish = match wanted {
+            Wanted::Hold => Wish::Hold,
+            Wanted::Release => Wish::Release,
+            Wanted::Handoff(to) => match self.find_candidate(key, &to) {
+                Some(backend) if self.is_unseen(key, &backend) => {
+                    self.schedule.hasten((key, backend), Class::Urgent, Instant::now());
+                    return self.unseen.push(Unseen { site, to, by, answer });
+                }
+                Some(to) => Wish::Handoff { to },
+                None => return drop(answer.send(Err(Refused::NoCandidate.into()))),
+            },
+        };
+        self.next_wish += 1;
+        self.wishes.insert(self.next_wish, answer);
+        if let Some(entry) = self.sites.get_mut(&key) {
+            if wish == Wish::Release
+                && entry.core.is_on_hold()
+                && let Some(open) = &mut entry.open
+            {
+                open.entry_mut().note = Some(format!("released by {by}"));
+            }
+            entry.wished_by = Some(by);
+        }
+        self.step(key, Input::Wished { id: self.next_wish, wish });
+    }
+
+    /// Something was seen, or sites have changed: whoever waited for that goes on.
+    pub(super) fn look_at_unseen(&mut self) {
+        for Unseen { site, to, by, answer } in std::mem::take(&mut self.unseen) {
+            self.wished(site, Wanted::Handoff(to), by, answer);
+        }
+    }
+
+    fn is_unseen(&self, key: SiteKey, backend: &Backend) -> bool {
+        let Some(entry) = self.sites.get(&key) else { return false };
+        let candidate = entry.core.candidates().iter().find(|candidate| candidate.backend == *backend);
+        candidate.is_some_and(|candidate| candidate.health.state() == State::Unknown)
+    }
+
+    /// A candidate by its text, or by the name that it was resolved from.
+    fn find_candidate(&self, key: SiteKey, text: &str) -> Option<Backend> {
+        let mut candidates =
+            self.sites.get(&key)?.core.candidates().iter().map(|candidate| &candidate.backend);
+        let names = |backend: &&Backend| {
+            backend.as_str() == text || backend.as_str().split_once('@').is_some_and(|(name, _)| name == text)
+        };
+        candidates.find(names).cloned()
+    }
+}
