@@ -48,7 +48,7 @@ use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::workers::{Order, Workers};
-use wishes::Unseen;
+use wishes::{Unsaid, Unseen};
 
 /// A backend that has no pin is probed this many times less often: nobody waits for it.
 const STANDBY_FACTOR: u32 = 5;
@@ -181,6 +181,8 @@ pub struct Reconciler {
     next_wish: WishId,
     /// Wishes for backends that nothing is known of yet.
     unseen: Vec<Unseen>,
+    /// Wishes that are fulfilled as soon as the fleet's store has it.
+    unsaid: Vec<Unsaid>,
     neighbours_suspected: HashMap<IpAddr, Instant>,
     neighbours_hurried: HashMap<IpAddr, Instant>,
     jitter: u64,
@@ -225,6 +227,7 @@ impl Reconciler {
             wishes: BTreeMap::new(),
             next_wish: 0,
             unseen: Vec::new(),
+            unsaid: Vec::new(),
             neighbours_suspected: HashMap::new(),
             neighbours_hurried: HashMap::new(),
             jitter: parts.seed,
@@ -518,11 +521,7 @@ impl Reconciler {
                     let _ = messages.send(Message::TimerFired { site: key, generation });
                 });
             }
-            Effect::Answer { id, result } => {
-                if let Some(answer) = self.wishes.remove(&id) {
-                    drop(answer.send(result.map_err(WishError::from)));
-                }
-            }
+            Effect::Answer { id, result } => self.fulfilled(key, id, result),
             Effect::Began(cause) => self.handoff_began(key, cause),
             Effect::Ended(outcome) => self.handoff_ended(key, outcome),
             Effect::Conflict { backend, raised } => {

@@ -3,7 +3,10 @@
 
 mod rig;
 
+use std::thread;
+
 use rig::{Given, Rig, until};
+use rustix::process::Signal;
 
 #[test]
 fn an_edge_is_known_to_etcd_by_its_certificate_and_its_password() {
@@ -34,6 +37,25 @@ fn an_edge_logs_in_again_when_etcd_has_forgotten_it() {
         edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]).status.success().then_some(())
     });
     assert!(edge.serves());
+}
+
+#[test]
+fn a_hold_is_answered_when_it_stands_in_the_store() {
+    let rig = Rig::new();
+    let etcd = rig.etcd();
+    rig.ask_for_passwords();
+    let edge = rig.edge(&Given::default());
+    until("the edge serves", || edge.serves().then_some(()));
+    etcd.signal(Signal::STOP);
+    thread::scope(|scope| {
+        let held = scope.spawn(|| edge.says(&["hold", "blog"]));
+        until("it is done here", || (edge.site()["phase"] == "draining").then_some(()));
+        assert!(!held.is_finished(), "nobody but this edge knows of it");
+        etcd.signal(Signal::CONT);
+        let said = held.join().unwrap();
+        assert!(said.status.success(), "{said:?}");
+    });
+    assert!(rig.value("/ghostpin/sites/blog").contains(r#""hold":true"#));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 const GHOSTPIN: &str = env!("CARGO_BIN_EXE_ghostpin");
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,6 +30,12 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// A process that ends with the test.
 pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -158,6 +165,13 @@ impl Rig {
         text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
+    /// What stands there.
+    pub(crate) fn value(&self, key: &str) -> String {
+        let output = self.as_root(&["get", "--print-value-only", key]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Starts an edge.
     pub(crate) fn edge(&self, given: &Given) -> Edge {
         fs::write(self.path("password"), given.password).unwrap();
@@ -205,9 +219,14 @@ impl Edge {
 
     /// Whether it lets in requests for the site.
     pub(crate) fn serves(&self) -> bool {
-        let output = self.says(&["site", "blog", "--json"]);
-        let site: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let site = self.site();
         site["open"] == true && site["phase"] == "serving"
+    }
+
+    /// What it says of the site.
+    pub(crate) fn site(&self) -> serde_json::Value {
+        let output = self.says(&["site", "blog", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 }
 

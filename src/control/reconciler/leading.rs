@@ -35,6 +35,7 @@ impl Reconciler {
         tracing::info!("this edge is the controller no more");
         fleet.doubts = Doubts::default();
         fleet.seen_by.clear();
+        self.unsaid.clear();
         let unseen = std::mem::take(&mut self.unseen).into_iter().map(|unseen| unseen.answer);
         for answer in std::mem::take(&mut self.wishes).into_values().chain(unseen) {
             drop(answer.send(Err(WishError::NewController)));
@@ -111,6 +112,7 @@ impl Reconciler {
                 }
             }
         }
+        self.say_what_stands();
     }
 
     /// What the core wants of the gates of all edges. Tells what is left to be done here.

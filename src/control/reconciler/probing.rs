@@ -24,6 +24,7 @@ fn ip(backend: &Backend) -> Option<IpAddr> {
 fn is_time(looked: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant) -> bool {
     let is_time = looked.get(&address).is_none_or(|before| now >= *before + LOOKS_AT_NEIGHBOURS);
     if is_time {
+        looked.retain(|_, before| now < *before + LOOKS_AT_NEIGHBOURS);
         looked.insert(address, now);
     }
     is_time

@@ -13,6 +13,14 @@ pub(super) struct Unseen {
     pub(super) answer: Answer,
 }
 
+/// What has become of a wish, once it stands in the fleet's store: the next controller goes by that alone.
+#[derive(Debug)]
+pub(super) struct Unsaid {
+    site: SiteName,
+    id: WishId,
+    result: Result<Option<Pin>, Refused>,
+}
+
 type Answer = oneshot::Sender<Result<Option<Pin>, WishError>>;
 
 impl Reconciler {
@@ -50,6 +58,25 @@ impl Reconciler {
     pub(super) fn look_at_unseen(&mut self) {
         for Unseen { site, to, by, answer } in std::mem::take(&mut self.unseen) {
             self.wished(site, Wanted::Handoff(to), by, answer);
+        }
+    }
+
+    /// The core has done what was wished, or has refused it.
+    pub(super) fn fulfilled(&mut self, key: SiteKey, id: WishId, result: Result<Option<Pin>, Refused>) {
+        let Some(entry) = self.sites.get(&key) else { return };
+        self.unsaid.push(Unsaid { site: entry.name.clone(), id, result });
+        self.say_what_stands();
+    }
+
+    /// Answers wishes, as far as the store has what has become of them.
+    pub(super) fn say_what_stands(&mut self) {
+        let ledger = self.fleet.as_ref().and_then(|fleet| fleet.ledger.as_ref());
+        let stands = |unsaid: &mut Unsaid| ledger.is_none_or(|ledger| ledger.is_settled(&unsaid.site));
+        let said: Vec<Unsaid> = self.unsaid.extract_if(.., stands).collect();
+        for Unsaid { id, result, .. } in said {
+            if let Some(answer) = self.wishes.remove(&id) {
+                drop(answer.send(result.map_err(WishError::from)));
+            }
         }
     }
 

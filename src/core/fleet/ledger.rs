@@ -154,6 +154,12 @@ impl Ledger {
         self.sites.get(site)?.stored.as_ref()
     }
 
+    /// What is wanted of a site stands in the store.
+    pub fn is_settled(&self, site: &SiteName) -> bool {
+        let Some(entry) = self.sites.get(site) else { return true };
+        entry.writing.is_none() && (entry.wanted.is_none() || entry.wanted == entry.stored)
+    }
+
     /// All records, those of sites that nobody has configured too.
     pub fn records(&self) -> impl Iterator<Item = (&SiteName, &Record)> {
         self.sites.iter().filter_map(|(name, entry)| Some((name, entry.stored.as_ref()?)))
