@@ -41,10 +41,16 @@ fn connect(proxy: &Proxy) -> TcpStream {
 
 /// Sends frame after frame while another thread reads what comes back, until the other side has had enough. Returns how
 /// many frames it took, and the error code of its GOAWAY.
-fn flood(proxy: &Proxy, most: u32, mut next: impl FnMut(u32) -> Vec<u8>) -> (u32, Option<u32>) {
+fn flood(proxy: &Proxy, most: u32, next: impl FnMut(u32) -> Vec<u8>) -> (u32, Option<u32>) {
+    let (sent, ends) = flood_until(proxy, most, next);
+    (sent, ends.into_iter().find_map(|(kind, code)| (kind == GOAWAY).then_some(code)))
+}
+
+/// The same, with the kind and the error code of each frame that ended something, in their order.
+fn flood_until(proxy: &Proxy, most: u32, mut next: impl FnMut(u32) -> Vec<u8>) -> (u32, Vec<(u8, u32)>) {
     let mut stream = connect(proxy);
     let mut reader = stream.try_clone().unwrap();
-    let reading = std::thread::spawn(move || goaway(&mut reader));
+    let reading = std::thread::spawn(move || ends(&mut reader));
     let mut sent = 0;
     while sent < most && !reading.is_finished() {
         if stream.write_all(&next(sent)).is_err() {
@@ -57,21 +63,24 @@ fn flood(proxy: &Proxy, most: u32, mut next: impl FnMut(u32) -> Vec<u8>) -> (u32
     (sent, reading.join().unwrap())
 }
 
-/// Reads to the end, and returns the error code of the GOAWAY, if there was one.
-fn goaway(stream: &mut TcpStream) -> Option<u32> {
-    let mut code = None;
+/// Reads to the end, and returns what ended a stream, or the connection.
+fn ends(stream: &mut TcpStream) -> Vec<(u8, u32)> {
+    let mut ends = Vec::new();
     loop {
         let mut head = [0; 9];
         if stream.read_exact(&mut head).is_err() {
-            return code;
+            return ends;
         }
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         if stream.read_exact(&mut payload).is_err() {
-            return code;
+            return ends;
         }
-        if head[3] == GOAWAY {
-            code = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
-        }
+        let code = match head[3] {
+            GOAWAY => &payload[4..8],
+            RST_STREAM => &payload[..],
+            _ => continue,
+        };
+        ends.push((head[3], u32::from_be_bytes(code.try_into().unwrap())));
     }
 }
 
@@ -166,17 +175,22 @@ fn answers_that_nobody_reads_are_not_collected() {
     unharmed(&proxy, memory);
 }
 
+/// The stream ends at once. What still comes for it is thrown away, and given back to the window of the connection; if more
+/// of it comes than that has, the connection ends too. Which of it happens depends on who is quicker.
 #[test]
-fn bodies_beyond_the_window_end_the_connection() {
+fn bodies_beyond_the_window_end_the_stream_and_are_not_collected() {
     let (_backend, proxy, memory) = start();
     proxy.hold();
     // POST, and then more of its body than anybody has asked for.
     let post = b"\x83\x86\x84\x41\x06a.test";
-    let (sent, code) = flood(&proxy, 10_000, |number| match number {
+    let (sent, ends) = flood_until(&proxy, 10_000, |number| match number {
         0 => frame(HEADERS, END_HEADERS, 1, post),
         _ => frame(DATA, 0, 1, &[b'x'; 16_384]),
     });
-    assert!(sent < 10_000 && code == Some(3), "FLOW_CONTROL_ERROR, and not {code:?} after {sent} frames");
+    const FLOW_CONTROL_ERROR: u32 = 3;
+    assert!(!ends.is_empty(), "{sent} frames were taken");
+    assert!(ends.iter().all(|(_, code)| *code == FLOW_CONTROL_ERROR), "{ends:?} after {sent} frames");
+    assert_eq!(proxy.held(), 0, "the request goes with its stream");
     proxy.release();
     unharmed(&proxy, memory);
 }
