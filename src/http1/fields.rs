@@ -237,6 +237,9 @@ impl Fields {
     }
 }
 
+/// What a member of a list is read as that is no text: it is there, and nothing that anybody knows.
+pub const NO_TEXT: &str = "\u{fffd}";
+
 /// A member of a list, without white space around it.
 fn trimmed(mut member: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = member {
@@ -247,8 +250,8 @@ fn trimmed(mut member: &[u8]) -> &[u8] {
 
 /// The members of a comma-separated list.
 pub fn members(value: &[u8]) -> impl Iterator<Item = &str> {
-    let text = std::str::from_utf8(value).unwrap_or_default();
-    text.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+    let members = value.split(|&byte| byte == b',').map(trimmed).filter(|member| !member.is_empty());
+    members.map(|member| std::str::from_utf8(member).unwrap_or(NO_TEXT))
 }
 
 /// Writes one field as it goes over the wire.

@@ -111,7 +111,10 @@ pub fn asked_upgrade(head: &RequestHead) -> Option<&str> {
     let mut protocols = fields.members(Known::Upgrade);
     let protocol = protocols.next()?;
     let h2c = protocol.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("h2"));
-    let is_one = protocols.next().is_none() && !h2c && fields.lists(Known::Connection, "upgrade");
+    let is_one = protocols.next().is_none()
+        && protocol.is_ascii()
+        && !h2c
+        && fields.lists(Known::Connection, "upgrade");
     is_one.then_some(protocol)
 }
 

@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::http1::fields::NO_TEXT;
 use crate::http1::{Known, RequestHead};
+
+/// An address in a chain that can't be read (RFC 7239, 6.2).
+const UNKNOWN: &str = "unknown";
 
 /// The other end of a client's connection. Made once a connection: every request of it uses the same text.
 #[derive(Clone, Debug)]
@@ -59,7 +63,8 @@ impl Peer {
                 if fields.has(Known::Forwarded) {
                     put(b"forwarded", self.forwarded_element(head.host()).as_bytes());
                 }
-                let entries: Vec<&str> = fields.members(Known::XForwardedFor).collect();
+                let as_written = |entry| if entry == NO_TEXT { UNKNOWN } else { entry };
+                let entries: Vec<&str> = fields.members(Known::XForwardedFor).map(as_written).collect();
                 put(b"x-forwarded-for", self.chain(&entries, trusted).as_bytes());
             }
         }

@@ -156,6 +156,18 @@ fn a_client_that_takes_trailers_says_so_to_the_backend() {
 }
 
 #[test]
+fn a_member_of_a_list_that_is_no_text_hides_no_other() {
+    let ask = |fields: &[u8]| {
+        let text = [b"GET / HTTP/1.1\r\nhost: a.example\r\n", fields, b"\r\n\r\n"].concat();
+        forwarded(&RequestHead::parse(&text, 100).unwrap(), &peer(READER))
+    };
+    assert!(!ask(b"connection: x-own, \xd0\r\nx-own: 1").has("x-own"), "it stays on its connection");
+    assert_eq!(ask(b"connection: upgrade, \xd0\r\nupgrade: websocket").values("upgrade"), ["websocket"]);
+    assert!(!ask(b"connection: upgrade\r\nupgrade: \xd0").has("upgrade"), "that is no protocol");
+    assert!(!ask(b"connection: upgrade\r\nupgrade: websocket, \xd0").has("upgrade"), "those are two");
+}
+
+#[test]
 fn an_upgrade_goes_through_if_it_is_one_that_a_backend_may_grant() {
     let ask = |version: &str, fields: &[(&str, &str)]| {
         let text = text(&format!("GET / {version}"), &[&[("host", "a.example")], fields].concat());

@@ -152,7 +152,9 @@ fn check_head(
 fn list(head: &ResponseHead, name: &str) -> Vec<Vec<u8>> {
     let fields = pairs(Some(&head.fields));
     let values = fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()));
-    let texts = values.map(|(_, value)| std::str::from_utf8(value).unwrap_or_default());
-    let members = texts.flat_map(|text| text.split(',')).map(|member| member.trim_matches([' ', '\t']));
-    members.map(|member| member.to_ascii_lowercase().into_bytes()).collect()
+    let texts = values.map(|(_, value)| String::from_utf8_lossy(value).to_ascii_lowercase());
+    let members = |text: String| -> Vec<Vec<u8>> {
+        text.split(',').map(|member| member.trim_matches([' ', '\t']).as_bytes().to_vec()).collect()
+    };
+    texts.flat_map(members).collect()
 }

@@ -84,8 +84,10 @@ fn check_chain(chain: &[u8], sent: &[&[u8]], address: &str, believed: bool) -> R
         return if chain == address.as_bytes() { Ok(()) } else { Err("a stranger's chain".into()) };
     }
     let members = |value: &[u8]| -> Vec<String> {
-        let text = std::str::from_utf8(value).unwrap_or_default().to_owned();
-        let members = text.split(',').map(|member| member.trim_matches([' ', '\t']).to_owned());
+        let members = value.split(|&byte| byte == b',').map(|member| match std::str::from_utf8(member) {
+            Ok(text) => text.trim_matches([' ', '\t']).to_owned(),
+            Err(_) => "unknown".to_owned(),
+        });
         members.filter(|member| !member.is_empty()).collect()
     };
     let sent: Vec<String> = sent.iter().flat_map(|value| members(value)).collect();

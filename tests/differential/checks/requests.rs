@@ -186,9 +186,8 @@ impl Lists {
     fn of(head: &RequestHead) -> Self {
         let list = |name: &str| {
             let values = head.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-            // A value that is no text lists nothing.
-            let texts: Vec<&str> =
-                values.map(|field| std::str::from_utf8(field.value).unwrap_or_default()).collect();
+            let texts: Vec<String> =
+                values.map(|field| String::from_utf8_lossy(field.value).into_owned()).collect();
             let members = texts.iter().flat_map(|text| text.split(','));
             let members = members.map(|member| member.trim_matches([' ', '\t']).to_ascii_lowercase());
             members.filter(|member| !member.is_empty()).collect::<Vec<_>>()
