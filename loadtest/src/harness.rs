@@ -162,8 +162,13 @@ impl Instance {
     }
 
     pub async fn start(&mut self) -> io::Result<()> {
+        self.start_with(&[]).await
+    }
+
+    /// With more arguments.
+    pub async fn start_with(&mut self, more: &[&str]) -> io::Result<()> {
         let account = self.account.as_deref();
-        self.running = Some(StandIn::start(&self.program, self.name, self.address(), account, &[]).await?);
+        self.running = Some(StandIn::start(&self.program, self.name, self.address(), account, more).await?);
         Ok(())
     }
 
@@ -227,8 +232,8 @@ mod tests {
         let settings = Settings { ghostpin: "ghostpin".into(), log: None, quick: true, seed: 0 };
         let edge = Edge::new(&settings).unwrap();
         let backends = ["127.0.0.1:2368", "127.0.0.1:2369"].map(|address| address.parse().unwrap());
-        for tables in
-            ["", crate::subject::TABLES, crate::scenarios::many::TABLES, crate::scenarios::held::TABLES]
+        use crate::scenarios::{crowd, held, many, release};
+        for tables in ["", crate::subject::TABLES, many::TABLES, held::TABLES, release::TABLES, crowd::TABLES]
         {
             let text = edge.config(tables, &site(SITE, &[HOST, "www.blog.example"], &backends));
             let taken = Config::parse(&text, Path::new("run.toml"));

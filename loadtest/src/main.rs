@@ -15,7 +15,7 @@ use ghostpin_loadtest::report;
 
 use harness::Settings;
 use report::Report;
-use scenarios::{comeback, compare, crash, frozen, held, kill9, many, planned, reload};
+use scenarios::{comeback, compare, crash, crowd, frozen, held, kill9, many, planned, release, reload};
 use subject::Subject;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,6 +50,10 @@ enum Scenario {
     Planned,
     /// Far more requests than a site may hold.
     Held,
+    /// As many as there may ever be are held at once.
+    Crowd,
+    /// A crowd is held, and the instance that comes is slow.
+    Release,
     /// Thousands of sites lose their instance at once.
     Many,
     /// SIGHUPs at random moments, a third with broken files.
@@ -69,12 +73,14 @@ struct Against {
     against: Subject,
 }
 
-const ALL: [Scenario; 8] = [
+const ALL: [Scenario; 10] = [
     Scenario::Crash(Against { against: Subject::Ghostpin }),
     Scenario::Frozen(Against { against: Subject::Ghostpin }),
     Scenario::Comeback(Against { against: Subject::Ghostpin }),
     Scenario::Planned,
     Scenario::Held,
+    Scenario::Crowd,
+    Scenario::Release,
     Scenario::Many,
     Scenario::Reload,
     Scenario::Kill9,
@@ -130,6 +136,8 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Report> {
         Scenario::Comeback(Against { against }) => Ok(comeback::run(settings, against).await?.0),
         Scenario::Planned => planned::run(settings).await,
         Scenario::Held => held::run(settings).await,
+        Scenario::Crowd => crowd::run(settings).await,
+        Scenario::Release => release::run(settings).await,
         Scenario::Many => many::run(settings).await,
         Scenario::Reload => reload::run(settings).await,
         Scenario::Kill9 => kill9::run(settings).await,

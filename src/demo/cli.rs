@@ -38,6 +38,9 @@ pub struct StandInArgs {
     /// How long each answer takes, such as `700ms` (a request can ask for another with `?delay=`).
     #[arg(long, default_value = "0ms", value_parser = duration)]
     pub delay: Duration,
+    /// Time of its one thread that each answer takes: others wait for their turn. Probes are answered at once.
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    pub busy: Duration,
     /// Bytes of each answer's body, at least as many as its content needs (`?size=`).
     #[arg(long, default_value_t = 1024)]
     pub size: usize,

@@ -58,6 +58,7 @@ pub async fn run(args: StandInArgs) -> io::Result<()> {
         account: RefCell::new(account),
         requests: Cell::new(0),
         version: Cell::new(0),
+        turn: tokio::sync::Mutex::new(()),
     });
     instance.write_down(&Event::Listening { at: Moment::now() });
     println!("listening on {address}");
@@ -99,6 +100,8 @@ struct Instance {
     account: RefCell<Option<Account>>,
     requests: Cell<u64>,
     version: Cell<u64>,
+    /// Whose turn it is to be worked for.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Instance {
@@ -117,6 +120,10 @@ impl Instance {
             .get(ACCEPT)
             .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
         let text = self.page(in_hand.number, html, wish.size);
+        if !self.args.busy.is_zero() && head.headers.contains_key(READER_REQUEST) {
+            let _turn = self.turn.lock().await;
+            tokio::time::sleep(self.args.busy).await;
+        }
         if !wish.delay.is_zero() {
             tokio::time::sleep(wish.delay).await;
         }
@@ -212,6 +219,7 @@ mod tests {
     #[test]
     fn a_request_may_ask_for_its_own_delay_size_and_status() {
         let args = StandInArgs {
+            busy: Duration::ZERO,
             listen: "127.0.0.1:0".parse().unwrap(),
             name: "A".into(),
             delay: Duration::from_millis(5),

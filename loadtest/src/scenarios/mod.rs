@@ -3,9 +3,11 @@
 pub mod comeback;
 pub mod compare;
 pub mod crash;
+pub mod crowd;
 pub mod frozen;
 pub mod held;
 pub mod kill9;
 pub mod many;
 pub mod planned;
+pub mod release;
 pub mod reload;
