@@ -88,6 +88,16 @@ def tree(pid):
     return pids
 
 
+def memory(pid):
+    """Bytes that a process and all that it started take of the machine's memory, shared ones by their share."""
+    total = 0
+    for one in tree(pid):
+        for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
 def busy(core):
     """Seconds that a core has worked, for anyone."""
     for line in Path("/proc/stat").read_text().splitlines():
@@ -144,6 +154,13 @@ def install(wanted):
         if shutil.which("systemctl"):
             subprocess.run([*sudo, "systemctl", "disable", "--now", service],
                            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def install_venv():
+    """Installs what Python's own environments need, if it is missing."""
+    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        sudo = [] if os.geteuid() == 0 else ["sudo"]
+        subprocess.run([*sudo, "apt-get", "install", "-y", "-qq", "python3-venv"], check=True, stdout=sys.stderr)
 
 
 def version(command):
