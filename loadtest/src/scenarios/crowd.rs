@@ -33,7 +33,8 @@ const OF_ONE_ADDRESS: u64 = 20_000;
 pub async fn run(settings: &Settings) -> io::Result<Report> {
     // Each has a file here and one at ghostpin, which may have as many as this process.
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let count = u64::min(if settings.quick { 10_000 } else { 100_000 }, files.saturating_sub(OTHER_FILES));
+    let count =
+        u64::min(if settings.quick { 10_000 } else { 100_000 }, files.saturating_sub(OTHER_FILES).max(1));
     let mut report = Report::new(format!("crowd: {count} held requests"));
     let mut pair = Pair::new(settings)?;
     pair.a.start().await?;
