@@ -105,6 +105,19 @@ impl Edge {
         client::site(self.admin.address, name).await
     }
 
+    /// Waits until so many requests are held at a site, for a minute at most; returns how many are.
+    pub async fn until_held(&self, name: &str, count: u64) -> io::Result<u64> {
+        let mut held = 0;
+        for _ in 0..1_200 {
+            held = self.site(name).await?.held;
+            if held >= count {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Ok(held)
+    }
+
     /// Asks for a planned handoff; answers when it has ended.
     pub fn handoff(
         &self,

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
-use tokio::time::sleep;
 
 use crate::harness::{Edge, HOST, Pair, SITE, Settings, site};
 use crate::report::Report;
@@ -47,14 +46,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     for number in 0..count {
         crowd.push(ask(edge.http(), number)?);
     }
-    let mut held = 0;
-    for _ in 0..600 {
-        held = edge.site(SITE).await?.held;
-        if held >= count {
-            break;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
+    let held = edge.until_held(SITE, count).await?;
     report.figure("files that a process may have open here", files);
     report.figure("held at once", held);
     report.promise(held == count, "all are held");

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use ghostpin::demo::deeds::Deeds;
 use ghostpin::demo::readers::{Load, Readers};
-use tokio::time::sleep;
 
 use crate::harness::{Edge, HOST, Pair, SITE, Settings, site};
 use crate::report::{Report, millis};
@@ -49,14 +48,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     };
     pair.a.kill().await?;
     let crowd = Readers::start(load(0, 1_000, count));
-    let mut held = 0;
-    for _ in 0..600 {
-        held = edge.site(SITE).await?.held;
-        if held >= count {
-            break;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
+    let held = edge.until_held(SITE, count).await?;
     report.promise(held == count, "the whole crowd is held");
 
     pair.b.start_with(&["--busy", BUSY]).await?;
