@@ -40,13 +40,15 @@ pub async fn noticed(stage: &mut Stage, prefix: &str, records: &[Record]) -> io:
 }
 
 /// Epoch and backend of every record of the site that ever stood in etcd, in their order. etcd is asked for all that was
-/// written there up to a word of ours.
+/// written there up to a word of ours. A member that was cut off makes the others elect anew once it is heard again, so
+/// that etcd may take nothing for a while.
 async fn written(stage: &Stage, prefix: &str) -> io::Result<Vec<(u64, String)>> {
     let (end, site) = (format!("{prefix}/end"), format!("{prefix}/sites/{SITE}"));
+    let takes = || async { stage.etcdctl(0, &["put", &end, "."]).await.is_ok() };
+    stage.until("etcd takes what is written", takes).await?;
     let mut watch = stage.etcdctl_of(0, &["watch", "--prefix", &format!("{prefix}/"), "--rev=1"]);
     let mut watch = watch.stdout(Stdio::piped()).spawn()?;
     let said = watch.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
-    stage.etcdctl(0, &["put", &end, "."]).await?;
     let (mut lines, mut records, mut key) = (BufReader::new(said).lines(), Vec::new(), String::new());
     while let Some(line) = lines.next_line().await? {
         if key == site && line.starts_with('{') {
