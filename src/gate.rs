@@ -7,10 +7,11 @@
 //! epoch is fenced. Held requests are let go first come, first served, as many at a time as the backend keeps up
 //! with, and nobody passes them: the door stays shut, with new arrivals at the end of the queue, until it is empty.
 
+mod budget;
 mod lease;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,13 +19,17 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::alike::{Likeness, Rooms, Shared};
 use crate::core::admission::{ONE_LEASE, Word};
 use crate::core::release::Pacer;
+pub use crate::core::turns::Ticket;
+use crate::core::turns::Turns;
 use crate::core::{Epoch, Pin};
 use crate::detour::Detour;
 use crate::lifeline::Lifeline;
+pub use budget::HoldBudget;
 use lease::Paced;
-pub use lease::{Held, Lease};
+pub use lease::{Held, Leads, Lease, Part, Turn};
 
 /// Number of a site in this process. It stands for the site in maps on the way of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,49 +80,14 @@ pub struct Tally {
     pub held: u64,
     /// Let go.
     pub released: u64,
+    /// Of those, given an answer that another one had asked for.
+    pub shared: u64,
     /// Refused for want of room.
     pub shed: u64,
     /// Given up: at their deadline, or because the client left.
     pub given_up: u64,
     /// The longest wait of one that was let go.
     pub longest_wait: Duration,
-}
-
-/// How many requests may be held at all gates together, and how many are.
-#[derive(Debug, Default)]
-pub struct HoldBudget {
-    held: AtomicUsize,
-    max: AtomicUsize,
-}
-
-impl HoldBudget {
-    /// A budget of `max` requests.
-    pub fn new(max: usize) -> Self {
-        Self { held: AtomicUsize::new(0), max: AtomicUsize::new(max) }
-    }
-
-    /// From now on, `max` requests. Those held stay held.
-    pub fn set_max(&self, max: usize) {
-        self.max.store(max, Ordering::Relaxed);
-    }
-
-    /// Requests held now.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    fn take(&self) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
-        let taken = self.held.fetch_add(1, Ordering::Relaxed) < max;
-        if !taken {
-            self.give_back();
-        }
-        taken
-    }
-
-    fn give_back(&self) {
-        self.held.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// See the module's text.
@@ -146,13 +116,10 @@ pub struct Gate {
     reports: mpsc::UnboundedSender<Report>,
 }
 
-/// A place in the order of arrival. A request that comes back keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
-
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<Ticket, Waiting>,
+    turns: Turns<Arc<Likeness>>,
     next_ticket: u64,
     /// Generation to report when the last lease is gone.
     leaving: Option<u64>,
@@ -167,8 +134,21 @@ struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
-    go: oneshot::Sender<Lease>,
+    go: oneshot::Sender<Turn>,
     since: Instant,
+    like: Option<Arc<Likeness>>,
+}
+
+impl Queue {
+    /// Whether this release is still under way.
+    fn is_in(&self, release: u64) -> bool {
+        self.release.is_some() && self.releases == release
+    }
+
+    /// Whether one more may be let go.
+    fn has_room(&self) -> bool {
+        self.release.as_ref().is_some_and(|release| release.under_way < release.pacer.window())
+    }
 }
 
 /// Held requests being let go.
@@ -252,8 +232,14 @@ impl Gate {
         Some(self.lease(pin, None))
     }
 
-    /// Enters, or waits at the gate. `max` is the site's own budget; `ticket` the place of one who comes back.
-    pub fn enter_or_hold(self: &Arc<Self>, ticket: Option<Ticket>, max: usize) -> Result<Entry, NotHeld> {
+    /// Enters, or waits at the gate. `max` is the site's own budget; `ticket` the place of one who comes back; `like` what
+    /// others are that may have the same answer.
+    pub fn enter_or_hold(
+        self: &Arc<Self>,
+        ticket: Option<Ticket>,
+        max: usize,
+        like: Option<Likeness>,
+    ) -> Result<Entry, NotHeld> {
         let mut queue = self.queue();
         // The door is opened under the lock: if it is shut now, whoever opens it will see this request.
         if self.is_over() {
@@ -275,12 +261,13 @@ impl Gate {
             queue.next_ticket += 1;
             Ticket(queue.next_ticket)
         });
-        let (go, lease) = oneshot::channel();
-        queue.waiting.insert(ticket, Waiting { go, since: Instant::now() });
+        let (go, turn) = oneshot::channel();
+        let like = queue.turns.join(ticket, like.map(Arc::new));
+        queue.waiting.insert(ticket, Waiting { go, since: Instant::now(), like });
         queue.tally.held += 1;
         self.let_go(&mut queue);
         drop(queue);
-        Ok(Entry::Held(Held { gate: self.clone(), ticket, lease }))
+        Ok(Entry::Held(Held { gate: self.clone(), ticket, turn }))
     }
 
     /// Enters past those who wait, if the gate is open behind them: for requests that are never held, and would be refused
@@ -395,6 +382,7 @@ impl Gate {
         let under = |word| Some(Word(word).under(epoch).0);
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, under).expect("`under` never declines");
         queue.releases += 1;
+        queue.turns.begin_anew();
         queue.release = Some(Release { pacer: Pacer::new(queue.usual), under_way: 0 });
         self.let_go(&mut queue);
     }
@@ -414,6 +402,7 @@ impl Gate {
         let mut queue = self.queue();
         queue.retired = true;
         queue.waiting.clear();
+        queue.turns = Turns::default();
     }
 
     /// The site is configured again.
@@ -424,6 +413,11 @@ impl Gate {
     /// What became of the requests at this gate since this was asked last.
     pub fn take_tally(&self) -> Tally {
         std::mem::take(&mut self.queue().tally)
+    }
+
+    /// Where answers are kept that do for more than one request.
+    pub fn rooms(&self) -> &Arc<Rooms> {
+        self.budget.rooms()
     }
 
     // Inside.
@@ -448,6 +442,7 @@ impl Gate {
 
     fn close(&self, queue: &mut Queue) {
         queue.release = None;
+        queue.turns.begin_anew();
         let before = Word(self.word.fetch_or(Word::NEW.0, Ordering::AcqRel));
         if !before.is_shut() {
             queue.usual = before.leases();
@@ -488,29 +483,27 @@ impl Gate {
         if queue.release.is_some() && self.is_over() {
             return self.expire(queue);
         }
-        let Some(release) = &mut queue.release else { return };
-        while release.under_way < release.pacer.window()
-            && let Some((_, waiting)) = queue.waiting.pop_first()
+        while queue.has_room()
+            && let Some(ticket) = queue.turns.first()
         {
-            let Some(pin) = self.pin.load_full() else { return };
-            let waited = waiting.since.elapsed();
-            self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
-            let paced = Some(Paced { release: queue.releases, since: Instant::now() });
-            match waiting.go.send(self.lease(pin, paced)) {
-                Ok(()) => {
-                    release.under_way += 1;
-                    queue.tally.released += 1;
-                    queue.tally.longest_wait = queue.tally.longest_wait.max(waited);
-                }
-                // The client has just left. Leaving in its name would take the lock a second time.
-                Err(mut lease) => {
-                    lease.counts = false;
-                    self.word.fetch_sub(ONE_LEASE, Ordering::AcqRel);
-                }
+            let waiting = queue.waiting.remove(&ticket).expect("whose turn it is waits");
+            let (release, like) = (queue.releases, waiting.like.clone());
+            let goes_for_others = queue.turns.go(ticket, like.as_ref());
+            let like = like.filter(|_| goes_for_others);
+            let part = match &like {
+                Some(like) => Part::Leads(Leads::new(self, release, like)),
+                None => Part::Alone,
+            };
+            let is_there = self.give(queue, waiting, Some(Paced { release, since: Instant::now() }), part);
+            match (&mut queue.release, like) {
+                (Some(release), _) if is_there => release.under_way += 1,
+                (_, Some(like)) => queue.turns.apart(&like, false),
+                _ => {}
             }
         }
-        if queue.waiting.is_empty() {
+        if queue.release.is_some() && queue.waiting.is_empty() {
             queue.release = None;
+            queue.turns.begin_anew();
             self.word.fetch_and(!Word::NEW.0, Ordering::AcqRel);
             if queue.tally != Tally::default() {
                 self.report(Report::Emptied { site: self.site, tally: std::mem::take(&mut queue.tally) });
@@ -518,10 +511,56 @@ impl Gate {
         }
     }
 
+    /// Gives a lease to one that waited, while the gate is open for it. Whether it was still there.
+    fn give(self: &Arc<Self>, queue: &mut Queue, waiting: Waiting, paced: Option<Paced>, part: Part) -> bool {
+        let pin = self.pin.load_full().expect("a gate that lets go has a pin");
+        let (waited, is_shared) = (waiting.since.elapsed(), matches!(part, Part::Follows(_)));
+        self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
+        match waiting.go.send(Turn { lease: self.lease(pin, paced), part }) {
+            Ok(()) => {
+                queue.tally.released += 1;
+                queue.tally.shared += u64::from(is_shared);
+                queue.tally.longest_wait = queue.tally.longest_wait.max(waited);
+                true
+            }
+            // The client has just left. Leaving in its name would take the lock a second time.
+            Err(turn) => {
+                turn.forget();
+                self.word.fetch_sub(ONE_LEASE, Ordering::AcqRel);
+                false
+            }
+        }
+    }
+
+    /// The one that went for others in this release has an answer for all of them.
+    fn shared(self: &Arc<Self>, release: u64, like: &Arc<Likeness>, answer: &Arc<Shared>) {
+        let mut queue = self.queue();
+        if !queue.is_in(release) {
+            return;
+        }
+        if self.is_over() {
+            return self.expire(&mut queue);
+        }
+        for ticket in queue.turns.answered(like) {
+            let waiting = queue.waiting.remove(&ticket).expect("who is answered waits");
+            self.give(&mut queue, waiting, None, Part::Follows(answer.clone()));
+        }
+        self.let_go(&mut queue);
+    }
+
+    /// It has none.
+    fn apart(self: &Arc<Self>, release: u64, like: &Arc<Likeness>, for_good: bool) {
+        let mut queue = self.queue();
+        if queue.is_in(release) {
+            queue.turns.apart(like, for_good);
+            self.let_go(&mut queue);
+        }
+    }
+
     /// A request let go by the release `paced` was answered, well or not, or has ended without an answer.
     fn paced_done(self: &Arc<Self>, paced: Paced, well: Option<bool>) {
         let mut queue = self.queue();
-        if queue.releases != paced.release {
+        if !queue.is_in(paced.release) {
             return;
         }
         let Some(release) = &mut queue.release else { return };

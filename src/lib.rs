@@ -8,6 +8,7 @@
 
 pub mod acme;
 pub mod admin;
+pub mod alike;
 pub mod app;
 pub mod broken;
 pub mod certs;

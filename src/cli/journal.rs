@@ -40,6 +40,7 @@ pub(super) struct Line {
     phases: Vec<Phase>,
     held: u64,
     released: u64,
+    shared: u64,
     shed: u64,
     given_up: u64,
     cut: u64,
@@ -97,7 +98,11 @@ impl fmt::Display for Line {
             let phases: Vec<String> =
                 self.phases.iter().map(|phase| format!("{} {:.1} ms", phase.phase, phase.ms)).collect();
             write!(f, "; {}", phases.join(", "))?;
-            write!(f, "; held {}, released {}, shed {}", self.held, self.released, self.shed)?;
+            write!(f, "; held {}, released {}", self.held, self.released)?;
+            if self.shared > 0 {
+                write!(f, " ({} with another one's answer)", self.shared)?;
+            }
+            write!(f, ", shed {}", self.shed)?;
             write!(f, ", given up {}, cut {}", self.given_up, self.cut)?;
             write!(f, ", longest wait {:.2} s", self.longest_wait_ms as f64 / 1e3)?;
             write!(f, ", late answers {}", self.late_answers)?;

@@ -30,6 +30,22 @@ pub const DEFAULT_CLUSTER_PARTITION: Partition = Partition::Fence;
 pub const DEFAULT_HOLD_TIMEOUT: Duration = Duration::from_secs(15);
 /// `hold.max_requests`: twenty seconds of work for a cold Ghost at 50 pages a second. More would wait in vain.
 pub const DEFAULT_HOLD_MAX_REQUESTS: u32 = 1_000;
+/// `hold.share_answers`: a thousand who wait for a front page would be twenty seconds of work.
+pub const DEFAULT_HOLD_SHARE_ANSWERS: bool = true;
+/// `hold.harmless_cookies`: what scripts of others leave with readers, for themselves. All that Ghost gives out change pages.
+pub const DEFAULT_HOLD_HARMLESS_COOKIES: &[&str] = &[
+    "_ga*",
+    "_gid",
+    "_gat*",
+    "_gcl_*",
+    "_pk_*",
+    "_fbp",
+    "_hj*",
+    "_clck",
+    "_clsk",
+    "__cf_bm",
+    "cf_clearance",
+];
 /// `hold.max_requests_total`: fifty sites at their limit at once, and still room below `limits.max_connections`.
 pub const DEFAULT_HOLD_MAX_REQUESTS_TOTAL: u32 = 50_000;
 

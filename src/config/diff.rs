@@ -145,7 +145,13 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
         Hold,
         &old.hold,
         &new.hold,
-        [timeout = "hold.timeout", max_requests = "hold.max_requests", never = "hold.never",]
+        [
+            timeout = "hold.timeout",
+            max_requests = "hold.max_requests",
+            never = "hold.never",
+            share_answers = "hold.share_answers",
+            harmless_cookies = "hold.harmless_cookies",
+        ]
     );
     differing!(
         keys,

@@ -20,7 +20,7 @@ pub const SITE: &str = "ghostpin.site";
 /// The label that lists the hosts.
 const HOSTS: &str = "ghostpin.hosts";
 /// Labels whose values are lists, written with commas.
-const LISTS: [&str; 3] = ["hosts", "hold.never", "health.expect"];
+const LISTS: [&str; 4] = ["hosts", "hold.harmless_cookies", "hold.never", "health.expect"];
 /// Tables whose values are texts, whatever they look like.
 const TEXTS: [&str; 1] = ["headers."];
 /// Keys of a site that only a file can say, and why.

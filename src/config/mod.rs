@@ -15,6 +15,7 @@ use crate::core::{Backend, SiteName};
 
 pub mod acme;
 pub mod cluster;
+mod cookies;
 pub mod defaults;
 pub mod diff;
 mod errors;
@@ -36,6 +37,7 @@ mod tests;
 pub use self::labels::SiteDefaults;
 pub use acme::Acme;
 pub use cluster::{Cluster, Partition};
+pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;
 
@@ -376,9 +378,18 @@ pub struct Hold {
     /// Requests for paths that the application asks of itself are answered 503 at once while the gate is shut (Ghost:
     /// `/ghost/api/admin/schedules/`, `/favicon.ico`).
     pub never: Vec<String>,
+    /// Held requests that are alike are given one answer, where it may be shared.
+    pub share_answers: bool,
+    /// Cookies that no page depends on.
+    pub harmless_cookies: Cookies,
 }
 
 impl Hold {
+    /// Whether no page depends on a cookie of this name.
+    pub fn is_harmless(&self, cookie: &[u8]) -> bool {
+        self.harmless_cookies.has(cookie)
+    }
+
     /// Whether a request for this path is answered at once while the gate is shut.
     pub fn is_never_held(&self, path: &str) -> bool {
         self.never.iter().any(|prefix| path.starts_with(prefix.as_str()))

@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::acme::RawAcme;
 use super::cluster::{Partition, RawCluster};
+use super::cookies::Cookies;
 use super::listener::RawListeners;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::provider::RawProvider;
@@ -119,6 +120,8 @@ impl std::fmt::Debug for RawAdmin {
 pub(super) struct RawHoldAll {
     pub(super) timeout: Option<Text<HoldTimeout>>,
     pub(super) max_requests: Option<Text<HoldRequests>>,
+    pub(super) share_answers: Option<bool>,
+    pub(super) harmless_cookies: Option<Cookies>,
     pub(super) max_requests_total: Option<Text<Count<1, 10_000_000>>>,
 }
 
@@ -128,6 +131,8 @@ pub(super) struct RawHoldAll {
 pub(super) struct RawHold {
     pub(super) timeout: Option<Text<HoldTimeout>>,
     pub(super) max_requests: Option<Text<HoldRequests>>,
+    pub(super) share_answers: Option<bool>,
+    pub(super) harmless_cookies: Option<Cookies>,
     pub(super) never: Option<Vec<Text<UrlPath>>>,
 }
 

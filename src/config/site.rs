@@ -97,6 +97,12 @@ impl<'a> Sites<'a> {
                 timeout: raw.hold.timeout.or(top.hold.timeout).map_or(DEFAULT_HOLD_TIMEOUT, |key| key.0.0),
                 max_requests: (raw.hold.max_requests.or(top.hold.max_requests))
                     .map_or(DEFAULT_HOLD_MAX_REQUESTS, |key| key.0.0) as usize,
+                share_answers: (raw.hold.share_answers.or(top.hold.share_answers))
+                    .unwrap_or(DEFAULT_HOLD_SHARE_ANSWERS),
+                harmless_cookies: (raw.hold.harmless_cookies.as_ref())
+                    .or(top.hold.harmless_cookies.as_ref())
+                    .cloned()
+                    .unwrap_or_default(),
                 never: match &raw.hold.never {
                     Some(paths) => paths.iter().map(|path| path.0.0.clone()).collect(),
                     None => profile.never_hold.iter().map(|&path| path.to_owned()).collect(),

@@ -17,6 +17,7 @@ pub mod release;
 pub mod retry;
 pub mod swarm;
 pub mod table;
+pub mod turns;
 
 use std::fmt;
 use std::net::SocketAddr;

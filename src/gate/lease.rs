@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Gate, Ticket};
+use crate::alike::{Likeness, Rooms, Shared};
 use crate::broken::{Rule, breaks};
 use crate::core::Pin;
 
@@ -82,12 +83,83 @@ impl Drop for Lease {
     }
 }
 
+/// What one that waited is given.
+#[derive(Debug)]
+pub struct Turn {
+    /// The right to be answered, by whomever it is.
+    pub lease: Lease,
+    /// Who asks the backend.
+    pub part: Part,
+}
+
+/// Who asks the backend, for a request that waited.
+#[derive(Debug)]
+pub enum Part {
+    /// It does, for itself.
+    Alone,
+    /// It does, and others that are alike wait for the answer.
+    Leads(Leads),
+    /// One that is alike did, after this one had come.
+    Follows(Arc<Shared>),
+}
+
+impl Turn {
+    /// It was given to nobody.
+    pub(super) fn forget(mut self) {
+        self.lease.counts = false;
+        if let Part::Leads(leads) = &mut self.part {
+            leads.is_done = true;
+        }
+    }
+}
+
+/// The duty to say what has become of the request that others wait for. Dropping it says that there is no answer, and
+/// another one is let go in its place.
+#[derive(Debug)]
+pub struct Leads {
+    gate: Arc<Gate>,
+    release: u64,
+    like: Arc<Likeness>,
+    is_done: bool,
+}
+
+impl Leads {
+    pub(super) fn new(gate: &Arc<Gate>, release: u64, like: &Arc<Likeness>) -> Self {
+        Self { gate: gate.clone(), release, like: like.clone(), is_done: false }
+    }
+
+    /// Where answers are kept that do for more than one.
+    pub fn rooms(&self) -> &Arc<Rooms> {
+        self.gate.rooms()
+    }
+
+    /// The answer does for all.
+    pub fn shares(mut self, answer: &Arc<Shared>) {
+        self.is_done = true;
+        self.gate.shared(self.release, &self.like, answer);
+    }
+
+    /// The answer is for this one alone, and the others' will be for them.
+    pub fn is_apart(mut self) {
+        self.is_done = true;
+        self.gate.apart(self.release, &self.like, true);
+    }
+}
+
+impl Drop for Leads {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.gate.apart(self.release, &self.like, false);
+        }
+    }
+}
+
 /// A request that waits at a gate. Dropping it gives up its place at once.
 #[derive(Debug)]
 pub struct Held {
     pub(super) gate: Arc<Gate>,
     pub(super) ticket: Ticket,
-    pub(super) lease: oneshot::Receiver<Lease>,
+    pub(super) turn: oneshot::Receiver<Turn>,
 }
 
 impl Held {
@@ -96,9 +168,9 @@ impl Held {
         self.ticket
     }
 
-    /// Waits for the lease; `None` if the site is no longer configured.
-    pub async fn lease(&mut self) -> Option<Lease> {
-        (&mut self.lease).await.ok()
+    /// Waits for its turn; `None` if the site is no longer configured.
+    pub async fn turn(&mut self) -> Option<Turn> {
+        (&mut self.turn).await.ok()
     }
 }
 
@@ -106,7 +178,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.gate.budget.give_back();
         let mut queue = self.gate.queue();
-        if queue.waiting.remove(&self.ticket).is_some() {
+        if let Some(waiting) = queue.waiting.remove(&self.ticket) {
+            queue.turns.leave(self.ticket, waiting.like.as_ref());
             queue.tally.given_up += 1;
             // It may have been the last one that a release waited for.
             self.gate.let_go(&mut queue);

@@ -21,7 +21,7 @@ fn pin(epoch: u64) -> Pin {
 }
 
 fn hold(gate: &Arc<Gate>) -> Held {
-    match gate.enter_or_hold(None, usize::MAX).unwrap() {
+    match gate.enter_or_hold(None, usize::MAX, None).unwrap() {
         Entry::Held(held) => held,
         Entry::Entered(_) => panic!("the gate was open"),
     }
@@ -70,7 +70,7 @@ async fn held_request_lands_on_the_new_backend() {
     gate.shut(1);
     let mut held = hold(&gate);
     gate.open(pin(2));
-    assert_eq!(held.lease().await.unwrap().pin().epoch, Epoch(2));
+    assert_eq!(held.turn().await.unwrap().lease.pin().epoch, Epoch(2));
 }
 
 #[tokio::test]
@@ -81,15 +81,15 @@ async fn held_requests_leave_in_order_of_arrival_and_nobody_passes_them() {
     queue.push_back(hold(&gate));
     while let Some(mut first) = queue.pop_front() {
         assert!(gate.enter().is_none(), "somebody passed those who wait");
-        let mut lease = first.lease().await.unwrap();
+        let mut lease = first.turn().await.unwrap().lease;
         lease.answered(true);
         if gate.is_open() {
             break;
         }
     }
     for mut held in queue {
-        assert!(held.lease.try_recv().is_ok(), "the door was open while somebody waited");
-        held.lease.close();
+        assert!(held.turn.try_recv().is_ok(), "the door was open while somebody waited");
+        held.turn.close();
     }
 }
 
@@ -98,7 +98,8 @@ async fn a_release_begins_with_a_small_window() {
     let (gate, _received) = gate_with(1000);
     let mut waiting: Vec<Held> = (0..50).map(|_| hold(&gate)).collect();
     gate.open(pin(1));
-    let gone: Vec<Lease> = waiting.iter_mut().filter_map(|held| held.lease.try_recv().ok()).collect();
+    let gone: Vec<Lease> =
+        waiting.iter_mut().filter_map(|held| Some(held.turn.try_recv().ok()?.lease)).collect();
     assert_eq!(gone.len(), crate::core::release::WINDOW_AT_FIRST as usize);
     assert_eq!(gate.held(), 50 - gone.len());
 }
@@ -109,11 +110,11 @@ async fn a_request_that_comes_back_keeps_its_place() {
     let mut first = hold(&gate);
     let ticket = first.ticket();
     gate.open(pin(1));
-    drop(first.lease().await.unwrap());
+    drop(first.turn().await.unwrap().lease);
     drop(first);
     gate.suspect(Epoch(1));
     let later = hold(&gate);
-    let Ok(Entry::Held(back)) = gate.enter_or_hold(Some(ticket), 1) else { panic!() };
+    let Ok(Entry::Held(back)) = gate.enter_or_hold(Some(ticket), 1, None) else { panic!() };
     assert!(back.ticket() < later.ticket());
 }
 
@@ -121,17 +122,17 @@ async fn a_request_that_comes_back_keeps_its_place() {
 fn a_full_queue_refuses_the_newcomer_and_forgets_who_left() {
     let (gate, _received) = gate_with(10);
     let held = hold(&gate);
-    assert_eq!(gate.enter_or_hold(None, 1).unwrap_err(), NotHeld::Full);
+    assert_eq!(gate.enter_or_hold(None, 1, None).unwrap_err(), NotHeld::Full);
     drop(held);
     assert_eq!(gate.held(), 0);
-    assert!(gate.enter_or_hold(None, 1).is_ok());
+    assert!(gate.enter_or_hold(None, 1, None).is_ok());
 }
 
 #[test]
 fn one_sites_queue_stops_at_the_total_budget() {
     let (gate, _received) = gate_with(2);
     let _held = [hold(&gate), hold(&gate)];
-    assert_eq!(gate.enter_or_hold(None, usize::MAX).unwrap_err(), NotHeld::Full);
+    assert_eq!(gate.enter_or_hold(None, usize::MAX, None).unwrap_err(), NotHeld::Full);
     assert_eq!(gate.budget.held(), 2);
 }
 
@@ -168,8 +169,8 @@ async fn a_retired_gate_tells_those_who_wait() {
     let (gate, _received) = gate_with(2);
     let mut held = hold(&gate);
     gate.retire();
-    assert!(held.lease().await.is_none());
-    assert_eq!(gate.enter_or_hold(None, 9).unwrap_err(), NotHeld::Retired);
+    assert!(held.turn().await.is_none());
+    assert_eq!(gate.enter_or_hold(None, 9, None).unwrap_err(), NotHeld::Retired);
 }
 
 /// Threads enter and leave while the gate is shut and opened under ever new epochs; each lease's epoch must be the
@@ -222,7 +223,7 @@ async fn a_lease_on_its_way_to_a_held_request_is_cut_like_those_that_have_arrive
     gate.open(pin(1));
     gate.shut(1);
     gate.cut();
-    let lease = held.lease().await.unwrap();
+    let lease = held.turn().await.unwrap().lease;
     assert!(lease.is_cut());
     drop(lease);
     gate.open(pin(2));
@@ -246,11 +247,11 @@ fn nobody_is_let_in_after_the_time_of_the_process_is_over_even_if_no_timer_has_s
     assert!(gate.enter().is_none());
     assert!(matches!(reports.try_recv(), Ok(Report::Expired { .. })));
     assert!(!gate.is_open());
-    let Ok(Entry::Held(mut held)) = gate.enter_or_hold(None, 9) else { panic!("it is held") };
+    let Ok(Entry::Held(mut held)) = gate.enter_or_hold(None, 9, None) else { panic!("it is held") };
     assert!(reports.try_recv().is_err(), "it is told once");
     lifeline.until(crate::lifeline::now().plus(Duration::from_secs(60)));
     gate.open(pin(1));
-    assert!(held.lease.try_recv().is_ok(), "it goes on when there is more time after all");
+    assert!(held.turn.try_recv().is_ok(), "it goes on when there is more time after all");
 }
 
 #[test]
@@ -280,4 +281,95 @@ fn an_epoch_that_was_cut_may_be_opened_again_once_its_leases_are_gone() {
     drop(lease);
     gate.open(pin(1));
     assert!(gate.enter().is_some_and(|lease| lease.may_hand_over()));
+}
+
+fn like(path: &str) -> Option<Likeness> {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: blog.example\r\n\r\n");
+    let head = crate::http1::RequestHead::parse(head.as_bytes(), 1).unwrap();
+    Likeness::of(&head, false, |_| false)
+}
+
+fn hold_for(gate: &Arc<Gate>, path: &str) -> Held {
+    let Ok(Entry::Held(held)) = gate.enter_or_hold(None, usize::MAX, like(path)) else {
+        panic!("it is held")
+    };
+    held
+}
+
+fn answer(leads: &Leads) -> Arc<Shared> {
+    let head = crate::http1::ResponseHead::new(http::StatusCode::OK);
+    let room = leads.rooms().take().unwrap();
+    Arc::new(Shared::new(head, crate::http1::Length::Nothing, bytes::Bytes::new(), room))
+}
+
+/// The turn of one that goes for others.
+async fn goes_for_others(held: &mut Held) -> (Lease, Leads) {
+    match held.turn().await.unwrap() {
+        Turn { lease, part: Part::Leads(leads) } => (lease, leads),
+        turn => panic!("it goes for nobody: {:?}", turn.part),
+    }
+}
+
+#[tokio::test]
+async fn those_that_are_alike_get_one_answer_under_leases_of_their_own() {
+    let (gate, mut received) = gate_with(9);
+    let mut first = hold_for(&gate, "/");
+    let mut other = hold_for(&gate, "/about");
+    let mut second = hold_for(&gate, "/");
+    gate.open(pin(1));
+    let (lease, leads) = goes_for_others(&mut first).await;
+    assert!(matches!(other.turn().await.unwrap().part, Part::Alone));
+    let answer = answer(&leads);
+    leads.shares(&answer);
+    let Turn { lease: its_own, part: Part::Follows(_) } = second.turn().await.unwrap() else { panic!() };
+    drop(lease);
+    gate.shut(1);
+    assert_eq!(left(&mut received), [0_u64; 0], "the answer is on its way to the second");
+    drop(its_own);
+    assert_eq!(left(&mut received), [1]);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_a_handoff_is_for_nobody_else() {
+    let (gate, _received) = gate_with(9);
+    let (mut first, mut second) = (hold_for(&gate, "/"), hold_for(&gate, "/"));
+    gate.open(pin(1));
+    let (lease, leads) = goes_for_others(&mut first).await;
+    gate.shut(1);
+    let answer = answer(&leads);
+    leads.shares(&answer);
+    drop(lease);
+    gate.open(pin(2));
+    let turn = second.turn().await.unwrap();
+    assert!(matches!(turn.part, Part::Alone), "it asks the new backend itself");
+    assert_eq!(turn.lease.pin().epoch, Epoch(2));
+}
+
+#[tokio::test]
+async fn a_failure_of_one_that_went_for_others_lets_the_next_one_go() {
+    let (gate, _received) = gate_with(9);
+    let (mut first, mut second) = (hold_for(&gate, "/"), hold_for(&gate, "/"));
+    let mut third = hold_for(&gate, "/");
+    gate.open(pin(1));
+    drop(goes_for_others(&mut first).await);
+    let (_lease, leads) = goes_for_others(&mut second).await;
+    leads.is_apart();
+    assert!(matches!(third.turn().await.unwrap().part, Part::Alone));
+    assert_eq!(gate.held(), 0);
+    assert!(gate.enter().is_some());
+}
+
+#[tokio::test]
+async fn who_has_left_does_not_go_for_others() {
+    let (gate, _received) = gate_with(9);
+    let (first, mut second) = (hold_for(&gate, "/"), hold_for(&gate, "/"));
+    let mut third = hold_for(&gate, "/");
+    drop(first);
+    gate.open(pin(1));
+    let (lease, leads) = goes_for_others(&mut second).await;
+    let answer = answer(&leads);
+    leads.shares(&answer);
+    drop(lease);
+    assert!(matches!(third.turn().await.unwrap().part, Part::Follows(_)));
+    assert_eq!(gate.in_flight(), 0);
 }

@@ -43,7 +43,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Family {
 // The data plane.
 
 /// In the order of [`super::metrics::Count`].
-pub const COUNTS: [Family; 17] = [
+pub const COUNTS: [Family; 18] = [
     counter("ghostpin_connections_accepted_total", &[], "Client connections accepted."),
     counter(
         "ghostpin_connections_refused_total",
@@ -76,6 +76,11 @@ pub const COUNTS: [Family; 17] = [
     counter("ghostpin_slow_heads_total", &[], "Client connections ended for being too slow with a head."),
     counter("ghostpin_slow_readers_total", &[], "Answers, or client connections, ended for not being read."),
     counter("ghostpin_requests_held_total", &[], "Requests that had to wait at a gate."),
+    counter(
+        "ghostpin_answers_shared_total",
+        &[],
+        "Requests that waited at a gate and were given an answer that another one had asked for.",
+    ),
     counter("ghostpin_retries_total", &[], "Attempts that had no answer and went back to the gate."),
     counter("ghostpin_backend_connects_total", &[], "Connections made to backends."),
     counter("ghostpin_requests_cut_total", &[], "Requests in flight that were cut by a handoff."),

@@ -38,6 +38,8 @@ pub struct Entry {
     pub held: u64,
     /// Let go to the new backend.
     pub released: u64,
+    /// Of those, given an answer that another one had asked for.
+    pub shared: u64,
     /// Refused, for the queue was full.
     pub shed: u64,
     /// Gone before they could be let go: at their deadline, or because the client left.
@@ -127,6 +129,7 @@ impl Journal {
             phases: Vec::new(),
             held: 0,
             released: 0,
+            shared: 0,
             shed: 0,
             given_up: 0,
             cut: 0,
@@ -181,6 +184,7 @@ impl Entry {
     pub fn add(&mut self, tally: &Tally) {
         self.held += tally.held;
         self.released += tally.released;
+        self.shared += tally.shared;
         self.shed += tally.shed;
         self.given_up += tally.given_up;
         self.longest_wait_ms = self.longest_wait_ms.max(tally.longest_wait.as_millis() as u64);

@@ -37,6 +37,8 @@ pub enum Count {
     SlowReaders,
     /// Requests that had to wait at a gate.
     Held,
+    /// Requests that waited, and were given the answer of another one.
+    Shared,
     /// Attempts that ended without an answer and went back to the gate.
     Retries,
     /// Connections made to backends.

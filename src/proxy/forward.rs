@@ -333,6 +333,14 @@ fn lost(broken: &Broken, reused_connection: bool) -> Failed {
     Failed { outcome: Outcome::NoAnswer { lost, reused_connection }, fault, why }
 }
 
+/// An answer that was to be read whole has broken off.
+pub fn broke_off(error: &BodyError) -> Failed {
+    match error {
+        BodyError::Ended(ended) => lost_by_end(*ended, false),
+        error => Failed { why: chain(error), ..lost(&Broken::Closed, false) },
+    }
+}
+
 fn lost_by_end(ended: Ended, reused_connection: bool) -> Failed {
     let (lost, fault, why) = match ended {
         Ended::Cut => (Lost::Cut, Fault::Handoff, "it was cut by a handoff"),

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod buffer;
 pub mod census;
 mod challenge;
+mod collapse;
 pub mod connection;
 mod detour;
 pub mod flight;
@@ -45,9 +46,10 @@ use upload::ClientBody;
 use wait::Waited;
 use worker::Worker;
 
+use crate::alike::{Likeness, Shared};
 use crate::core::retry::{self, Attempt, Outcome, Unsent, Verdict};
 use crate::core::{Backend, Epoch, Pin};
-use crate::gate::Lease;
+use crate::gate::{Leads, Lease, Part, Turn};
 use crate::http1::{BadRequest, Length, RequestHead, ResponseHead};
 use crate::observe::access::Record;
 use crate::observe::metrics::Count;
@@ -207,15 +209,24 @@ impl Journey {
         }
         let had_body = outgoing.body.is_some();
         loop {
-            let lease = match site.gate.enter() {
-                Some(lease) => lease,
+            let Turn { lease, part } = match site.gate.enter() {
+                Some(lease) => Turn { lease, part: Part::Alone },
                 None => {
                     self.worker.metrics.count(Count::Held);
-                    self.waited.at(&self.worker, site, &self.connection, outgoing).await?
+                    let like = self.likeness(site, outgoing);
+                    self.waited.at(&self.worker, site, &self.connection, outgoing, like).await?
                 }
             };
             let pin = lease.pin().clone();
             self.pin = Some(pin.clone());
+            let leads = match part {
+                Part::Alone => None,
+                Part::Leads(leads) => Some(leads),
+                Part::Follows(answer) => match self.follow(site, lease, answer) {
+                    Some(answer) => return Ok(answer),
+                    None => continue,
+                },
+            };
             let gate = site.gate.clone();
             let target = Target {
                 backend: &pin.backend,
@@ -223,7 +234,7 @@ impl Journey {
                 epoch: pin.epoch,
                 site: &site.config,
             };
-            let failed = match self.attempt(target, outgoing, Some(lease)).await {
+            let failed = match self.attempt(target, outgoing, Some(lease), leads).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -262,7 +273,7 @@ impl Journey {
                 epoch: Epoch(0),
                 site: &site.config,
             };
-            let failed = match self.attempt(target, outgoing, None).await {
+            let failed = match self.attempt(target, outgoing, None, None).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -284,6 +295,7 @@ impl Journey {
         target: Target<'_>,
         outgoing: &mut Outgoing,
         lease: Option<Lease>,
+        leads: Option<Leads>,
     ) -> Result<Answer, Failed> {
         self.attempts += 1;
         let epoch = lease.as_ref().filter(|_| target.site.tell_epoch).map(|lease| lease.pin().epoch);
@@ -294,7 +306,10 @@ impl Journey {
             request_id: self.request_id.as_str(),
             epoch,
         };
-        let answer = forward::attempt(&self.worker, target, additions, outgoing, tracked).await;
+        let mut answer = forward::attempt(&self.worker, target, additions, outgoing, tracked).await;
+        if let (Ok(_), Some(leads)) = (&answer, leads) {
+            answer = collapse::for_others(leads, answer?).await;
+        }
         if let Err(failed) = &answer {
             if failed.fault == Fault::GoneClient {
                 // Nobody is there to read an answer: this request goes with the connection.
@@ -305,6 +320,26 @@ impl Journey {
             tracing::debug!(attempt = self.attempts, why = failed.why, "an attempt has failed");
         }
         answer
+    }
+
+    /// What a request is like that is about to wait, if others may have its answer.
+    fn likeness(&self, site: &PublishedSite, outgoing: &Outgoing) -> Option<Likeness> {
+        let hold = &site.config.hold;
+        let may_share = hold.share_answers && outgoing.body.is_none();
+        may_share.then(|| Likeness::of(&outgoing.head, self.is_secure, |cookie| hold.is_harmless(cookie)))?
+    }
+
+    /// The answer that another one asked for, unless its epoch has ended meanwhile.
+    fn follow(&self, site: &PublishedSite, lease: Lease, answer: Arc<Shared>) -> Option<Answer> {
+        let tracked = self.worker.flights.begin(&self.connection, Some(lease), site.config.upstream);
+        let may_deliver = tracked.lease.as_ref().is_some_and(Lease::may_deliver);
+        if tracked.flight.ended().is_some() || !may_deliver {
+            return None;
+        }
+        self.worker.metrics.count(Count::Shared);
+        let (head, length) = (answer.head.clone(), answer.length);
+        let relay = Relay::of_another(answer, tracked, self.worker.clone());
+        Some(Answer { head, body: Body::Relayed(Box::new(relay), length), close: false })
     }
 
     /// Back to the gate (`None`), or an answer.

@@ -1,17 +1,22 @@
 //! An answer's body on its way from the backend to the client, and all that ends with it.
 
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
+
 use super::connection::{Active, Connection};
-use super::flight::{Flight, Stage};
+use super::flight::{Flight, Stage, Tracked};
 use super::inbound::BodyError;
 use super::link::{Handed, Link};
 use super::outbox::Source;
 use super::pool::Line;
 use super::upload::Upload;
 use super::worker::Worker;
+use crate::alike::Shared;
 use crate::core::Epoch;
 use crate::http1::Fields;
 use crate::observe::access::Record;
@@ -30,6 +35,10 @@ pub struct WayBack {
 pub struct Relay {
     /// The link first, and then the lease, whatever happens.
     handed: Option<Handed>,
+    /// What of the body was read before anybody was given any of it, and comes first. Without a link, it is all there is.
+    ahead: Bytes,
+    /// Whose answer this is, if another one asked for it.
+    of: Option<Arc<Shared>>,
     /// What is still to be sent of the request: some answers come before that.
     upload: Option<Upload>,
     /// `None` if the connection is not to be used again.
@@ -51,7 +60,35 @@ impl Relay {
     ) -> Self {
         handed.tracked.flight.enter(Stage::Delivering);
         let handed = Some(handed);
-        Self { handed, upload, way_back, record: None, worker, flushes: None, is_through: false }
+        let (ahead, of) = (Bytes::new(), None);
+        Self { handed, ahead, of, upload, way_back, record: None, worker, flushes: None, is_through: false }
+    }
+
+    /// An answer that another one asked for.
+    pub fn of_another(answer: Arc<Shared>, tracked: Tracked, worker: Rc<Worker>) -> Self {
+        let mut relay = Self::new(Handed { link: None, tracked }, None, None, worker);
+        (relay.ahead, relay.of) = (answer.body.clone(), Some(answer));
+        relay
+    }
+
+    /// Reads all of the body before anybody is given any of it. `None` if it is longer than `max`: then what was read is
+    /// relayed first.
+    pub async fn read_ahead(&mut self, max: usize) -> Result<Option<Bytes>, BodyError> {
+        let mut body = Vec::new();
+        let is_whole = poll_fn(|cx| {
+            while body.len() <= max {
+                let there = ready!(self.poll_data(cx))?;
+                if there == 0 {
+                    return Poll::Ready(Ok::<_, BodyError>(true));
+                }
+                self.with_data(|data| body.extend_from_slice(&data[..there]));
+                self.consume(there);
+            }
+            Poll::Ready(Ok(false))
+        })
+        .await?;
+        self.ahead = Bytes::from(body);
+        Ok(is_whole.then(|| self.ahead.clone()))
     }
 
     /// This line is written when the body is through, or is not going to be.
@@ -101,6 +138,11 @@ impl Relay {
 
 impl Source for Relay {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, BodyError>> {
+        if !self.ahead.is_empty() || self.of.is_some() {
+            let handed = self.handed.as_ref().expect("only dropping takes it");
+            let ended = handed.tracked.flight.ended();
+            return Poll::Ready(ended.map_or(Ok(self.ahead.len()), |why| Err(BodyError::Ended(why))));
+        }
         let (link, flight) = self.parts();
         if let Some(why) = flight.ended() {
             return Poll::Ready(Err(BodyError::Ended(why)));
@@ -123,12 +165,20 @@ impl Source for Relay {
     }
 
     fn with_data<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
-        look(self.link().inbound.data())
+        if self.ahead.is_empty() && self.of.is_none() {
+            return look(self.link().inbound.data());
+        }
+        look(&self.ahead)
     }
 
     fn consume(&mut self, bytes: usize) {
         if let Some(record) = &mut self.record {
             record.bytes += bytes as u64;
+        }
+        if !self.ahead.is_empty() {
+            self.ahead.advance(bytes);
+            let handed = self.handed.as_ref().expect("only dropping takes it");
+            return handed.tracked.flight.enter(Stage::Delivering);
         }
         let (link, flight) = self.parts();
         flight.enter(Stage::Delivering);
@@ -136,7 +186,7 @@ impl Source for Relay {
     }
 
     fn trailers(&mut self) -> Option<Fields> {
-        self.parts().0.inbound.take_trailers()
+        if self.of.is_some() { None } else { self.parts().0.inbound.take_trailers() }
     }
 }
 

@@ -12,7 +12,8 @@ use super::answer::Refusal;
 use super::connection::Connection;
 use super::forward::Outgoing;
 use super::worker::Worker;
-use crate::gate::{Entry, Lease, NotHeld, Ticket};
+use crate::alike::Likeness;
+use crate::gate::{Entry, NotHeld, Part, Ticket, Turn};
 use crate::published::PublishedSite;
 
 /// The waiting of one request, over all its attempts.
@@ -38,22 +39,24 @@ impl Waited {
         self.ticket = None;
     }
 
-    /// Waits for a lease.
+    /// Waits for its turn. `like` is what others are that may have the same answer.
     pub async fn at(
         &mut self,
         worker: &Worker,
         site: &PublishedSite,
         connection: &Rc<Connection>,
         outgoing: &Outgoing,
-    ) -> Result<Lease, Refusal> {
+        like: Option<Likeness>,
+    ) -> Result<Turn, Refusal> {
         let hold = &site.config.hold;
         let path = outgoing.head.path();
         // An application's own timer gives up after a late answer, and comes again after a quick refusal.
         if hold.is_never_held(path) {
-            return site.gate.enter_past_the_queue().ok_or(Refusal::GateShut);
+            let lease = site.gate.enter_past_the_queue().ok_or(Refusal::GateShut)?;
+            return Ok(Turn { lease, part: Part::Alone });
         }
-        let mut held = match site.gate.enter_or_hold(self.ticket, hold.max_requests) {
-            Ok(Entry::Entered(lease)) => return Ok(lease),
+        let mut held = match site.gate.enter_or_hold(self.ticket, hold.max_requests, like) {
+            Ok(Entry::Entered(lease)) => return Ok(Turn { lease, part: Part::Alone }),
             Ok(Entry::Held(held)) => held,
             Err(NotHeld::Full) => return Err(Refusal::TooManyHeld),
             Err(NotHeld::Retired) => return Err(Refusal::SiteRemoved),
@@ -70,7 +73,7 @@ impl Waited {
         };
         let result = tokio::select! {
             biased;
-            lease = held.lease() => lease.ok_or(Refusal::SiteRemoved),
+            turn = held.turn() => turn.ok_or(Refusal::SiteRemoved),
             () = tokio::time::sleep_until(deadline) => Err(Refusal::HeldTooLong),
             // Nobody is left to open the gate.
             () = worker.stopped() => Err(Refusal::Stopping),

@@ -15,6 +15,7 @@ mod listeners;
 mod manners;
 mod once;
 mod reload;
+mod shared;
 mod stop;
 mod stream;
 mod tls;

@@ -45,7 +45,7 @@ fn explain_says_what_a_request_would_meet() {
 
         edge.client.post("/v1/sites/blog/hold", None).await.unwrap();
         let gate = edge.gate();
-        let hold = || match gate.enter_or_hold(None, 2) {
+        let hold = || match gate.enter_or_hold(None, 2, None) {
             Ok(Entry::Held(held)) => held,
             other => panic!("{other:?}"),
         };
@@ -68,7 +68,7 @@ fn explain_says_what_a_request_would_meet() {
         );
 
         // Released, with both of them not yet done: new arrivals queue behind, the application's own timer does not.
-        let _more: Vec<_> = (0..1000).map(|_| gate.enter_or_hold(None, 2000).unwrap()).collect();
+        let _more: Vec<_> = (0..1000).map(|_| gate.enter_or_hold(None, 2000, None).unwrap()).collect();
         edge.client.post("/v1/sites/blog/release", None).await.unwrap();
         assert!(gate.held() > 0, "more wait than are let go at once");
         let (_, text) = explained(&edge, "blog.example").await;

@@ -1,0 +1,182 @@
+//! Requests that are alike, and answers that do for all of them.
+//!
+//! An application that has just started makes some fifty pages a second, and a thousand readers wait for the same one.
+//! Where a shared cache might give each of them one and the same answer (RFC 9111, 3 and 4), and every request of the
+//! application's own would have got that, they are given it here: made after the last of them had come, and kept for
+//! nobody who comes later. This file decides which requests and answers those are; [`crate::core::turns`], who goes
+//! for whom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use crate::http1::fields::members;
+use crate::http1::{Known, Length, RequestHead, ResponseHead};
+
+/// Most bytes of the body of an answer that does for more than one request. Pages are smaller, and what is larger would be
+/// kept in memory for the slowest of its readers.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Fields of a request that an answer commonly depends on, and says so. They are part of what makes requests alike.
+const TOLD_APART_BY: [&str; 5] =
+    ["accept", "accept-encoding", "if-modified-since", "if-none-match", "origin"];
+/// Fields of a request that is meant for its sender alone, or for a part of the answer, or that wants to know more than
+/// another one's answer would tell.
+const FOR_ONE: [&str; 8] = [
+    "authorization",
+    "expect",
+    "if-match",
+    "if-range",
+    "if-unmodified-since",
+    "pragma",
+    "proxy-authorization",
+    "range",
+];
+/// What an answer says that must not be given to another request, or not without asking again.
+const NOT_FOR_ALL: [&str; 5] = ["no-cache", "no-store", "private", "must-revalidate", "proxy-revalidate"];
+/// Answers that may be kept unless they say otherwise (RFC 9110, 15.1), without those of which only a part is there.
+const STATUSES: [StatusCode; 7] = [
+    StatusCode::OK,
+    StatusCode::NO_CONTENT,
+    StatusCode::MOVED_PERMANENTLY,
+    StatusCode::NOT_MODIFIED,
+    StatusCode::PERMANENT_REDIRECT,
+    StatusCode::NOT_FOUND,
+    StatusCode::GONE,
+];
+
+/// What makes requests of one site alike: the same page, wanted in the same form, by nobody in particular.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Likeness(Box<[u8]>);
+
+impl Likeness {
+    /// `None` if this request can have no answer but its own. `is_harmless` knows the names of cookies that no page
+    /// depends on.
+    pub fn of(head: &RequestHead, is_secure: bool, is_harmless: impl Fn(&[u8]) -> bool) -> Option<Self> {
+        if head.method != Method::GET || head.length != Length::Nothing || head.fields.has(Known::Upgrade) {
+            return None;
+        }
+        let mut text = Vec::with_capacity(256);
+        text.extend_from_slice(if is_secure { b"https\n" } else { b"http\n" });
+        text.extend(head.host_bytes().iter().map(u8::to_ascii_lowercase));
+        text.push(b'\n');
+        text.extend_from_slice(head.path_and_query_bytes());
+        for field in head.fields.iter() {
+            let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
+            if FOR_ONE.iter().any(|name| is(name)) {
+                return None;
+            }
+            let is_for_all = match field.known {
+                Known::Cookie => cookies(field.value).all(&is_harmless),
+                // A page that is loaded again by hand. What is asked for was made after that.
+                _ if is("cache-control") => {
+                    members(field.value).all(|wish| wish.eq_ignore_ascii_case("max-age=0"))
+                }
+                _ => true,
+            };
+            if !is_for_all {
+                return None;
+            }
+            if let Some(name) = TOLD_APART_BY.into_iter().find(|name| is(name)) {
+                text.push(b'\n');
+                text.extend_from_slice(name.as_bytes());
+                text.push(b' ');
+                text.extend_from_slice(field.value);
+            }
+        }
+        Some(Self(text.into()))
+    }
+}
+
+/// The names of the cookies in one field.
+fn cookies(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pairs = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii_end())
+}
+
+/// Whether an answer does for all requests that are alike.
+pub fn is_for_all(answer: &ResponseHead) -> bool {
+    let (mut is_public, mut is_for_one) = (false, !STATUSES.contains(&answer.status));
+    for field in answer.fields.iter() {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
+        if is("cache-control") {
+            for directive in members(field.value) {
+                let name = directive.split('=').next().unwrap_or(directive).trim_end();
+                is_public |= name.eq_ignore_ascii_case("public");
+                is_for_one |= NOT_FOR_ALL.iter().any(|no| name.eq_ignore_ascii_case(no));
+            }
+        } else if is("vary") {
+            let is_told_apart =
+                |named: &str| TOLD_APART_BY.iter().any(|name| named.eq_ignore_ascii_case(name));
+            is_for_one |= !members(field.value).all(is_told_apart);
+        }
+        is_for_one |= is("set-cookie") || is("content-range") || is("pragma");
+    }
+    is_public && !is_for_one
+}
+
+/// An answer that does for all. It is kept as long as one of its readers has not had all of it.
+#[derive(Debug)]
+pub struct Shared {
+    /// Status and fields.
+    pub head: ResponseHead,
+    /// How its length was told.
+    pub length: Length,
+    /// All of its body.
+    pub body: Bytes,
+    #[expect(dead_code, reason = "dropping it is what it is for")]
+    room: Room,
+}
+
+impl Shared {
+    /// For others than the one that it was made for.
+    pub fn new(mut head: ResponseHead, length: Length, body: Bytes, room: Room) -> Self {
+        // It was asked for after all of them had come (RFC 9111, 5.1).
+        head.fields.push("age", b"0");
+        Self { head, length, body, room }
+    }
+}
+
+/// Bytes of answers that may be kept at once, and how many are.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    taken: AtomicUsize,
+}
+
+/// A part of it, given back when it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    of: Arc<Rooms>,
+    bytes: usize,
+}
+
+impl Rooms {
+    /// For all answers together.
+    const BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
+
+    /// Room for one more answer, as large as any may be.
+    pub fn take(self: &Arc<Self>) -> Option<Room> {
+        let before = self.taken.fetch_add(BODY_BYTES_MAX, Ordering::Relaxed);
+        let room = Room { of: self.clone(), bytes: BODY_BYTES_MAX };
+        (before + BODY_BYTES_MAX <= Self::BYTES_MAX).then_some(room)
+    }
+}
+
+impl Room {
+    /// No more than this was needed.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.of.taken.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;
