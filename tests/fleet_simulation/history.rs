@@ -37,6 +37,8 @@ pub(crate) enum What {
     Handed(Under),
     /// It was given to the backend by another edge than the one that it came to.
     Carried(Under),
+    /// The answer that comes next was asked for at that moment by another reader than the one who gets it.
+    Shared { made: Duration, asked: Duration },
     /// Its answer was given to a reader, who had asked at that moment.
     Delivered { under: Under, asked: Duration },
     /// etcd has ended a lease.

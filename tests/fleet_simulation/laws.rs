@@ -19,13 +19,14 @@ pub(crate) struct Broken {
 type Judge = fn(&[Event]) -> Result<(), (Duration, String)>;
 
 /// The laws.
-pub(crate) const LAWS: [(&str, Judge); 6] = [
+pub(crate) const LAWS: [(&str, Judge); 7] = [
     ("G1 nothing is handed over once a newer epoch has begun", one_backend),
     ("G1 two epochs never have requests at once", one_epoch_out),
     ("G2 no answer of an older epoch after one of a newer", no_going_back),
     ("G5 epochs grow, and each has one backend", epochs_grow),
     ("G5 a pin is durable before it is served", durable_first),
     ("all sites are served everywhere when the faults are over", comes_to_rest),
+    ("nobody is given an answer that was asked for before he came", shared_forward),
 ];
 
 /// All that are broken.
@@ -117,6 +118,11 @@ fn durable_first(history: &[Event]) -> Result<(), (Duration, String)> {
         }
     }
     Ok(())
+}
+
+fn shared_forward(history: &[Event]) -> Result<(), (Duration, String)> {
+    let is_older = |event: &&Event| matches!(event.what, What::Shared { made, asked } if made < asked);
+    history.iter().find(is_older).map_or(Ok(()), |event| Err((event.at, format!("{:?}", event.what))))
 }
 
 /// What came after the last fault.
@@ -247,6 +253,16 @@ mod tests {
     #[test]
     fn an_old_answer_after_a_new_one_is_seen() {
         assert_eq!(breaks(&with(&[(0, delivered(1, "a"))])), [LAWS[2].0]);
+    }
+
+    #[test]
+    fn an_answer_that_is_older_than_its_reader_is_seen() {
+        let shared = |made, asked| {
+            let second = Duration::from_secs;
+            vec![(0, What::Shared { made: second(made), asked: second(asked) })]
+        };
+        assert_eq!(breaks(&with(&shared(3, 3))), [""; 0]);
+        assert_eq!(breaks(&with(&shared(2, 3))), [LAWS[6].0]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn no_seed_breaks_a_law() {
     let began = Instant::now();
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut virtual_time, mut to_rest) = (Duration::ZERO, Duration::ZERO);
-    let (mut handoffs, mut requests, mut carried) = (0, 0, 0);
+    let (mut handoffs, mut requests, mut carried, mut shared) = (0, 0, 0, 0);
     for (done, seed) in (1..).zip(first..first + seeds) {
         let run = fleet::run(seed);
         let broken = laws::judge(&run.history);
@@ -80,6 +80,7 @@ fn no_seed_breaks_a_law() {
                 What::Written { under, serves: true } if under.epoch > 1 => handoffs += 1,
                 What::Delivered { .. } => requests += 1,
                 What::Carried(_) => carried += 1,
+                What::Shared { .. } => shared += 1,
                 _ => {}
             }
         }
@@ -87,12 +88,13 @@ fn no_seed_breaks_a_law() {
     let per_minute = seeds as f64 / began.elapsed().as_secs_f64() * 60.0;
     println!(
         "{seeds} seeds from {first}: {:.0} virtual seconds, {handoffs} records of a handoff served, {} faults, {requests} \
-         answers, {carried} requests through another edge, at rest within {to_rest:.1?}; {per_minute:.0} seeds a minute",
+         answers, {carried} requests through another edge, {shared} with another one's answer, at \
+         rest within {to_rest:.1?}; {per_minute:.0} seeds a minute",
         virtual_time.as_secs_f64(),
         faults.values().sum::<u64>()
     );
     println!("{faults:#?}");
-    let all_happened = requests > 0 && handoffs > 0 && (carried > 0 || seeds < SEEDS);
+    let all_happened = requests > 0 && handoffs > 0 && (carried > 0 && shared > 0 || seeds < SEEDS);
     assert!(all_happened, "nothing happened that could have gone wrong");
 }
 

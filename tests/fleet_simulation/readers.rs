@@ -3,13 +3,17 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ghostpin::alike::{Likeness, Room, Shared};
 use ghostpin::clock::Clock;
 use ghostpin::detour::{Detour, Errand};
-use ghostpin::gate::{Entry, Lease, SiteKey, Ticket};
+use ghostpin::gate::{Entry, Lease, Part, SiteKey, Ticket, Turn};
+use ghostpin::http1::{Length, RequestHead, ResponseHead};
 use ghostpin::published::{PublishedSite, Reader};
 use ghostpin::workers::Order;
+use http::StatusCode;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -74,13 +78,28 @@ impl Readers {
         let (asked, mut ticket) = (self.world.history.now(), None);
         let deadline = Instant::now() + site.config.hold.timeout;
         for _ in 0..ATTEMPTS_MAX {
-            let Some(mut lease) = enter(site, &mut ticket, deadline).await else { return };
+            let Some(Turn { mut lease, part }) = enter(site, &mut ticket, deadline).await else { return };
+            if let Part::Follows(answer) = part {
+                if lease.is_cut() || !lease.may_deliver() {
+                    continue;
+                }
+                let (under, made) = told_by(&answer);
+                self.world.history.tell(Some(self.edge), What::Shared { made, asked });
+                self.world.history.tell(Some(self.edge), What::Delivered { under, asked });
+                let _ = self.unless_cut(&lease, sleep(taking)).await;
+                return;
+            }
             let (epoch, gate) = (lease.pin().epoch, lease.gate().clone());
+            let made = self.world.history.now();
             let answered = self.attempt(&lease, site).await;
             lease.answered(answered.is_ok());
             match answered {
                 Ok(()) if lease.may_deliver() => {
                     let under = self.under(site, &lease);
+                    if let Part::Leads(leads) = part {
+                        let room = leads.rooms().take().expect("answers of a few bytes");
+                        leads.shares(&Arc::new(telling(&under, made, room)));
+                    }
                     self.world.history.tell(Some(self.edge), What::Delivered { under, asked });
                     if gate.detour().is_none() {
                         gate.note_well(self.clock.now().0);
@@ -169,17 +188,35 @@ impl Readers {
 }
 
 /// Enters, or waits as long as a reader does.
-async fn enter(site: &PublishedSite, ticket: &mut Option<Ticket>, deadline: Instant) -> Option<Lease> {
+async fn enter(site: &PublishedSite, ticket: &mut Option<Ticket>, deadline: Instant) -> Option<Turn> {
+    let alone = |lease| Some(Turn { lease, part: Part::Alone });
     if ticket.is_none()
         && let Some(lease) = site.gate.enter()
     {
-        return Some(lease);
+        return alone(lease);
     }
-    match site.gate.enter_or_hold(*ticket, site.config.hold.max_requests).ok()? {
-        Entry::Entered(lease) => Some(lease),
+    // All ask for the same page.
+    let head = RequestHead::parse(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n", 1).expect("a request");
+    let like = Likeness::of(&head, false, |_| false);
+    match site.gate.enter_or_hold(*ticket, site.config.hold.max_requests, like).ok()? {
+        Entry::Entered(lease) => alone(lease),
         Entry::Held(mut held) => {
             *ticket = Some(held.ticket());
-            timeout_at(deadline, held.lease()).await.ok()?
+            timeout_at(deadline, held.turn()).await.ok()?
         }
     }
+}
+
+/// An answer that says by whom it was given, under which epoch, and when it was asked for.
+fn telling(under: &Under, made: Duration, room: Room) -> Shared {
+    let text = format!("{} {} {} {}", under.site, under.epoch, under.backend, made.as_nanos());
+    Shared::new(ResponseHead::new(StatusCode::OK), Length::Exactly(text.len() as u64), text.into(), room)
+}
+
+fn told_by(answer: &Shared) -> (Under, Duration) {
+    let text = std::str::from_utf8(&answer.body).expect("a text");
+    let words: Vec<&str> = text.split(' ').collect();
+    let [site, epoch, backend, made] = words[..] else { panic!("{text}") };
+    let under = Under { site: site.into(), epoch: epoch.parse().expect("a number"), backend: backend.into() };
+    (under, Duration::from_nanos(made.parse().expect("a number")))
 }
