@@ -9,11 +9,11 @@
 
 mod budget;
 mod lease;
+mod report;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
@@ -30,65 +30,11 @@ use crate::lifeline::Lifeline;
 pub use budget::HoldBudget;
 use lease::Paced;
 pub use lease::{Held, Leads, Lease, Part, Turn};
+pub use report::{Report, Tally};
 
 /// Number of a site in this process. It stands for the site in maps on the way of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteKey(pub u32);
-
-/// What gates tell the reconciler.
-#[derive(Debug)]
-pub enum Report {
-    /// After the shutting of this generation, the last lease is gone.
-    Left {
-        /// Which site.
-        site: SiteKey,
-        /// Of [`Gate::shut`].
-        generation: u64,
-    },
-    /// A request shut the gate, for the backend of this epoch refuses connections.
-    Suspected {
-        /// Which site.
-        site: SiteKey,
-        /// The epoch of that request's lease.
-        epoch: Epoch,
-    },
-    /// Something went wrong with the backend of this epoch: look at it soon.
-    Doubted {
-        /// Which site.
-        site: SiteKey,
-        /// The epoch of the lease under which it went wrong.
-        epoch: Epoch,
-    },
-    /// A worker shut the gate, for the time of this process was over by its look at the clock.
-    Expired {
-        /// Which site.
-        site: SiteKey,
-    },
-    /// The last held request has been let go.
-    Emptied {
-        /// Which site.
-        site: SiteKey,
-        /// What became of the requests held since the shutting.
-        tally: Tally,
-    },
-}
-
-/// What became of the requests at a gate since it was shut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Held.
-    pub held: u64,
-    /// Let go.
-    pub released: u64,
-    /// Of those, given an answer that another one had asked for.
-    pub shared: u64,
-    /// Refused for want of room.
-    pub shed: u64,
-    /// Given up: at their deadline, or because the client left.
-    pub given_up: u64,
-    /// The longest wait of one that was let go.
-    pub longest_wait: Duration,
-}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -99,6 +45,8 @@ pub struct Gate {
     pin: ArcSwapOption<Pin>,
     /// Coarse time of the last answer that proved the backend well; see [`Gate::note_well`].
     last_well: AtomicU32,
+    /// Of the last answers that were looked at, which ones did for all; the newest in the lowest bit.
+    samples: AtomicU8,
     /// Answers that were kept from a client because their epoch was over.
     late: AtomicU64,
     /// How often it was opened,
@@ -189,6 +137,7 @@ impl Gate {
             word: AtomicU64::new(Word::NEW.0),
             pin: ArcSwapOption::empty(),
             last_well: AtomicU32::new(0),
+            samples: AtomicU8::new(u8::MAX),
             late: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             cut: AtomicU64::new(0),
@@ -304,12 +253,27 @@ impl Gate {
         self.report(Report::Doubted { site: self.site, epoch });
     }
 
-    /// Real traffic has just proved the backend well. `now` is coarse: any steady unit, never 0.
-    pub fn note_well(&self, now: u32) {
+    /// Real traffic has just proved the backend well. `now` is coarse: any steady unit, never 0. Whether it is the first time in
+    /// this unit.
+    pub fn note_well(&self, now: u32) -> bool {
         // Most of the time it was proved in this very unit: reading leaves the cache line shared.
-        if self.last_well.load(Ordering::Relaxed) != now {
+        let is_first = self.last_well.load(Ordering::Relaxed) != now;
+        if is_first {
             self.last_well.store(now, Ordering::Relaxed);
         }
+        is_first
+    }
+
+    /// One answer of many: whether it does for all. Most sites either say so of their pages, or never do; waiting for an answer of
+    /// one that never does would be in vain.
+    pub fn sample(&self, is_for_all: bool) {
+        let samples = self.samples.load(Ordering::Relaxed);
+        self.samples.store(samples << 1 | u8::from(is_for_all), Ordering::Relaxed);
+    }
+
+    /// Whether any of the last eight samples did for all, or there were no eight yet.
+    pub fn may_share(&self) -> bool {
+        self.samples.load(Ordering::Relaxed) != 0
     }
 
     /// The `now` of the last [`Self::note_well`], 0 if there was none.

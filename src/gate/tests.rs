@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::core::Backend;
 use crate::core::fleet::Moment;
@@ -372,4 +374,17 @@ async fn who_has_left_does_not_go_for_others() {
     drop(lease);
     assert!(matches!(third.turn().await.unwrap().part, Part::Follows(_)));
     assert_eq!(gate.in_flight(), 0);
+}
+
+#[test]
+fn a_site_whose_answers_never_do_for_all_is_not_waited_for() {
+    let (gate, _received) = gate_with(1);
+    assert!(gate.may_share(), "nothing is known");
+    (0..8).for_each(|_| gate.sample(false));
+    assert!(!gate.may_share());
+    gate.sample(true);
+    (0..7).for_each(|_| gate.sample(false));
+    assert!(gate.may_share(), "one of eight did");
+    gate.sample(false);
+    assert!(!gate.may_share());
 }

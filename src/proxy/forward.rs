@@ -19,6 +19,7 @@ use super::relay::{Relay, WayBack};
 use super::upload::{ClientBody, Upload};
 use super::worker::Worker;
 use super::{Answer, Body};
+use crate::alike::is_for_all;
 use crate::config::Site;
 use crate::core::retry::{Lost, Outcome, Unsent};
 use crate::core::{Backend, Epoch};
@@ -126,7 +127,10 @@ pub async fn attempt(
         // Another edge reaches it: that says nothing about this one.
         && !link.is_detour
     {
-        lease.gate().note_well(worker.now().0);
+        let is_sample = lease.gate().note_well(worker.now().0);
+        if is_sample && head.status == StatusCode::OK {
+            lease.gate().sample(is_for_all(&head));
+        }
     }
     let broken = |why| {
         let outcome = Outcome::NoAnswer { lost: Lost::Closed, reused_connection: false };

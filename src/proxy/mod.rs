@@ -325,7 +325,7 @@ impl Journey {
     /// What a request is like that is about to wait, if others may have its answer.
     fn likeness(&self, site: &PublishedSite, outgoing: &Outgoing) -> Option<Likeness> {
         let hold = &site.config.hold;
-        let may_share = hold.share_answers && outgoing.body.is_none();
+        let may_share = hold.share_answers && site.gate.may_share() && outgoing.body.is_none();
         may_share.then(|| Likeness::of(&outgoing.head, self.is_secure, |cookie| hold.is_harmless(cookie)))?
     }
 
