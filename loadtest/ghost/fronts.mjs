@@ -47,7 +47,7 @@ http {
 // ghostpin before both backends, the first one pinned, with a state folder of its own. `fence` says whether it may stop the
 // old Ghost; without, both run on after a handoff, as with a worker that comes back. If the site is reached over TLS, it has its
 // certificate made at the first handshake, and proves the name by `challenge`.
-export async function ghostpin(site, program, name, { fence, challenge, routes = {} }) {
+export async function ghostpin(site, program, name, { fence, start: starts = true, challenge, routes = {}, hold = 'timeout = "30s"', limits = '' }) {
     const folder = path.join(site.folder, name);
     fs.mkdirSync(folder);
     const admin = `127.0.0.1:${await freePort()}`;
@@ -67,7 +67,9 @@ timeout = "2s"
 fall = 2
 forwarded_proto = "${new URL(site.origin).protocol.slice(0, -1)}"
 [hold]
-timeout = "30s"
+${hold}
+[limits]
+${limits}
 [handoff]
 prove_timeout = "25s"
 [[site]]
@@ -76,7 +78,7 @@ hosts = ["${site.host}"]
 backends = ${JSON.stringify(site.backends)}
 app = "ghost"
 [site.hooks]
-start = ${hook(site.startHook)}
+${starts ? `start = ${hook(site.startHook)}` : ''}
 ${fence ? `fence = ${hook(site.fenceHook)}` : ''}
 ${Object.entries(routes).map(([route, upstream]) => `[[site.route]]\npath = "${route}"\nupstream = "${upstream}"`).join('\n')}
 `);

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { browser, judgeBrowser } from './browser.mjs';
+import { crowd, judgeCrowd, toldCrowd } from './crowd.mjs';
 import { toldPage } from './pages.mjs';
 import { judgePadlock, padlock } from './padlock.mjs';
 import { stopAll } from './processes.mjs';
@@ -22,6 +23,7 @@ const RUNS = {
     frozen: { heading: 'ghostpin, frozen', what: 'two Ghosts behind ghostpin; the active one is frozen for 8 s', run: frozen, judge: judges.frozen },
     'killed-tls': { heading: 'killed, TLS', what: 'killed, over TLS', run: killed, judge: judges.killed, secure: 'tls-alpn-01' },
     'frozen-tls': { heading: 'frozen, TLS', what: 'frozen, over TLS', run: frozen, judge: judges.frozen, secure: 'http-01' },
+    crowd: { what: 'ten thousand readers wait for the front page while no Ghost is there', run: crowd, judge: judgeCrowd },
     browser: { what: 'the site over TLS in Chromium', run: browser, judge: judgeBrowser, secure: 'tls-alpn-01', named: true },
     padlock: { what: 'certificates by `ghostpin certs-dev` in Chromium', run: padlock, judge: judgePadlock, noSite: true, named: true },
 };
@@ -79,6 +81,7 @@ try {
         say(what);
         const seen = noSite ? await run(folder, options.ghostpin, parts) : await run(site, options.ghostpin, name, secure, parts);
         for (const page of seen.pages ?? []) say(`    ${toldPage(page)}`);
+        if (seen.crowd) say(`    ${toldCrowd(seen.crowd)}`);
         for (const line of told(seen)) say(`    ${line}`);
         if (heading) columns.push([heading, seen]);
         promises.push(...judge(name, seen, site?.version));

@@ -1,5 +1,6 @@
 //! `pace`: the loads that wrk and h2load don't make, and a backend for one of them. It prints what it saw as JSON.
 
+mod crowd;
 mod echo;
 mod idle;
 mod steady;
@@ -68,6 +69,19 @@ enum Load {
         #[arg(long, default_value_t = 10_000)]
         connections: usize,
     },
+    /// A crowd that asks for one page at once; times are in milliseconds since 1970.
+    Crowd {
+        /// Where.
+        target: SocketAddr,
+        /// What.
+        #[arg(long, default_value = "/")]
+        path: String,
+        /// Whom.
+        #[arg(long, default_value = "localhost")]
+        host: String,
+        #[arg(long, default_value_t = 10_000)]
+        connections: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -95,6 +109,13 @@ fn run(load: Load) -> io::Result<()> {
         Load::Echo { listen } => runtime()?.block_on(echo::serve(listen))?,
         Load::Idle { target, path, host, connections } => {
             runtime()?.block_on(idle::run(target, &get(&path, &host), connections))?;
+        }
+        Load::Crowd { target, path, host, connections } => {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nAccept-Encoding: gzip, deflate, br\r\n\
+                 Connection: close\r\n\r\n"
+            );
+            println!("{}", runtime()?.block_on(crowd::run(target, &request, connections))?);
         }
     }
     Ok(())
