@@ -14,6 +14,16 @@ pub const SITE: &str = "blog";
 /// Its host.
 pub const HOST: &str = "blog.example";
 
+/// At 200 requests a second, a pause of 5 s fills the usual hold budget of 1,000; so it is larger here.
+pub const TABLES: &str = r#"
+[hold]
+max_requests = 5000
+[health]
+interval = "500ms"
+timeout = "1s"
+fall = 2
+"#;
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -50,6 +60,20 @@ impl Edge {
             admin: Reserved::any()?,
             proxy: None,
         })
+    }
+
+    /// One that runs, in front of these instances, of which the first must be running.
+    pub async fn before(settings: &Settings, instances: [SocketAddr; 2]) -> io::Result<Self> {
+        let mut edge = Self::new(settings)?;
+        edge.write(&edge.config(TABLES, &site(SITE, &[HOST], &instances)))?;
+        edge.start().await?;
+        for _ in 0..500 {
+            if client::get(edge.http(), HOST, "/").await.is_ok_and(|reply| reply.status.is_success()) {
+                return Ok(edge);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        Err(io::Error::other("ghostpin passes nothing on"))
     }
 
     /// Where readers come in.
@@ -232,25 +256,4 @@ pub fn raise_file_limit() -> io::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     Ok(setrlimit(Resource::Nofile, limit)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use ghostpin::config::Config;
-
-    use super::*;
-
-    #[test]
-    fn the_configuration_of_a_run_is_valid() {
-        let settings = Settings { ghostpin: "ghostpin".into(), log: None, quick: true, seed: 0 };
-        let edge = Edge::new(&settings).unwrap();
-        let backends = ["127.0.0.1:2368", "127.0.0.1:2369"].map(|address| address.parse().unwrap());
-        use crate::scenarios::{crowd, held, many, release};
-        for tables in ["", crate::subject::TABLES, many::TABLES, held::TABLES, release::TABLES, crowd::TABLES]
-        {
-            let text = edge.config(tables, &site(SITE, &[HOST, "www.blog.example"], &backends));
-            let taken = Config::parse(&text, Path::new("run.toml"));
-            assert_eq!(taken.unwrap_or_else(|errors| panic!("{errors}\n{text}")).sites.len(), 1);
-        }
-    }
 }

@@ -1,3 +1,4 @@
 //! What the fault runs share.
 
+pub mod harness;
 pub mod report;

@@ -2,21 +2,16 @@
 //!
 //! Exits with 0 if every promise was kept, with 1 if one was broken, with 2 if a run could not be made.
 
-mod harness;
 mod scenarios;
-mod subject;
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ghostpin_loadtest::report;
-
-use harness::Settings;
-use report::Report;
-use scenarios::{comeback, compare, crash, crowd, frozen, held, kill9, many, planned, release, reload};
-use subject::Subject;
+use ghostpin_loadtest::harness::{self, Settings};
+use ghostpin_loadtest::report::Report;
+use scenarios::{comeback, crash, crowd, frozen, held, kill9, many, planned, release, reload};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -41,11 +36,11 @@ struct Arguments {
 #[derive(Clone, Copy, Subcommand)]
 enum Scenario {
     /// A killed, B starts seconds later.
-    Crash(Against),
+    Crash,
     /// A stopped (SIGSTOP) for seconds, B well.
-    Frozen(Against),
+    Frozen,
     /// A killed and back seconds later, B well.
-    Comeback(Against),
+    Comeback,
     /// A planned handoff with slow answers in flight.
     Planned,
     /// Far more requests than a site may hold.
@@ -60,23 +55,14 @@ enum Scenario {
     Reload,
     /// kill -9 of ghostpin at random moments of handoffs.
     Kill9,
-    /// crash, frozen and comeback against ghostpin, nginx and HAProxy.
-    Compare,
-    /// Every scenario against ghostpin.
+    /// Every scenario.
     All,
 }
 
-#[derive(Clone, Copy, clap::Args)]
-struct Against {
-    /// The proxy in front of A and B.
-    #[arg(long, default_value = "ghostpin")]
-    against: Subject,
-}
-
 const ALL: [Scenario; 10] = [
-    Scenario::Crash(Against { against: Subject::Ghostpin }),
-    Scenario::Frozen(Against { against: Subject::Ghostpin }),
-    Scenario::Comeback(Against { against: Subject::Ghostpin }),
+    Scenario::Crash,
+    Scenario::Frozen,
+    Scenario::Comeback,
     Scenario::Planned,
     Scenario::Held,
     Scenario::Crowd,
@@ -131,9 +117,9 @@ fn run_all(scenarios: &[Scenario], settings: &Settings) -> io::Result<bool> {
 
 async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Report> {
     match scenario {
-        Scenario::Crash(Against { against }) => Ok(crash::run(settings, against).await?.0),
-        Scenario::Frozen(Against { against }) => Ok(frozen::run(settings, against).await?.0),
-        Scenario::Comeback(Against { against }) => Ok(comeback::run(settings, against).await?.0),
+        Scenario::Crash => crash::run(settings).await,
+        Scenario::Frozen => frozen::run(settings).await,
+        Scenario::Comeback => comeback::run(settings).await,
         Scenario::Planned => planned::run(settings).await,
         Scenario::Held => held::run(settings).await,
         Scenario::Crowd => crowd::run(settings).await,
@@ -141,7 +127,28 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Report> {
         Scenario::Many => many::run(settings).await,
         Scenario::Reload => reload::run(settings).await,
         Scenario::Kill9 => kill9::run(settings).await,
-        Scenario::Compare => compare::run(settings).await,
         Scenario::All => unreachable!("taken apart before"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ghostpin::config::Config;
+    use ghostpin_loadtest::harness::{Edge, HOST, SITE, TABLES, site};
+
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_a_run_is_valid() {
+        let settings = Settings { ghostpin: "ghostpin".into(), log: None, quick: true, seed: 0 };
+        let edge = Edge::new(&settings).unwrap();
+        let backends = ["127.0.0.1:2368", "127.0.0.1:2369"].map(|address| address.parse().unwrap());
+        for tables in ["", TABLES, many::TABLES, held::TABLES, release::TABLES, crowd::TABLES] {
+            let text = edge.config(tables, &site(SITE, &[HOST, "www.blog.example"], &backends));
+            let taken = Config::parse(&text, Path::new("run.toml"));
+            assert_eq!(taken.unwrap_or_else(|errors| panic!("{errors}\n{text}")).sites.len(), 1);
+        }
     }
 }

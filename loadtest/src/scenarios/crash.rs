@@ -8,21 +8,20 @@ use ghostpin::demo::history::{Turns, first_answer};
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
-use crate::harness::{HOST, Pair, Settings};
-use crate::report::{Report, Seen, millis};
-use crate::subject::{Front, Subject};
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, Settings};
+use ghostpin_loadtest::report::{Report, Seen, millis};
 
 /// The first answer must come within this time of B's listening.
 const REOPENED: Duration = Duration::from_millis(50);
 
-pub async fn run(settings: &Settings, subject: Subject) -> io::Result<(Report, Seen)> {
+pub async fn run(settings: &Settings) -> io::Result<Report> {
     let [before, gap, after] = if settings.quick { [1, 2, 2] } else { [4, 5, 7] }.map(Duration::from_secs);
-    let mut report = Report::new(format!("crash, {subject:?}: A killed, B starts {} s later", gap.as_secs()));
+    let mut report = Report::new(format!("crash: A killed, B starts {} s later", gap.as_secs()));
     let mut pair = Pair::new(settings)?;
     pair.a.start().await?;
-    let front = Front::start(subject, settings, pair.addresses()).await?;
+    let edge = Edge::before(settings, pair.addresses()).await?;
 
-    let readers = Readers::start(Load::of_readers(front.http(), HOST, before + gap + after));
+    let readers = Readers::start(Load::of_readers(edge.http(), HOST, before + gap + after));
     sleep(before).await;
     readers.no_write_in_flight().await;
     pair.a.kill().await?;
@@ -41,5 +40,5 @@ pub async fn run(settings: &Settings, subject: Subject) -> io::Result<(Report, S
     let first = first_answer(&records, "B", listened).map(|head| head.since(listened));
     report.figure("first answer after B listened", first.map_or("never".into(), millis));
     report.promise(first.is_some_and(|first| first <= REOPENED), "reopened within 50 ms of B's listening");
-    Ok((report, seen))
+    Ok(report)
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Edge, HOST, Pair, SITE, Settings, site};
-use crate::report::Report;
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, SITE, Settings, site};
+use ghostpin_loadtest::report::Report;
 
 /// The whole crowd is held, for as long as it takes.
 pub const TABLES: &str = r#"

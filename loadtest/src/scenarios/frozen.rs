@@ -10,25 +10,21 @@ use ghostpin::demo::processes::Signal;
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
-use crate::harness::{HOST, Pair, Settings};
-use crate::report::{Report, Seen};
-use crate::subject::{Front, Subject};
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, Settings};
+use ghostpin_loadtest::report::{Report, Seen};
 
 /// The longest wait at `interval = 500ms, timeout = 1s, fall = 2`.
 const LONGEST: Duration = Duration::from_secs(4);
 
-pub async fn run(settings: &Settings, subject: Subject) -> io::Result<(Report, Seen)> {
-    // nginx looks at a backend that has failed every 3 s, all in all: the time after must be longer than that for the
-    // checks to have something to find.
+pub async fn run(settings: &Settings) -> io::Result<Report> {
     let [before, frozen, after] = if settings.quick { [1, 5, 4] } else { [4, 6, 6] }.map(Duration::from_secs);
-    let mut report =
-        Report::new(format!("frozen, {subject:?}: A stopped for {} s, B well", frozen.as_secs()));
+    let mut report = Report::new(format!("frozen: A stopped for {} s, B well", frozen.as_secs()));
     let mut pair = Pair::new(settings)?;
     pair.a.start().await?;
     pair.b.start().await?;
-    let front = Front::start(subject, settings, pair.addresses()).await?;
+    let edge = Edge::before(settings, pair.addresses()).await?;
 
-    let readers = Readers::start(Load::of_readers(front.http(), HOST, before + frozen + after));
+    let readers = Readers::start(Load::of_readers(edge.http(), HOST, before + frozen + after));
     sleep(before).await;
     pair.a.signal(Signal::STOP)?;
     sleep(frozen).await;
@@ -52,5 +48,5 @@ pub async fn run(settings: &Settings, subject: Subject) -> io::Result<(Report, S
     let twice = handed_over_twice([&pair.a.deeds()?, &pair.b.deeds()?]);
     report.figure("POSTs handed over twice", twice.len());
     report.promise(twice.is_empty(), "no POST is handed over twice");
-    Ok((report, seen))
+    Ok(report)
 }

@@ -9,8 +9,8 @@ use ghostpin::demo::history::{Record, Waits};
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
-use crate::harness::{Edge, Instance, Settings, site};
-use crate::report::{Report, millis};
+use ghostpin_loadtest::harness::{Edge, Instance, Settings, site};
+use ghostpin_loadtest::report::{Report, millis};
 
 const LIMIT: usize = 1_000;
 

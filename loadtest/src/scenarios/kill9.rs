@@ -11,8 +11,8 @@ use ghostpin::demo::history::{Kind, Record, Turn, Turns, failures};
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
-use crate::harness::{Edge, HOST, Pair, SITE, Settings, site};
-use crate::report::{Report, Seen};
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, SITE, Settings, site};
+use ghostpin_loadtest::report::{Report, Seen};
 
 /// The time in which there was no proxy.
 struct Down {

@@ -8,8 +8,8 @@ use ghostpin::demo::clock::Moment;
 use ghostpin::demo::history::{Kind, Record, Turns, Waits, failures, order};
 use ghostpin::demo::readers::{Load, Readers};
 
-use crate::harness::{Edge, Pair, Settings, site};
-use crate::report::{Report, millis};
+use ghostpin_loadtest::harness::{Edge, Pair, Settings, site};
+use ghostpin_loadtest::report::{Report, millis};
 
 /// Two instances answer the probes of all sites here: at one a second each, there would be nothing else.
 pub const TABLES: &str = r#"

@@ -1,7 +1,6 @@
 //! The scenarios: each a fault or a burden, the figures, and the promises that must hold.
 
 pub mod comeback;
-pub mod compare;
 pub mod crash;
 pub mod crowd;
 pub mod frozen;

@@ -10,9 +10,8 @@ use ghostpin::demo::history::Turns;
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
-use crate::harness::{HOST, Pair, SITE, Settings};
-use crate::report::{Report, Seen, millis};
-use crate::subject::{Front, Subject};
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, SITE, Settings};
+use ghostpin_loadtest::report::{Report, Seen, millis};
 
 pub async fn run(settings: &Settings) -> io::Result<Report> {
     let [before, after] = if settings.quick { [2, 3] } else { [8, 8] }.map(Duration::from_secs);
@@ -20,8 +19,7 @@ pub async fn run(settings: &Settings) -> io::Result<Report> {
     let mut pair = Pair::new(settings)?;
     pair.a.start().await?;
     pair.b.start().await?;
-    let front = Front::start(Subject::Ghostpin, settings, pair.addresses()).await?;
-    let Front::Ghostpin(edge) = &front else { unreachable!("ghostpin was started") };
+    let edge = Edge::before(settings, pair.addresses()).await?;
 
     let slow = Load {
         path: "/?delay=700ms".into(),

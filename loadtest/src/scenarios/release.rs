@@ -8,8 +8,8 @@ use std::time::Duration;
 use ghostpin::demo::deeds::Deeds;
 use ghostpin::demo::readers::{Load, Readers};
 
-use crate::harness::{Edge, HOST, Pair, SITE, Settings, site};
-use crate::report::{Report, millis};
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, SITE, Settings, site};
+use ghostpin_loadtest::report::{Report, millis};
 
 /// Time of its one thread that the instance needs for an answer, as a cold Ghost may.
 const BUSY: &str = "5ms";

@@ -10,8 +10,8 @@ use ghostpin::demo::history::Turns;
 use ghostpin::demo::readers::{Load, Readers};
 use tokio::time::sleep;
 
-use crate::harness::{Edge, HOST, Pair, SITE, Settings, site};
-use crate::report::{Report, Seen};
+use ghostpin_loadtest::harness::{Edge, HOST, Pair, SITE, Settings, site};
+use ghostpin_loadtest::report::{Report, Seen};
 
 pub async fn run(settings: &Settings) -> io::Result<Report> {
     let count = if settings.quick { 100 } else { 1_000 };
