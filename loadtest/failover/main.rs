@@ -8,6 +8,7 @@ mod adapter;
 mod line;
 mod plot;
 mod scenarios;
+mod table;
 mod verdict;
 
 use std::io;
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use adapter::Adapter;
+use plot::Seen;
 use scenarios::Scenario;
 use verdict::Verdict;
 
@@ -44,7 +46,10 @@ struct Arguments {
     /// Shorter waits.
     #[arg(long)]
     quick: bool,
-    /// Writes the figures and a picture for each scenario into this folder.
+    /// Prints the table of a former run, of which this is the file with the figures.
+    #[arg(long)]
+    again: Option<PathBuf>,
+    /// Writes the figures, their table, and a picture for each scenario into this folder.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Says which scenarios and adapters there are.
@@ -67,6 +72,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> io::Result<bool> {
+    if let Some(file) = &arguments.again {
+        let results: Value =
+            serde_json::from_str(&std::fs::read_to_string(file)?).map_err(io::Error::other)?;
+        let (Some(scenarios), Some(versions)) =
+            (results["scenarios"].as_object(), results["versions"].as_object())
+        else {
+            return Err(io::Error::other(format!("{}: no figures of this tool", file.display())));
+        };
+        print!("{}", table::table(&scenarios::ALL.map(|scenario| scenario.name), scenarios, versions));
+        return Ok(true);
+    }
     let adapters: io::Result<Vec<Adapter>> =
         arguments.adapters.iter().map(|name| Adapter::read(name)).collect();
     let adapters = adapters?;
@@ -136,7 +152,7 @@ async fn all(
                 kept = false;
             }
             verdicts.insert(adapter.name.clone(), verdict.json());
-            seen.push((adapter.name.clone(), history));
+            seen.push(Seen { name: adapter.name.clone(), history, excused: verdict.excused });
         }
         figures.insert(scenario.name.to_owned(), Value::Object(verdicts));
         if let Some(out) = out {
@@ -145,6 +161,8 @@ async fn all(
         }
     }
     if let Some(out) = out {
+        let names = scenarios::ALL.map(|scenario| scenario.name);
+        std::fs::write(out.join("table.md"), table::table(&names, &figures, &versions))?;
         let results = json!({ "versions": versions, "scenarios": figures });
         std::fs::write(out.join("results.json"), format!("{results:#}\n"))?;
     }
@@ -165,7 +183,7 @@ fn told(verdict: &Verdict) -> String {
         verdict.posts_twice,
         verdict.failed_reads,
         verdict.failed_posts,
-        verdict.excused,
+        verdict.excused.len(),
         verdict.requests,
         millis(50.0),
         millis(99.0),

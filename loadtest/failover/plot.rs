@@ -1,9 +1,10 @@
 //! The picture of a scenario: a strip for each proxy, a dot for each request, when it was answered, how long that took and by
 //! whom. What went wrong is red.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ghostpin::demo::history::Record;
+use ghostpin::demo::history::{Record, Turns, order};
 
 use crate::scenarios::{History, Scenario};
 
@@ -19,22 +20,32 @@ const LONGEST_MS: f64 = 20_000.0;
 const A: &str = "#4477aa";
 const B: &str = "#ccbb44";
 const BAD: &str = "#ee3322";
+const EXCUSED: &str = "#bbbbbb";
+
+/// What was seen of one proxy.
+pub struct Seen {
+    pub name: String,
+    pub history: History,
+    /// Requests that failed, and are not counted against it.
+    pub excused: BTreeSet<u64>,
+}
 
 /// As SVG.
-pub fn plot(scenario: &Scenario, seen: &[(String, History)]) -> String {
+pub fn plot(scenario: &Scenario, seen: &[Seen]) -> String {
     let height = TOP + STRIP * seen.len() as f64 + BOTTOM;
-    let seconds = seen.iter().map(|(_, history)| length(history)).fold(1.0, f64::max);
+    let seconds = seen.iter().map(|one| length(&one.history)).fold(1.0, f64::max);
     let x = |at: f64| LEFT + at / seconds * (WIDTH - LEFT - 10.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
          font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"10\" y=\"18\" font-size=\"13\">{}: {}</text>\n\
          <text x=\"10\" y=\"36\"><tspan fill=\"{A}\">answered by A</tspan> \
-         <tspan fill=\"#aa9922\" dx=\"8\">by B</tspan> <tspan fill=\"{BAD}\" dx=\"8\">failed, or by A after B</tspan>; up: how \
-         long it took, 1 ms to 20 s</text>\n",
+         <tspan fill=\"#aa9922\" dx=\"8\">by B</tspan> <tspan fill=\"{BAD}\" dx=\"8\">failed, or by A after B</tspan> <tspan \
+         fill=\"#999\" dx=\"8\">lost with A, or with the proxy</tspan>; up: how long it took, 1 ms to 20 s</text>\n",
         scenario.name, scenario.what
     );
-    for (place, (name, history)) in seen.iter().enumerate() {
+    for (place, one) in seen.iter().enumerate() {
+        let (name, history) = (&one.name, &one.history);
         let top = TOP + STRIP * place as f64;
         let floor = top + STRIP - 10.0;
         let _ = writeln!(
@@ -51,7 +62,7 @@ pub fn plot(scenario: &Scenario, seen: &[(String, History)]) -> String {
                 top + 4.0
             );
         }
-        for (colour, dots) in dots(history) {
+        for (colour, dots) in dots(one) {
             let mut path = String::new();
             for record in dots {
                 let at = x(record.intended.since(history.began).as_secs_f64());
@@ -79,18 +90,18 @@ fn length(history: &History) -> f64 {
 }
 
 /// The requests, by their colours; the worst last, on top.
-fn dots(history: &History) -> [(&'static str, Vec<&Record>); 3] {
-    use ghostpin::demo::history::{Turns, order};
-    let late: std::collections::BTreeSet<u64> =
-        order(&history.records, &Turns::once_each(&["A", "B"])).late_heads.into_iter().collect();
-    let (mut a, mut b, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-    for record in &history.records {
+fn dots(seen: &Seen) -> [(&'static str, Vec<&Record>); 4] {
+    let records = &seen.history.records;
+    let late: BTreeSet<u64> = order(records, &Turns::once_each(&["A", "B"])).late_heads.into_iter().collect();
+    let (mut a, mut b, mut bad, mut excused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for record in records {
         let instance = record.answer().and_then(|answer| answer.instance.as_deref());
         match instance {
+            _ if seen.excused.contains(&record.number) => excused.push(record),
             _ if !record.succeeded() || late.contains(&record.number) => bad.push(record),
             Some("A") => a.push(record),
             _ => b.push(record),
         }
     }
-    [(A, a), (B, b), (BAD, bad)]
+    [(A, a), (B, b), (EXCUSED, excused), (BAD, bad)]
 }

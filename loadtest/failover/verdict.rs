@@ -24,8 +24,8 @@ pub struct Verdict {
     /// POSTs that failed, but for those that no proxy could save.
     pub failed_posts: usize,
     /// What was not counted against it: POSTs inside an instance that fell silent, answers that broke off in the middle, requests
-    /// while the proxy was not there.
-    pub excused: usize,
+    /// while the proxy was not there. Their numbers.
+    pub excused: BTreeSet<u64>,
     pub requests: usize,
     pub waits: Waits,
     /// What was seen of those that failed and were counted.
@@ -53,7 +53,7 @@ impl Verdict {
                 || is_lost
                 || history.away.is_some_and(|away| is_within(record, away))
             {
-                verdict.excused += 1;
+                verdict.excused.insert(record.number);
                 continue;
             }
             *(if is_read { &mut verdict.failed_reads } else { &mut verdict.failed_posts }) += 1;
@@ -73,7 +73,7 @@ impl Verdict {
         json!({
             "both_at_once": self.both_at_once, "two_state_reads": self.two_state_reads,
             "posts_twice": self.posts_twice, "failed_reads": self.failed_reads,
-            "failed_posts": self.failed_posts, "excused": self.excused, "requests": self.requests, "reasons": self.reasons,
+            "failed_posts": self.failed_posts, "excused": self.excused.len(), "requests": self.requests, "reasons": self.reasons,
             "wait_ms": {"p50": millis(50.0), "p99": millis(99.0), "longest": millis(100.0)},
         })
     }
