@@ -19,21 +19,45 @@ use crate::http1::{Known, Length, RequestHead, ResponseHead};
 /// kept in memory for the slowest of its readers.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Fields of a request that an answer commonly depends on, and says so. They are part of what makes requests alike.
-const TOLD_APART_BY: [&str; 5] =
-    ["accept", "accept-encoding", "if-modified-since", "if-none-match", "origin"];
-/// Fields of a request that is meant for its sender alone, or for a part of the answer, or that wants to know more than
-/// another one's answer would tell.
-const FOR_ONE: [&str; 8] = [
-    "authorization",
-    "expect",
-    "if-match",
-    "if-range",
-    "if-unmodified-since",
-    "pragma",
-    "proxy-authorization",
-    "range",
+/// Fields of a request that an answer may depend on. They are part of what makes requests alike.
+const TOLD_APART_BY: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "cf-ipcountry",
+    "cf-visitor",
+    "forwarded",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "x-forwarded-host",
+    "x-forwarded-proto",
 ];
+/// Fields that say something of the reader or of the way to here, and that no public answer depends on: what browsers send, and
+/// balancers add. A request with any other is like nobody. Else whoever knows of one that the application heeds in secret
+/// could have everybody be given what he has asked for.
+const OF_NO_MATTER: [&str; 19] = [
+    "accept-language",
+    "cdn-loop",
+    "cf-connecting-ip",
+    "cf-ray",
+    "connection",
+    "dnt",
+    "host",
+    "keep-alive",
+    "priority",
+    "proxy-connection",
+    "referer",
+    "save-data",
+    "te",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
+/// How others begin that browsers send.
+const OF_BROWSERS: [&str; 2] = ["sec-ch-", "sec-fetch-"];
 /// What an answer says that must not be given to another request, or not without asking again.
 const NOT_FOR_ALL: [&str; 5] = ["no-cache", "no-store", "private", "must-revalidate", "proxy-revalidate"];
 /// Answers that may be kept unless they say otherwise (RFC 9110, 15.1), without those of which only a part is there.
@@ -55,7 +79,7 @@ impl Likeness {
     /// `None` if this request can have no answer but its own. `is_harmless` knows the names of cookies that no page
     /// depends on.
     pub fn of(head: &RequestHead, is_secure: bool, is_harmless: impl Fn(&[u8]) -> bool) -> Option<Self> {
-        if head.method != Method::GET || head.length != Length::Nothing || head.fields.has(Known::Upgrade) {
+        if head.method != Method::GET || head.length != Length::Nothing {
             return None;
         }
         let mut text = Vec::with_capacity(256);
@@ -65,25 +89,26 @@ impl Likeness {
         text.extend_from_slice(head.path_and_query_bytes());
         for field in head.fields.iter() {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
-            if FOR_ONE.iter().any(|name| is(name)) {
-                return None;
-            }
-            let is_for_all = match field.known {
-                Known::Cookie => cookies(field.value).all(&is_harmless),
-                // A page that is loaded again by hand. What is asked for was made after that.
-                _ if is("cache-control") => {
-                    members(field.value).all(|wish| wish.eq_ignore_ascii_case("max-age=0"))
-                }
-                _ => true,
-            };
-            if !is_for_all {
-                return None;
-            }
             if let Some(name) = TOLD_APART_BY.into_iter().find(|name| is(name)) {
                 text.push(b'\n');
                 text.extend_from_slice(name.as_bytes());
                 text.push(b' ');
                 text.extend_from_slice(field.value);
+                continue;
+            }
+            let begins = |name: &str| {
+                field.name.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name.as_bytes()))
+            };
+            let is_of_no_matter = match field.known {
+                Known::Cookie => cookies(field.value).all(&is_harmless),
+                // A page that is loaded again by hand. What is asked for was made after that.
+                _ if is("cache-control") => {
+                    members(field.value).all(|wish| wish.eq_ignore_ascii_case("max-age=0"))
+                }
+                _ => OF_NO_MATTER.into_iter().any(is) || OF_BROWSERS.into_iter().any(begins),
+            };
+            if !is_of_no_matter {
+                return None;
             }
         }
         Some(Self(text.into()))

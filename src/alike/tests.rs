@@ -27,6 +27,7 @@ fn who_asks_for_the_same_page_in_the_same_form_is_alike() {
         "cookie: \r\n",
         "cache-control: max-age=0\r\n",
         "x-forwarded-for: 192.0.2.7\r\n",
+        "Sec-CH-UA: \"Chromium\"\r\nsec-fetch-site: none\r\nupgrade-insecure-requests: 1\r\n",
     ] {
         assert_eq!(of(&request(fields)), Some(plain.clone()), "{fields}");
     }
@@ -43,6 +44,8 @@ fn who_wants_something_else_is_not_alike() {
         request("if-none-match: W/\"1\"\r\n"),
         request("if-modified-since: Thu, 26 Nov 2026 00:00:00 GMT\r\n"),
         request("origin: https://other.example\r\n"),
+        request("x-forwarded-host: other.example\r\n"),
+        request("x-forwarded-proto: http\r\n"),
         request_for("GET /about HTTP/1.1", ""),
         request_for("GET /?page=2 HTTP/1.1", ""),
         RequestHead::parse(b"GET / HTTP/1.1\r\nhost: other.example\r\n\r\n", 1).unwrap(),
@@ -71,6 +74,10 @@ fn who_may_have_an_answer_of_its_own_is_like_nobody() {
         "cookie: nameless\r\n",
         "connection: upgrade\r\nupgrade: websocket\r\n",
         "content-length: 1\r\n",
+        "x-original-url: /admin\r\n",
+        "x-http-method-override: POST\r\n",
+        "sec-websocket-key: x\r\n",
+        "expect: 100-continue\r\n",
     ] {
         assert_eq!(of(&request(fields)), None, "{fields}");
     }
