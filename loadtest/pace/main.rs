@@ -57,31 +57,24 @@ enum Load {
         listen: SocketAddr,
     },
     /// Connections that have had one answer each, and wait. Says so in a line, and keeps them until its input ends.
-    Idle {
-        /// Where.
-        target: SocketAddr,
-        /// What.
-        #[arg(long, default_value = "/")]
-        path: String,
-        /// Whom.
-        #[arg(long, default_value = "localhost")]
-        host: String,
-        #[arg(long, default_value_t = 10_000)]
-        connections: usize,
-    },
+    Idle(Page),
     /// A crowd that asks for one page at once; times are in milliseconds since 1970.
-    Crowd {
-        /// Where.
-        target: SocketAddr,
-        /// What.
-        #[arg(long, default_value = "/")]
-        path: String,
-        /// Whom.
-        #[arg(long, default_value = "localhost")]
-        host: String,
-        #[arg(long, default_value_t = 10_000)]
-        connections: usize,
-    },
+    Crowd(Page),
+}
+
+/// One page, and many who want it.
+#[derive(Debug, clap::Args)]
+struct Page {
+    /// Where.
+    target: SocketAddr,
+    /// What.
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Whom.
+    #[arg(long, default_value = "localhost")]
+    host: String,
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
 }
 
 fn main() -> ExitCode {
@@ -107,10 +100,10 @@ fn run(load: Load) -> io::Result<()> {
             println!("{}", runtime()?.block_on(echo::messages(target, &host, connections, time))?);
         }
         Load::Echo { listen } => runtime()?.block_on(echo::serve(listen))?,
-        Load::Idle { target, path, host, connections } => {
+        Load::Idle(Page { target, path, host, connections }) => {
             runtime()?.block_on(idle::run(target, &get(&path, &host), connections))?;
         }
-        Load::Crowd { target, path, host, connections } => {
+        Load::Crowd(Page { target, path, host, connections }) => {
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nAccept-Encoding: gzip, deflate, br\r\n\
                  Connection: close\r\n\r\n"

@@ -87,7 +87,7 @@ impl Relay {
             Poll::Ready(Ok(false))
         })
         .await?;
-        self.ahead = Bytes::from(body);
+        self.ahead = Bytes::from(body.into_boxed_slice());
         Ok(is_whole.then(|| self.ahead.clone()))
     }
 
