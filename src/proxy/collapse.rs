@@ -1,6 +1,10 @@
 //! One request to the backend for all that are alike and wait at the gate.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
 
 use super::forward::{self, Failed};
 use super::{Answer, Body};
@@ -8,10 +12,22 @@ use crate::alike::{BODY_BYTES_MAX, Shared, is_for_all};
 use crate::gate::Leads;
 use crate::http1::Length;
 
+/// How long others wait for the answer to one request. It may be the one that the backend has lost; then the next one asks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Gives the answer to those who wait for it as well, if it does for them. Then all of it is read first: the others are
 /// not to wait until the client of this one has taken it.
-pub(super) async fn for_others(leads: Leads, answer: Answer) -> Result<Answer, Failed> {
-    let Answer { head, body, close } = answer;
+pub(super) async fn for_others(
+    leads: Leads,
+    attempt: impl Future<Output = Result<Answer, Failed>>,
+) -> Result<Answer, Failed> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut attempt = pin!(attempt);
+    let Ok(answer) = timeout_at(deadline, attempt.as_mut()).await else {
+        drop(leads);
+        return attempt.await;
+    };
+    let Answer { head, body, close } = answer?;
     let (mut relay, length) = match body {
         Body::Relayed(relay, length) if is_for_all(&head) && may_be_kept(length) => (relay, length),
         body => {
@@ -23,12 +39,13 @@ pub(super) async fn for_others(leads: Leads, answer: Answer) -> Result<Answer, F
         leads.is_apart();
         return Ok(Answer { head, body: Body::Relayed(relay, length), close });
     };
-    match relay.read_ahead(BODY_BYTES_MAX).await.map_err(|error| forward::broke_off(&error))? {
+    match relay.read_ahead(BODY_BYTES_MAX, deadline).await.map_err(|error| forward::broke_off(&error))? {
         Some(body) => {
             room.shrink(body.len());
             leads.shares(&Arc::new(Shared::new(head.clone(), length, body, room)));
         }
-        None => leads.is_apart(),
+        None if Instant::now() < deadline => leads.is_apart(),
+        None => drop(leads),
     }
     Ok(Answer { head, body: Body::Relayed(relay, length), close })
 }

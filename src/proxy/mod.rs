@@ -306,10 +306,15 @@ impl Journey {
             request_id: self.request_id.as_str(),
             epoch,
         };
-        let mut answer = forward::attempt(&self.worker, target, additions, outgoing, tracked).await;
-        if let (Ok(_), Some(leads)) = (&answer, leads) {
-            answer = collapse::for_others(leads, answer?).await;
-        }
+        let worker = &self.worker;
+        let answer = match leads {
+            None => forward::attempt(worker, target, additions, outgoing, tracked).await,
+            // In a box: all others would have to make room for what few requests do.
+            Some(leads) => {
+                let attempt = forward::attempt(worker, target, additions, outgoing, tracked);
+                Box::pin(collapse::for_others(leads, attempt)).await
+            }
+        };
         if let Err(failed) = &answer {
             if failed.fault == Fault::GoneClient {
                 // Nobody is there to read an answer: this request goes with the connection.

@@ -1,12 +1,14 @@
 //! An answer's body on its way from the backend to the client, and all that ends with it.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Active, Connection};
 use super::flight::{Flight, Stage, Tracked};
@@ -71,13 +73,17 @@ impl Relay {
         relay
     }
 
-    /// Reads all of the body before anybody is given any of it. `None` if it is longer than `max`: then what was read is
-    /// relayed first.
-    pub async fn read_ahead(&mut self, max: usize) -> Result<Option<Bytes>, BodyError> {
+    /// Reads all of the body before anybody is given any of it. `None` if it is longer than `max`, or is not there by the
+    /// deadline: then what was read is relayed first.
+    pub async fn read_ahead(&mut self, max: usize, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
         let mut body = Vec::new();
+        let mut is_over = pin!(sleep_until(deadline));
         let is_whole = poll_fn(|cx| {
             while body.len() <= max {
-                let there = ready!(self.poll_data(cx))?;
+                let there = match self.poll_data(cx) {
+                    Poll::Ready(there) => there?,
+                    Poll::Pending => return is_over.as_mut().poll(cx).map(|()| Ok(false)),
+                };
                 if there == 0 {
                     return Poll::Ready(Ok::<_, BodyError>(true));
                 }

@@ -1,6 +1,6 @@
 //! Held requests for the same page, and one answer for all of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 use bytes::Bytes;
@@ -159,6 +159,47 @@ fn a_reader_who_leaves_before_the_answer_takes_nobody_along() {
     others.iter_mut().for_each(|reader| assert_eq!(reader.response().status, 200));
     assert_eq!(a.count(), 2);
     until("no lease is left", || proxy.in_flight() == 0);
+}
+
+#[test]
+fn a_request_that_the_backend_has_lost_keeps_nobody_waiting_for_long() {
+    let (a, proxy) = on_hold();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let is_first = AtomicBool::new(true);
+    a.does(move |_, conn| {
+        if is_first.swap(false, Ordering::SeqCst) {
+            let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        conn.answer_with(200, PUBLIC, "the page");
+    });
+    let mut lost = reader(&proxy, "");
+    let mut others: Vec<Client> = (0..5).map(|_| reader(&proxy, "")).collect();
+    proxy.release();
+    others.iter_mut().for_each(|reader| assert_eq!(reader.response().text(), "the page"));
+    assert_eq!(a.count(), 2);
+    go_on.send(()).unwrap();
+    assert_eq!(lost.response().text(), "the page");
+}
+
+#[test]
+fn an_answer_that_stands_still_in_the_middle_keeps_nobody_waiting_for_long() {
+    let (a, proxy) = on_hold();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    a.does(move |_, conn| {
+        conn.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n{PUBLIC}\r\nthe "));
+        if conn.number == 1 {
+            let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        conn.send("page");
+    });
+    let mut stuck = reader(&proxy, "");
+    let mut others: Vec<Client> = (0..5).map(|_| reader(&proxy, "")).collect();
+    proxy.release();
+    others.iter_mut().for_each(|reader| assert_eq!(reader.response().text(), "the page"));
+    go_on.send(()).unwrap();
+    assert_eq!(stuck.response().text(), "the page");
 }
 
 #[test]
