@@ -21,9 +21,9 @@ const RUNS = {
     balanced: { heading: 'round robin', what: 'two Ghosts behind nginx, taking turns; then one is killed', run: balanced, judge: judges.balanced },
     killed: { heading: 'ghostpin, killed', what: 'two Ghosts behind ghostpin; the active one is killed', run: killed, judge: judges.killed },
     frozen: { heading: 'ghostpin, frozen', what: 'two Ghosts behind ghostpin; the active one is frozen for 8 s', run: frozen, judge: judges.frozen },
+    crowd: { what: 'ten thousand readers wait for the front page while no Ghost is there', run: crowd, judge: judgeCrowd },
     'killed-tls': { heading: 'killed, TLS', what: 'killed, over TLS', run: killed, judge: judges.killed, secure: 'tls-alpn-01' },
     'frozen-tls': { heading: 'frozen, TLS', what: 'frozen, over TLS', run: frozen, judge: judges.frozen, secure: 'http-01' },
-    crowd: { what: 'ten thousand readers wait for the front page while no Ghost is there', run: crowd, judge: judgeCrowd },
     browser: { what: 'the site over TLS in Chromium', run: browser, judge: judgeBrowser, secure: 'tls-alpn-01', named: true },
     padlock: { what: 'certificates by `ghostpin certs-dev` in Chromium', run: padlock, judge: judgePadlock, noSite: true, named: true },
 };
