@@ -129,6 +129,23 @@ impl Edge {
         client::site(self.admin.address, name).await
     }
 
+    /// Waits until so many requests are held at all sites together, for a minute at most; returns how many are.
+    pub async fn until_all_held(&self, count: u64) -> io::Result<u64> {
+        let mut held = 0;
+        for _ in 0..1_200 {
+            let reply =
+                client::get(self.admin.address, &self.admin.address.to_string(), "/v1/status").await?;
+            let status: serde_json::Value = serde_json::from_slice(&reply.body).map_err(io::Error::other)?;
+            held =
+                status["held"].as_u64().ok_or_else(|| io::Error::other("the status tells of none held"))?;
+            if held >= count {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Ok(held)
+    }
+
     /// Waits until so many requests are held at a site, for a minute at most; returns how many are.
     pub async fn until_held(&self, name: &str, count: u64) -> io::Result<u64> {
         let mut held = 0;

@@ -51,6 +51,8 @@ enum Scenario {
     Release,
     /// Thousands of sites lose their instance at once.
     Many,
+    /// Thousands of sites lose their instance, and their standby comes later.
+    Late,
     /// SIGHUPs at random moments, a third with broken files.
     Reload,
     /// kill -9 of ghostpin at random moments of handoffs.
@@ -59,7 +61,7 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 10] = [
+const ALL: [Scenario; 11] = [
     Scenario::Crash,
     Scenario::Frozen,
     Scenario::Comeback,
@@ -68,6 +70,7 @@ const ALL: [Scenario; 10] = [
     Scenario::Crowd,
     Scenario::Release,
     Scenario::Many,
+    Scenario::Late,
     Scenario::Reload,
     Scenario::Kill9,
 ];
@@ -125,6 +128,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Report> {
         Scenario::Crowd => crowd::run(settings).await,
         Scenario::Release => release::run(settings).await,
         Scenario::Many => many::run(settings).await,
+        Scenario::Late => many::late(settings).await,
         Scenario::Reload => reload::run(settings).await,
         Scenario::Kill9 => kill9::run(settings).await,
         Scenario::All => unreachable!("taken apart before"),
