@@ -137,7 +137,8 @@ pub fn is_for_all(answer: &ResponseHead) -> bool {
                 |named: &str| TOLD_APART_BY.iter().any(|name| named.eq_ignore_ascii_case(name));
             is_for_one |= !members(field.value).all(is_told_apart);
         }
-        is_for_one |= is("set-cookie") || is("content-range") || is("pragma");
+        // With an age, it was made before it was asked for: a cache behind this proxy had it.
+        is_for_one |= ["set-cookie", "content-range", "pragma", "age"].into_iter().any(is);
     }
     is_public && !is_for_one
 }

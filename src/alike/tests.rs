@@ -111,6 +111,7 @@ fn what_is_not_said_to_be_for_all_is_for_one() {
         (200, "cache-control: public\r\nvary: Cookie\r\n"),
         (200, "cache-control: public\r\nvary: accept-encoding\r\nvary: *\r\n"),
         (200, "cache-control: public\r\npragma: no-cache\r\n"),
+        (200, "cache-control: public, max-age=60\r\nage: 7\r\n"),
         (206, "cache-control: public\r\ncontent-range: bytes 0-1/2\r\n"),
         (302, "cache-control: public\r\n"),
         (500, "cache-control: public\r\n"),
