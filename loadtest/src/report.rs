@@ -31,6 +31,15 @@ impl Report {
         }
     }
 
+    /// Notes whether something took no longer than it may. A quick run only tells: it may be made on a machine where something
+    /// else runs, and who sees it fail should have broken something.
+    pub fn pace(&mut self, quick: bool, kept: bool, promise: impl Display) {
+        match quick {
+            true => self.figure(&format!("not judged: {promise}"), if kept { "so it is" } else { "NOT SO" }),
+            false => self.promise(kept, promise),
+        }
+    }
+
     pub fn kept(&self) -> bool {
         self.broken.is_empty()
     }
