@@ -260,7 +260,9 @@ impl Keeper {
         // What the authority may still be at is taken up again rather than ordered twice.
         let interrupted = matches!(
             ended,
-            Ended::Failed(Failure::Unavailable | Failure::Ours | Failure::RateLimited { .. })
+            Ended::Failed(
+                Failure::Unavailable | Failure::Silent | Failure::Ours | Failure::RateLimited { .. }
+            )
         );
         let heard = self.planner.ended(name, ended, now);
         let (until, failures) =

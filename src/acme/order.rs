@@ -48,35 +48,46 @@ pub(super) struct Means<'a> {
 
 /// Carries an order out. The certificate is on the disk when it was issued.
 pub(super) async fn carry_out(order: &Order, means: Means<'_>) -> Result<Ended, Trouble> {
-    match tokio::time::timeout(ORDER_TIMEOUT, steps(order, means)).await {
-        Ok(Err(trouble)) if trouble.failure == Failure::Unavailable => {
-            // Perhaps it has moved: its directory is read anew.
-            means.ca.look_again().await;
-            Err(trouble)
-        }
-        Ok(result) => result,
-        Err(_) => Err(Trouble {
-            failure: Failure::Unavailable,
-            why: format!("it took longer than {ORDER_TIMEOUT:?}"),
-        }),
-    }
+    let late =
+        |_| Err(Trouble { failure: Failure::Silent, why: format!("it took longer than {ORDER_TIMEOUT:?}") });
+    let result = tokio::time::timeout(ORDER_TIMEOUT, steps(order, means)).await.unwrap_or_else(late);
+    let Err(Trouble { failure: failure @ (Failure::Unavailable | Failure::Silent), why }) = result else {
+        return result;
+    };
+    // Perhaps it has moved: its directory is read anew.
+    means.ca.look_again().await;
+    // If it answers, only this order is stuck, and no other name has to wait for that.
+    let failure = match failure == Failure::Silent && account(means).await.is_err() {
+        true => Failure::Unavailable,
+        false => failure,
+    };
+    Err(Trouble { failure, why })
 }
 
 async fn steps(order: &Order, means: Means<'_>) -> Result<Ended, Trouble> {
     let name = &*order.name;
     let mut account = account(means).await?;
-    let begun = means.store.unfinished(name).filter(|begun| begun.directory == means.ca.directory());
+    let begun = means.store.unfinished(name);
+    let begun = begun.filter(|begun| begun.directory == means.ca.directory() && !order.anew);
     let taken_up = begun.is_some();
     let (mut ordered, unfinished) = match begun {
-        Some(unfinished) => (take_up(&account, &unfinished, means).await?, unfinished),
+        Some(unfinished) => (take_up(&account, &unfinished, means).await.map_err(of_this_order)?, unfinished),
         None => begin(order, &mut account, means).await?,
     };
     let result = finish(name, order.attempt, &mut ordered, &unfinished, &account, means).await;
     result.map_err(|trouble| match trouble.failure {
         // While the process was gone, nobody answered the challenge.
         Failure::Challenge | Failure::Refused if taken_up => Trouble { failure: Failure::Lapsed, ..trouble },
-        _ => trouble,
+        _ => of_this_order(trouble),
     })
+}
+
+/// What came of asking about an order that the authority has taken: perhaps the rest of it is well.
+fn of_this_order(trouble: Trouble) -> Trouble {
+    match trouble.failure {
+        Failure::Unavailable => Trouble { failure: Failure::Silent, ..trouble },
+        _ => trouble,
+    }
 }
 
 /// Whatever is wrong with our account is wrong for all names.

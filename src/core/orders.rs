@@ -43,6 +43,8 @@ pub const UNDER_WAY_OF_A_SORT_MAX: usize = 8;
 pub const RATE_LIMIT_USUAL: u64 = HOUR;
 /// The longest time that an authority is believed when it says to come back later, in seconds.
 pub const RATE_LIMIT_MAX: u64 = 7 * 24 * HOUR;
+/// An order that its authority says nothing of so many times is given up, and the name is ordered anew.
+pub const SILENT_TRIES: u32 = 3;
 /// Time between two looks at what the authority suggests, unless it says another, in seconds.
 pub const LOOK_USUAL: u64 = 6 * HOUR;
 
@@ -59,6 +61,9 @@ pub struct Order {
     pub coverage: Coverage,
     /// Whether there is a certificate already that this one replaces.
     pub renewal: bool,
+    /// Whether an order of before that has not ended is to be left to lie: its authority has said nothing of it
+    /// [`SILENT_TRIES`] times.
+    pub anew: bool,
 }
 
 /// How an order ended.
@@ -82,6 +87,8 @@ pub enum Ended {
 pub enum Failure {
     /// The authority can't be reached, is broken, or has no account for us. The name can't help it.
     Unavailable,
+    /// The authority is there, but of this order of ours it says nothing. No other name is concerned.
+    Silent,
     /// The authority wants no more orders for a time.
     RateLimited {
         /// For so many seconds, if it said so.
@@ -252,6 +259,7 @@ impl Planner {
                 attempt: entry.failures,
                 coverage,
                 renewal: entry.certificate.is_some(),
+                anew: entry.is_silent_for_too_long(),
                 name: name.clone(),
             });
             self.leave(&name);
@@ -290,7 +298,7 @@ impl Planner {
                     ),
                     // It has answered, so that it is there.
                     Failure::Refused | Failure::Challenge => self.authorities.well(authority),
-                    Failure::Ours | Failure::Lapsed => {}
+                    Failure::Ours | Failure::Lapsed | Failure::Silent => {}
                 }
                 entry.failed(failure, authority, self.authorities.count(), now, &mut self.dice);
                 let at_once = entry.next_try <= now;

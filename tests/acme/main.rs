@@ -8,11 +8,12 @@ mod shown;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ghostpin::acme::{Authority, Unavailable};
-use ghostpin::core::orders::UNDER_WAY_OF_A_SORT_MAX;
-use rig::{Manners, Rig, ask, turn_away, until};
+use ghostpin::core::orders::{SILENT_TRIES, UNDER_WAY_OF_A_SORT_MAX};
+use rig::{Manners, Rig, ask, front, turn_away, until};
 
 /// For anything that has to come at all.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -267,6 +268,27 @@ fn who_is_told_to_come_back_later_does_not_come_before_and_remembers_it() {
     library.authority.names_changed(["a.example", "b.example"], []);
     assert!(!soon("b.example", &library), "forgotten by a restart");
     assert_eq!(asked.try_iter().count(), 1);
+}
+
+#[test]
+fn an_order_that_the_authority_never_answers_for_is_given_up_and_holds_up_no_other_name() {
+    let rig = Rig::new();
+    let pebble = rig.pebble("pebble", 0, &Manners::default());
+    // Like an authority with a lock that is never freed: the first order that is asked about stays silent, all else is well.
+    let stuck = Mutex::<Option<String>>::default();
+    let asked = front(&rig, &pebble, move |path| {
+        path.starts_with("/my-order/") && *stuck.lock().unwrap().get_or_insert(path.to_owned()) == path
+    });
+    let library = rig.library(&format!(
+        "[acme]\ndirectory = \"https://{}/dir\"\nca_file = \"root.pem\"\n{HTTP01}\n",
+        asked.address
+    ));
+    library.authority.names_changed(["stuck.example", "well.example"], []);
+    assert!(matches!(want(&library.authority, "stuck.example"), Err(Unavailable::Failed(_))));
+    assert_eq!(want(&library.authority, "well.example"), Ok(()));
+    until("the stuck one is ordered anew", || rig.certificate("stuck.example"));
+    assert_eq!(pebble.orders(), 3);
+    assert_eq!(asked.swallowed.try_iter().count(), SILENT_TRIES as usize);
 }
 
 #[test]

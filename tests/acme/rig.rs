@@ -327,8 +327,8 @@ fn answer_challenges(at: SocketAddr, challenges: Challenges) {
     });
 }
 
-/// An authority that answers every request with this head. It tells each.
-pub(crate) fn turn_away(rig: &Rig, head: &'static str) -> (SocketAddr, std::sync::mpsc::Receiver<()>) {
+/// What the authorities show on their side of a connection.
+fn tls(rig: &Rig) -> Arc<rustls::ServerConfig> {
     use rustls_pki_types::pem::PemObject;
     let chain = vec![rustls_pki_types::CertificateDer::from_pem_file(rig.path("server.pem")).unwrap()];
     let key = rustls_pki_types::PrivateKeyDer::from_pem_file(rig.path("server.key")).unwrap();
@@ -339,7 +339,89 @@ pub(crate) fn turn_away(rig: &Rig, head: &'static str) -> (SocketAddr, std::sync
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    let config = Arc::new(config);
+    Arc::new(config)
+}
+
+fn trusting(rig: &Rig) -> rustls::ClientConfig {
+    use rustls_pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls_pki_types::CertificateDer::from_pem_file(rig.path("root.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// The head of a request, and its body.
+fn request(stream: &mut impl Read) -> std::io::Result<(String, Vec<u8>)> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    Ok((head, body))
+}
+
+/// See [`front`].
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    /// Tells of each request that was not passed on.
+    pub(crate) swallowed: std::sync::mpsc::Receiver<()>,
+}
+
+/// Stands before an authority, and closes the connection of each request whose path is to be `swallow`ed.
+pub(crate) fn front(
+    rig: &Rig,
+    pebble: &Pebble,
+    swallow: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> Front {
+    let config = tls(rig);
+    let trusting = Arc::new(trusting(rig));
+    let (authority, swallow) = (pebble.address, Arc::new(swallow));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, swallowed) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let (swallow, told, trusting) = (swallow.clone(), told.clone(), trusting.clone());
+            thread::spawn(move || {
+                let Ok((head, body)) = request(&mut stream) else { return };
+                if swallow(head.split(' ').nth(1).unwrap_or_default()) {
+                    let _ = told.send(());
+                    return;
+                }
+                let name = authority.ip().into();
+                let connection = rustls::ClientConnection::new(trusting, name).unwrap();
+                let onward = TcpStream::connect(authority).unwrap();
+                let mut onward = rustls::StreamOwned::new(connection, onward);
+                let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                let mut answer = Vec::new();
+                let answered =
+                    onward.write_all(&[head.as_bytes(), &body].concat()).and_then(|()| onward.flush());
+                answered.and_then(|()| onward.read_to_end(&mut answer)).unwrap();
+                let _ = stream.write_all(&answer);
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            });
+        }
+    });
+    Front { address, swallowed }
+}
+
+/// An authority that answers every request with this head. It tells each.
+pub(crate) fn turn_away(rig: &Rig, head: &'static str) -> (SocketAddr, std::sync::mpsc::Receiver<()>) {
+    let config = tls(rig);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (told, asked) = std::sync::mpsc::channel();

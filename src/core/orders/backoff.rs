@@ -8,7 +8,7 @@ const NAME_MIN: u64 = MINUTE;
 const NAME_MAX: u64 = 24 * HOUR;
 /// Most orders for one name that may fail within any hour; Let's Encrypt blocks a name after five.
 pub const TRIES_PER_HOUR: usize = 4;
-/// Wait after an authority could not be reached, in seconds. Short, for nobody counts who doesn't get through.
+/// Wait after an authority could not be reached, or said nothing of an order, in seconds. Short, for nobody counts who doesn't get through.
 const AUTHORITY_MIN: u64 = 5;
 /// Longest wait of an authority, in seconds.
 const AUTHORITY_MAX: u64 = HOUR;
@@ -55,6 +55,11 @@ pub(super) fn of_name(failures: u32, recent: &[Time], now: Time, dice: &mut Dice
         Some(at) => next.max(recent[at].plus(HOUR + 1)),
         None => next,
     }
+}
+
+/// When to ask again about an order that the authority has said nothing of so many times in a row.
+pub(super) fn of_silence(times: u32, now: Time, dice: &mut Dice) -> Time {
+    now.plus(wait(AUTHORITY_MIN, AUTHORITY_MAX, times, dice))
 }
 
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! What is known of one name, and what that means for its next order.
 
 use super::backoff::{self, Dice, TRIES_PER_HOUR};
-use super::{Failure, LOOK_USUAL, Time};
+use super::{Failure, LOOK_USUAL, SILENT_TRIES, Time};
 
 /// When an authority suggests to renew: from, to (RFC 9773).
 pub type Window = (Time, Time);
@@ -94,6 +94,8 @@ pub(super) struct Entry {
     pub(super) authority: usize,
     /// Authorities that have refused it, one after the other.
     refusals: usize,
+    /// Tries in a row of which the authority has said nothing.
+    silent: u32,
     /// Somebody waits for it.
     pub(super) wanted: bool,
     pub(super) place: Place,
@@ -168,7 +170,7 @@ impl Entry {
         let mut certificate = Certificate::new(not_before, not_after, window, dice);
         certificate.look_at = window.map(|_| now.plus(LOOK_USUAL));
         self.wanted = false;
-        (self.refusals, self.authority) = (0, 0);
+        (self.refusals, self.silent, self.authority) = (0, 0, 0);
         if certificate.renew_at > now {
             self.failures = 0;
             self.recent.clear();
@@ -189,9 +191,25 @@ impl Entry {
         dice: &mut Dice,
     ) {
         let next = (authority + 1) % count;
+        if failure != Failure::Silent {
+            self.silent = 0;
+        }
         match failure {
             // The authority has a backoff of its own; the name goes to another, or waits for it.
             Failure::Unavailable | Failure::RateLimited { .. } => return,
+            // Not a failure of the name, which nobody has looked at: it stays wanted, and is tried again soon.
+            Failure::Silent => {
+                self.silent = self.silent.saturating_add(1);
+                self.next_try = match self.silent {
+                    // What was left to lie says nothing about the next one.
+                    SILENT_TRIES => now,
+                    times => backoff::of_silence(times, now, dice),
+                };
+                if self.is_silent_for_too_long() {
+                    self.authority = next;
+                }
+                return;
+            }
             Failure::Refused => {
                 self.authority = next;
                 self.refusals += 1;
@@ -216,6 +234,11 @@ impl Entry {
         }
         // Who waited is told. Whoever comes after the backoff asks again; if nobody does, it is not missed.
         self.wanted = false;
+    }
+
+    /// The next order is made anew.
+    pub(super) fn is_silent_for_too_long(&self) -> bool {
+        self.silent > 0 && self.silent.is_multiple_of(SILENT_TRIES)
     }
 
     fn count_failure(&mut self, now: Time, dice: &mut Dice) {

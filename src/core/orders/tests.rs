@@ -215,6 +215,50 @@ fn an_order_that_was_cut_off_is_made_anew_at_once_but_only_once() {
 }
 
 #[test]
+fn an_order_that_its_authority_is_silent_about_is_made_anew_in_the_end_and_holds_up_no_other_name() {
+    let mut planner = planner(true, 1, &["a.example"], &["b.example"]);
+    let mut now = NOW;
+    planner.want("a.example", now);
+    for time in 1..=7 {
+        let other = format!("{time}.b.example");
+        let orders = planner.begin(now);
+        assert_eq!(names(&orders), ["a.example"], "it stays wanted");
+        assert_eq!(orders[0].anew, [4, 7].contains(&time), "try {time}");
+        let heard = planner.ended("a.example", failed(Failure::Silent), now);
+        if time == 3 {
+            assert_eq!(heard, Heard::GoesOn, "the first that is given up is made anew at once");
+            continue;
+        }
+        assert_eq!(heard, Heard::Over);
+        assert_eq!(planner.begin(now), [], "it is asked about again later");
+        let Want::Later(at) = planner.want("a.example", now) else { panic!("it has a backoff") };
+        // The authority itself is well.
+        assert_eq!(planner.want(&other, now), Want::Wait);
+        assert_eq!(names(&planner.begin(now)), [&other]);
+        planner.ended(&other, issued(now, 90), now);
+        now = at;
+    }
+    assert!(now >= NOW.plus(5 + 10 + 40 + 80 + 160 + 320), "for longer and longer");
+    planner.begin(now);
+    assert_eq!(planner.ended("a.example", failed(Failure::Unavailable), now), Heard::Over);
+    assert_eq!(planner.record("a.example").unwrap().failures, 0, "the name can't help it");
+}
+
+#[test]
+fn a_name_whose_order_nothing_is_said_of_is_taken_to_the_next_authority() {
+    let mut planner = planner(true, 2, &["a.example"], &[]);
+    let mut now = NOW;
+    planner.want("a.example", now);
+    let mut asked = Vec::new();
+    for _ in 0..7 {
+        asked.push(planner.begin(now)[0].authority);
+        planner.ended("a.example", failed(Failure::Silent), now);
+        now = planner.wake(now).unwrap_or(now);
+    }
+    assert_eq!(asked, [0, 0, 0, 1, 1, 1, 0]);
+}
+
+#[test]
 fn backoffs_go_on_after_a_restart() {
     let mut first = planner(false, 1, &["a.example", "b.example"], &[]);
     first.begin(NOW);

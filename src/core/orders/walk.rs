@@ -126,6 +126,7 @@ impl World {
             2 => Ended::Failed(Failure::Refused),
             3 | 4 => Ended::Failed(Failure::Challenge),
             5 => Ended::Failed(Failure::Ours),
+            6 => Ended::Failed(Failure::Silent),
             _ => issued,
         });
         match &ended {
