@@ -15,11 +15,29 @@ const USUAL: usize = 16 * 1024;
 const LITTLE: usize = 1024;
 /// Bytes of a buffer through which a large body runs: what the kernel has by then is taken in one step.
 const LARGE: usize = 64 * 1024;
-/// Buffers of the usual size that a thread keeps.
-const SPARE_MAX: usize = 64;
+/// Buffers of these sizes that a thread keeps: 2 MiB at most. A new one would have to be cleared, which takes longer than
+/// sending a page.
+const SPARE_USUAL_MAX: usize = 64;
+const SPARE_LARGE_MAX: usize = 16;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { usual: Vec::new(), large: Vec::new() }) };
+}
+
+struct Spare {
+    usual: Vec<Box<[u8]>>,
+    large: Vec<Box<[u8]>>,
+}
+
+impl Spare {
+    /// Those of a size that is kept, and how many of them at most.
+    fn of(&mut self, bytes: usize) -> Option<(&mut Vec<Box<[u8]>>, usize)> {
+        match bytes {
+            USUAL => Some((&mut self.usual, SPARE_USUAL_MAX)),
+            LARGE => Some((&mut self.large, SPARE_LARGE_MAX)),
+            _ => None,
+        }
+    }
 }
 
 /// Bytes read, from the first that was not taken yet.
@@ -106,15 +124,11 @@ impl Buffer {
     fn give_back(&mut self) {
         let room = std::mem::take(&mut self.room);
         (self.start, self.end) = (0, 0);
-        if room.len() == USUAL {
-            // A thread that ends keeps nothing.
-            let _ = SPARE.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < SPARE_MAX {
-                    spare.push(room);
-                }
-            });
-        }
+        // A thread that ends keeps nothing.
+        let _ = SPARE.try_with(|spare| match spare.borrow_mut().of(room.len()) {
+            Some((kept, max)) if kept.len() < max => kept.push(room),
+            _ => drop(room),
+        });
     }
 
     /// Its memory goes to the next who needs some, if nothing is in it.
@@ -127,7 +141,7 @@ impl Buffer {
 
 /// Memory of so many bytes, used before if there is some.
 fn room_of(bytes: usize) -> Box<[u8]> {
-    let used = if bytes == USUAL { SPARE.with_borrow_mut(Vec::pop) } else { None };
+    let used = SPARE.with_borrow_mut(|spare| spare.of(bytes).and_then(|(kept, _)| kept.pop()));
     used.unwrap_or_else(|| vec![0; bytes].into())
 }
 
@@ -209,6 +223,25 @@ mod tests {
         assert_eq!(buffer.room.len(), USUAL, "nobody has taken any of it yet");
         buffer.consume(USUAL);
         assert_eq!(fill(&mut buffer, &sent, LARGE), LARGE);
+    }
+
+    #[test]
+    fn memory_is_used_again_and_a_thread_keeps_no_more_than_2_mib() {
+        for bytes in [USUAL, LARGE] {
+            let mut one = Buffer { room: room_of(bytes), ..Buffer::default() };
+            let at = one.room.as_ptr();
+            one.give_back();
+            let next = room_of(bytes);
+            assert_eq!(next.as_ptr(), at);
+        }
+        for bytes in [USUAL, LARGE, LITTLE, 3 * USUAL] {
+            let many: Vec<Buffer> =
+                (0..100).map(|_| Buffer { room: room_of(bytes), ..Buffer::default() }).collect();
+            drop(many);
+        }
+        let kept: usize =
+            SPARE.with_borrow(|spare| spare.usual.iter().chain(&spare.large).map(|room| room.len()).sum());
+        assert_eq!(kept, 2 << 20);
     }
 
     #[test]
