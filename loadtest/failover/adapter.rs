@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use ghostpin::certs_dev::{self, Name};
 use ghostpin::demo::client;
 use ghostpin::demo::processes::{Reserved, Scratch, start};
 use ghostpin_loadtest::harness::HOST;
@@ -84,15 +85,29 @@ pub struct Ground {
     scratch: Scratch,
     addresses: BTreeMap<String, Reserved>,
     neighbours: Vec<Running>,
+    certificate: Certificate,
+}
+
+/// What the site's name is proved by over TLS, in each form that a proxy may ask for.
+#[derive(Debug)]
+struct Certificate {
+    /// Of who has issued it (PEM).
+    authority: String,
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Both in one file.
+    both: PathBuf,
 }
 
 impl Ground {
     /// Starts what is needed beside them.
     pub fn new(adapter: &Adapter, ghostpin: &Path) -> io::Result<Self> {
+        let scratch = Scratch::new()?;
         let mut ground = Self {
             adapter: adapter.clone(),
             ghostpin: ghostpin.to_owned(),
-            scratch: Scratch::new()?,
+            certificate: Certificate::new(&scratch)?,
+            scratch,
             addresses: BTreeMap::new(),
             neighbours: Vec::new(),
         };
@@ -105,6 +120,11 @@ impl Ground {
         Ok(ground)
     }
 
+    /// Whom readers trust (PEM).
+    pub fn authority(&self) -> &str {
+        &self.certificate.authority
+    }
+
     /// `@shared@` is a folder, `@shared:NAME@` an address, the same one each time.
     fn of_all(&mut self, name: &str) -> io::Result<Option<String>> {
         if name == "shared" {
@@ -114,12 +134,27 @@ impl Ground {
     }
 }
 
+impl Certificate {
+    fn new(scratch: &Scratch) -> io::Result<Self> {
+        let name: Name = HOST.parse().map_err(io::Error::other)?;
+        let made = certs_dev::make(&scratch.path("tls"), &[name]).map_err(io::Error::other)?;
+        let [certificate] = made.certificates.as_slice() else {
+            return Err(io::Error::other("one name has one certificate"));
+        };
+        let (certificate, key, both) =
+            (certificate.clone(), certificate.with_extension("key"), scratch.path("tls/both.pem"));
+        std::fs::write(&both, [std::fs::read(&certificate)?, std::fs::read(&key)?].concat())?;
+        Ok(Self { authority: std::fs::read_to_string(made.authority)?, certificate, key, both })
+    }
+}
+
 /// One proxy, with its files and addresses.
 #[derive(Debug)]
 pub struct Front {
     number: usize,
     scratch: Scratch,
     listen: Reserved,
+    tls: Reserved,
     addresses: BTreeMap<String, Reserved>,
     instances: [SocketAddr; 2],
     running: Option<Running>,
@@ -132,6 +167,7 @@ impl Front {
             number,
             scratch: Scratch::new()?,
             listen: Reserved::any()?,
+            tls: Reserved::any()?,
             addresses: BTreeMap::new(),
             instances,
             running: None,
@@ -144,6 +180,11 @@ impl Front {
     /// Where readers come in.
     pub fn http(&self) -> SocketAddr {
         self.listen.address
+    }
+
+    /// The same, over TLS.
+    pub fn https(&self) -> SocketAddr {
+        self.tls.address
     }
 
     /// Starts the process, or starts it again.
@@ -208,6 +249,11 @@ impl Front {
         Ok(Some(match name {
             "listen" => self.listen.address.to_string(),
             "port" => self.listen.address.port().to_string(),
+            "tls" => self.tls.address.to_string(),
+            "tls_port" => self.tls.address.port().to_string(),
+            "certificate" => ground.certificate.certificate.display().to_string(),
+            "key" => ground.certificate.key.display().to_string(),
+            "certificate_and_key" => ground.certificate.both.display().to_string(),
             "first" => first.to_string(),
             "second" => second.to_string(),
             "first_port" => first.port().to_string(),

@@ -5,6 +5,7 @@
 //! could not be made.
 
 mod adapter;
+mod clients;
 mod line;
 mod plot;
 mod scenarios;

@@ -13,6 +13,7 @@ use ghostpin_loadtest::harness::{HOST, Pair, Settings};
 use tokio::time::sleep;
 
 use crate::adapter::{Adapter, Front, Ground};
+use crate::clients::{Http2, WebSockets};
 use crate::line::{Line, State};
 
 /// One of them.
@@ -27,6 +28,8 @@ pub struct Scenario {
     both: bool,
     /// How many proxies stand side by side.
     fronts: usize,
+    /// Who comes to each.
+    readers: &'static [Protocol],
     /// What readers may meet however good the proxy is, and is not counted against it.
     pub excuses: Excuses,
     happens: fn(&mut Stage) -> Happening<'_>,
@@ -52,13 +55,14 @@ const NONE: Excuses = Excuses { lost_posts: false, half_answers: false };
 const LOST_POSTS: Excuses = Excuses { lost_posts: true, half_answers: false };
 
 /// All, in the order in which they are run.
-pub const ALL: [Scenario; 9] = [
+pub const ALL: [Scenario; 11] = [
     Scenario {
         name: "planned",
         what: "an operator moves the site while answers of 0.5 s are on their way",
         path: "/?delay=500ms",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: NONE,
         happens: |stage| Box::pin(planned(stage)),
     },
@@ -68,6 +72,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: false,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: NONE,
         happens: |stage| Box::pin(crash(stage)),
     },
@@ -77,6 +82,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: LOST_POSTS,
         happens: |stage| Box::pin(frozen(stage)),
     },
@@ -86,6 +92,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: NONE,
         happens: |stage| Box::pin(comeback(stage)),
     },
@@ -95,6 +102,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: LOST_POSTS,
         happens: |stage| Box::pin(flapping(stage)),
     },
@@ -104,6 +112,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: Excuses { lost_posts: true, half_answers: true },
         happens: |stage| Box::pin(lines(stage)),
     },
@@ -113,6 +122,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: Excuses { lost_posts: true, half_answers: true },
         happens: |stage| Box::pin(half(stage)),
     },
@@ -122,6 +132,7 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 1,
+        readers: &[Protocol::Http1],
         excuses: LOST_POSTS,
         happens: |stage| Box::pin(restart(stage)),
     },
@@ -131,10 +142,40 @@ pub const ALL: [Scenario; 9] = [
         path: "/",
         both: true,
         fronts: 2,
+        readers: &[Protocol::Http1],
+        excuses: LOST_POSTS,
+        happens: |stage| Box::pin(frozen(stage)),
+    },
+    Scenario {
+        name: "http2",
+        what: "readers over HTTP/2 and TLS, a hundred at a time on a connection; A stands still for 6 s and goes on; B is well",
+        path: "/",
+        both: true,
+        fronts: 1,
+        readers: &[Protocol::Http2],
+        excuses: LOST_POSTS,
+        happens: |stage| Box::pin(frozen(stage)),
+    },
+    Scenario {
+        name: "websocket",
+        what: "readers, and open pages with a WebSocket each; A stands still for 6 s and goes on; B is well",
+        path: "/",
+        both: true,
+        fronts: 1,
+        readers: &[Protocol::Http1, Protocol::WebSocket],
         excuses: LOST_POSTS,
         happens: |stage| Box::pin(frozen(stage)),
     },
 ];
+
+/// What readers speak.
+#[derive(Clone, Copy, Debug)]
+enum Protocol {
+    Http1,
+    /// Over TLS.
+    Http2,
+    WebSocket,
+}
 
 /// Everything that takes part.
 struct Stage {
@@ -181,12 +222,14 @@ impl Scenario {
             fronts.push(Front::start(&mut ground, number, instances).await?);
         }
         let began = Moment::now();
-        // Several groups of readers count apart.
-        let readers = fronts.iter().zip((0..).step_by(1_000_000)).map(|(front, first)| {
-            let path = self.path.to_owned();
-            Readers::start(Load { first, path, keep: 512, ..Load::of_readers(front.http(), HOST, READERS) })
-        });
-        let readers = readers.collect();
+        let groups =
+            fronts.iter().flat_map(|front| self.readers.iter().map(move |protocol| (front, *protocol)));
+        // They count apart.
+        let readers: io::Result<Vec<Readers>> = groups
+            .zip((0..).step_by(1_000_000))
+            .map(|((front, protocol), first)| self.send_out(&ground, front, protocol, first))
+            .collect();
+        let readers = readers?;
         let mut stage = Stage {
             pair,
             line,
@@ -206,6 +249,25 @@ impl Scenario {
         }
         let given_to_a = stage.line.given();
         Ok(History { records, pair: stage.pair, given_to_a, began, away: stage.away, marks: stage.marks })
+    }
+
+    fn send_out(
+        &self,
+        ground: &Ground,
+        front: &Front,
+        protocol: Protocol,
+        first: u64,
+    ) -> io::Result<Readers> {
+        let path = self.path.to_owned();
+        let load = Load { first, path, keep: 512, ..Load::of_readers(front.http(), HOST, READERS) };
+        Ok(match protocol {
+            Protocol::Http1 => Readers::start(load),
+            Protocol::Http2 => {
+                let way = Http2::new(ground.authority()).map_err(io::Error::other)?;
+                Readers::start_by(Load { target: front.https(), ..load }, way)
+            }
+            Protocol::WebSocket => Readers::start_by(Load { write_every: 0, ..load }, WebSockets::default()),
+        })
     }
 }
 

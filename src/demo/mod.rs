@@ -13,6 +13,7 @@ pub mod processes;
 pub mod readers;
 pub mod stand_in;
 mod view;
+pub mod websocket;
 
 use std::io;
 use std::path::PathBuf;

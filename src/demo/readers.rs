@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -64,6 +65,11 @@ impl Load {
             keep: 32,
         }
     }
+
+    /// The site that this one asks for.
+    pub fn host(&self, number: u64) -> &str {
+        &self.hosts[(number % self.hosts.len() as u64) as usize]
+    }
 }
 
 /// Readers at work.
@@ -74,17 +80,21 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Sends the readers out on the current runtime.
+    /// Sends the readers out on the current runtime, over HTTP/1.1.
     pub fn start(load: Load) -> Self {
+        Self::start_by(load, Http1::default())
+    }
+
+    /// The same, by another way of asking.
+    pub fn start_by(load: Load, way: impl Way) -> Self {
         let shared = Arc::new(Shared {
             load,
-            idle: Mutex::default(),
             records: Mutex::default(),
             stop: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             writes_in_flight: AtomicUsize::new(0),
         });
-        Self { task: tokio::spawn(send_out(shared.clone())), shared }
+        Self { task: tokio::spawn(send_out(shared.clone(), Arc::new(way))), shared }
     }
 
     /// Looks at the records so far.
@@ -132,11 +142,27 @@ impl Readers {
 #[derive(Debug)]
 struct Shared {
     load: Load,
-    idle: Mutex<Vec<Connection>>,
     records: Mutex<Vec<Record>>,
     stop: AtomicBool,
     in_flight: AtomicUsize,
     writes_in_flight: AtomicUsize,
+}
+
+/// How a request is made.
+pub trait Way: Send + Sync + 'static {
+    /// Asks once, and waits for the whole answer; or says in a few words what a reader would have seen instead.
+    fn ask(
+        &self,
+        load: &Load,
+        number: u64,
+        kind: Kind,
+    ) -> impl Future<Output = Result<Answer, String>> + Send;
+}
+
+/// Over kept connections, one request at a time on each.
+#[derive(Debug, Default)]
+struct Http1 {
+    idle: Mutex<Vec<Connection>>,
 }
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -145,7 +171,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn send_out(shared: Arc<Shared>) {
+async fn send_out(shared: Arc<Shared>, way: Arc<impl Way>) {
     let load = &shared.load;
     let mut pace = Pace::start(load.rate, load.count);
     let mut requests = JoinSet::new();
@@ -154,14 +180,14 @@ async fn send_out(shared: Arc<Shared>) {
         if shared.stop.load(Ordering::Relaxed) {
             break;
         }
-        requests.spawn(one(shared.clone(), number, intended));
+        requests.spawn(one(shared.clone(), way.clone(), number, intended));
         number += 1;
         while requests.try_join_next().is_some() {}
     }
     while requests.join_next().await.is_some() {}
 }
 
-async fn one(shared: Arc<Shared>, number: u64, intended: Moment) {
+async fn one(shared: Arc<Shared>, way: Arc<impl Way>, number: u64, intended: Moment) {
     let load = &shared.load;
     let kind = match load.write_every {
         0 => Kind::Read,
@@ -172,7 +198,7 @@ async fn one(shared: Arc<Shared>, number: u64, intended: Moment) {
     shared.in_flight.fetch_add(1, Ordering::Relaxed);
     shared.writes_in_flight.fetch_add(writing, Ordering::Relaxed);
     let started = Moment::now();
-    let attempt = tokio::time::timeout(load.timeout, ask(&shared, number, kind)).await;
+    let attempt = tokio::time::timeout(load.timeout, way.ask(load, number, kind)).await;
     let outcome = match attempt {
         Ok(Ok(answer)) => Outcome::Answered(answer),
         Ok(Err(reason)) => Outcome::Failed(reason),
@@ -183,86 +209,108 @@ async fn one(shared: Arc<Shared>, number: u64, intended: Moment) {
     shared.writes_in_flight.fetch_sub(writing, Ordering::Relaxed);
 }
 
-async fn ask(shared: &Shared, number: u64, kind: Kind) -> Result<Answer, String> {
-    let load = &shared.load;
-    let host = &load.hosts[(number % load.hosts.len() as u64) as usize];
+impl Way for Http1 {
+    async fn ask(&self, load: &Load, number: u64, kind: Kind) -> Result<Answer, String> {
+        let host = load.host(number);
+        let request = Request::builder().uri(&load.path).header(HOST, host);
+        let mut request = of_kind(request, number, kind)?;
+        loop {
+            let mut connection = self.connection(load).await?;
+            let response = match connection.try_send_request(request).await {
+                Ok(response) => response,
+                // An idle connection that turned out to be closed: nothing was sent, so this is no second attempt.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => {
+                        request = unsent;
+                        continue;
+                    }
+                    None => return Err(reason(&error.into_error())),
+                },
+            };
+            let answer = whole(response).await?;
+            self.keep(load, connection);
+            return Ok(answer);
+        }
+    }
+}
+
+impl Http1 {
+    /// An idle connection that is still open, or a fresh one.
+    async fn connection(&self, load: &Load) -> Result<Connection, String> {
+        loop {
+            let idle = lock(&self.idle).pop();
+            let Some(mut idle) = idle else { break };
+            if idle.ready().await.is_ok() {
+                return Ok(idle);
+            }
+        }
+        let stream =
+            TcpStream::connect(load.target).await.map_err(|error| format!("connect: {}", error.kind()))?;
+        let _ = stream.set_nodelay(true);
+        let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
+        // Its errors are told to the request in flight.
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    fn keep(&self, load: &Load, connection: Connection) {
+        let mut idle = lock(&self.idle);
+        if idle.len() < load.keep && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+}
+
+/// A request of this kind, with its number; where it goes is said already.
+///
+/// # Errors
+/// If that can't be said in a request.
+pub fn of_kind(
+    request: http::request::Builder,
+    number: u64,
+    kind: Kind,
+) -> Result<Request<Full<Bytes>>, String> {
     let (method, body) = match kind {
         Kind::Read => (Method::GET, Bytes::new()),
         Kind::Write => (Method::POST, Bytes::from_static(b"change=1")),
     };
-    let mut request = Request::builder()
-        .method(method)
-        .uri(&load.path)
-        .header(HOST, host)
-        .header(READER_REQUEST, number)
-        .body(Full::new(body))
-        .map_err(|error| format!("not a request: {error}"))?;
-    loop {
-        let mut connection = connection(shared).await?;
-        let (head, mut body) = match connection.try_send_request(request).await {
-            Ok(response) => response.into_parts(),
-            // An idle connection that turned out to be closed: nothing was sent, so this is no second attempt.
-            Err(mut error) => match error.take_message() {
-                Some(unsent) => {
-                    request = unsent;
-                    continue;
-                }
-                None => return Err(reason(&error.into_error())),
-            },
-        };
-        let arrived = Moment::now();
-        let mut complaint = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| "the answer's body broke off".to_owned())?;
-            if let Ok(data) = frame.into_data()
-                && !head.status.is_success()
-            {
-                let room = MOST_COMPLAINT - complaint.len();
-                complaint.extend_from_slice(&data[..data.len().min(room)]);
-            }
-        }
-        keep(shared, connection);
-        return Ok(Answer {
-            head: arrived,
-            status: head.status.as_u16(),
-            instance: text(&head.headers, INSTANCE),
-            epoch: text(&head.headers, EPOCH).and_then(|epoch| epoch.parse().ok()),
-            retry_after: text(&head.headers, RETRY_AFTER.as_str()),
-            complaint: String::from_utf8_lossy(&complaint).into_owned(),
-        });
-    }
+    let request = request.method(method).header(READER_REQUEST, number).body(Full::new(body));
+    request.map_err(|error| format!("not a request: {error}"))
 }
 
-/// An idle connection that is still open, or a fresh one.
-async fn connection(shared: &Shared) -> Result<Connection, String> {
-    loop {
-        let idle = lock(&shared.idle).pop();
-        let Some(mut idle) = idle else { break };
-        if idle.ready().await.is_ok() {
-            return Ok(idle);
+/// An answer whose head has just come, when all of it has.
+///
+/// # Errors
+/// If it breaks off.
+pub async fn whole(response: http::Response<Incoming>) -> Result<Answer, String> {
+    let arrived = Moment::now();
+    let (head, mut body) = response.into_parts();
+    let mut complaint = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| "the answer's body broke off".to_owned())?;
+        if let Ok(data) = frame.into_data()
+            && !head.status.is_success()
+        {
+            let room = MOST_COMPLAINT - complaint.len();
+            complaint.extend_from_slice(&data[..data.len().min(room)]);
         }
     }
-    let stream =
-        TcpStream::connect(shared.load.target).await.map_err(|error| format!("connect: {}", error.kind()))?;
-    let _ = stream.set_nodelay(true);
-    let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
-    // Its errors are told to the request in flight.
-    tokio::spawn(driver);
-    Ok(connection)
-}
-
-fn keep(shared: &Shared, connection: Connection) {
-    let mut idle = lock(&shared.idle);
-    if idle.len() < shared.load.keep && !connection.is_closed() {
-        idle.push(connection);
-    }
+    Ok(Answer {
+        head: arrived,
+        status: head.status.as_u16(),
+        instance: text(&head.headers, INSTANCE),
+        epoch: text(&head.headers, EPOCH).and_then(|epoch| epoch.parse().ok()),
+        retry_after: text(&head.headers, RETRY_AFTER.as_str()),
+        complaint: String::from_utf8_lossy(&complaint).into_owned(),
+    })
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
-fn reason(error: &hyper::Error) -> String {
+/// What a reader would have seen of an error.
+pub fn reason(error: &hyper::Error) -> String {
     if error.is_incomplete_message() || error.is_closed() {
         "connection closed without an answer".into()
     } else if error.is_parse() {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use super::cli::{StandInArgs, duration};
 use super::clock::Moment;
 use super::deeds::{Account, Event};
+use super::websocket;
 
 /// Names the instance in every answer.
 pub const INSTANCE: &str = "x-instance";
@@ -80,7 +81,8 @@ pub async fn run(args: StandInArgs) -> io::Result<()> {
                 async move { Ok::<_, Infallible>(instance.answer(request).await) }
             });
             // A client that breaks off is its own business.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let _ = connection.with_upgrades().await;
         });
     }
 }
@@ -106,6 +108,9 @@ struct Instance {
 
 impl Instance {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.headers().contains_key(UPGRADE) {
+            return self.talk(request);
+        }
         let mut in_hand = InHand::begin(&self, &request);
         let (head, body) = request.into_parts();
         if body.collect().await.is_err() {
@@ -136,6 +141,28 @@ impl Instance {
         let kind = if html { "text/html; charset=utf-8" } else { "application/json" };
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         in_hand.answered = true;
+        response
+    }
+
+    /// Says of each text who has got it.
+    fn talk(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let name = self.args.name.clone();
+        tokio::task::spawn_local(async move {
+            let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
+            let mut stream = TokioIo::new(upgraded);
+            while let Ok(Some(text)) = websocket::read(&mut stream).await {
+                if websocket::write(&mut stream, &format!("{name} {text}"), None).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        for (name, value) in
+            [(CONNECTION, "upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_ACCEPT, websocket::ACCEPT)]
+        {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 
