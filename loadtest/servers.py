@@ -19,7 +19,8 @@ REPO = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.argv[0]).resolve().parent.name
 TICK = os.sysconf("SC_CLK_TCK")
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk", "cmake": "cmake",
-            "h2load": "nghttp2-client", "openssl": "openssl"}
+            "h2load": "nghttp2-client", "openssl": "openssl",
+            "valgrind": "valgrind", "strace": "strace"}
 SERVICES = {"nginx", "haproxy", "caddy"}
 USER = "user root;" if os.geteuid() == 0 else ""
 
