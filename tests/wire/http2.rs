@@ -34,6 +34,16 @@ pub(crate) async fn connect_at(address: SocketAddr) -> Connected {
     (sender, tokio::spawn(connection))
 }
 
+/// A client that takes no more of an answer than this many bytes, until it reads them.
+pub(crate) async fn connect_with_window(address: SocketAddr, bytes: u32) -> SendRequest<Body> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) =
+        builder.initial_stream_window_size(bytes).handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(format!("http://a.test{path}")).body(Empty::new().boxed()).unwrap()
 }

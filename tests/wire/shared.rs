@@ -220,6 +220,38 @@ fn a_reader_who_takes_nothing_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_handoff_cuts_who_is_slowly_given_the_answer_of_another() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let page = "x".repeat(ghostpin::alike::BODY_BYTES_MAX);
+    a.does(move |_, conn| conn.answer_with(200, PUBLIC, &page));
+    let proxy = Proxy::start(&Config::of(&[&a, &b]).handoff("drain_timeout = '300ms'"));
+    proxy.until_well(&b);
+    proxy.hold();
+    let mut leads = reader(&proxy, "");
+    crate::http2::run(async {
+        // It takes so much and no more.
+        let mut sleeper = crate::http2::connect_with_window(proxy.address, 1000).await;
+        let asking = tokio::spawn(sleeper.send_request(crate::http2::get("/")));
+        let is_so = async |what: &dyn Fn() -> bool| {
+            while !what() {
+                tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            }
+        };
+        is_so(&|| proxy.held() == 2).await;
+        proxy.release();
+        let answer = asking.await.unwrap().unwrap();
+        assert_eq!(leads.response().body.len(), ghostpin::alike::BODY_BYTES_MAX);
+        is_so(&|| proxy.in_flight() == 1).await;
+        assert_eq!((a.count(), proxy.metric("ghostpin_answers_shared_total")), (1, 1));
+        let (status, _) = proxy.handoff(&b);
+        assert_eq!((status, proxy.in_flight()), (200, 0));
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.is_err(), "it is whole");
+    });
+    assert_eq!(proxy.get("/").text(), "B GET 0");
+}
+
+#[test]
 fn an_answer_that_is_too_long_to_be_kept_is_whole_for_each() {
     const LENGTH: usize = 3 * ghostpin::alike::BODY_BYTES_MAX;
     for is_chunked in [false, true] {
