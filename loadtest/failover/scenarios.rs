@@ -148,7 +148,7 @@ pub const ALL: [Scenario; 11] = [
     },
     Scenario {
         name: "http2",
-        what: "readers over HTTP/2 and TLS, a hundred at a time on a connection; A stands still for 6 s and goes on; B is well",
+        what: "readers over HTTP/2 and TLS, on four connections; A stands still for 6 s and goes on; B is well",
         path: "/",
         both: true,
         fronts: 1,

@@ -262,6 +262,13 @@ impl Pair {
         })
     }
 
+    /// The same, the second one on a machine of its own, as far as its address says.
+    pub fn on_two_machines(settings: &Settings) -> io::Result<Self> {
+        let mut pair = Self::new(settings)?;
+        pair.b.address = Reserved::prefer(SocketAddr::from(([127, 0, 0, 2], 0)))?;
+        Ok(pair)
+    }
+
     pub fn addresses(&self) -> [SocketAddr; 2] {
         [self.a.address(), self.b.address()]
     }

@@ -33,7 +33,7 @@ struct Many {
 impl Many {
     async fn start(settings: &Settings, with_b: bool, report: &mut Report) -> io::Result<Self> {
         let (sites, rate) = numbers(settings);
-        let mut pair = Pair::new(settings)?;
+        let mut pair = Pair::on_two_machines(settings)?;
         pair.a.start().await?;
         if with_b {
             pair.b.start().await?;

@@ -86,6 +86,7 @@ impl Reconciler {
             last_entry: None,
             last_probes: BTreeMap::new(),
             last_proof: None,
+            proved: None,
             work: None,
             hooks_in_turn: Rc::default(),
             wished_by: None,
