@@ -155,20 +155,15 @@ pub async fn prove(
     let (way, began) = (Way::To(backend), tokio::time::Instant::now());
     loop {
         let next = tokio::time::Instant::now() + health.held_interval;
-        let seen = proof(outside, &way, health).await;
+        // A page that has to be rendered for the first time may take longer than a probe.
+        let patient = Health { timeout: health.timeout.max(PROOF_PATIENCE), ..health.clone() };
+        let seen = outside.ask(&way, &patient, Question::Proof).await;
         told(&seen);
         if seen.is_well() {
             return began.elapsed();
         }
         tokio::time::sleep_until(next).await;
     }
-}
-
-/// Asks for a proof once.
-pub async fn proof(outside: &dyn Outside, way: &Way, health: &Health) -> Seen {
-    // A page that has to be rendered for the first time may take longer than a probe.
-    let patient = Health { timeout: health.timeout.max(PROOF_PATIENCE), ..health.clone() };
-    outside.ask(way, &patient, Question::Proof).await
 }
 
 /// Least time that one proof may take: a cold application renders its first page slowly.

@@ -61,10 +61,6 @@ const LAST_HANDOFFS: usize = 10;
 /// After a backend fell or came up, the others at its address are looked at, but not more often than this.
 const LOOKS_AT_NEIGHBOURS: Duration = Duration::from_secs(1);
 
-/// A backend was proved while nobody served, and this was the epoch that had been fenced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProvedUnder(Option<Epoch>);
-
 /// What the reconciler is sent.
 #[derive(Debug)]
 pub enum Message {
@@ -78,8 +74,6 @@ pub enum Message {
         seen: Seen,
         /// How long it took.
         took: Duration,
-        /// It was a proof as well.
-        proved: Option<ProvedUnder>,
     },
     /// By a proof, each time it has asked.
     Proof {
@@ -323,7 +317,7 @@ impl Reconciler {
     fn message(&mut self, message: Message) {
         match message {
             Message::Ask(ask) => self.asked(ask),
-            Message::Probed { target, seen, took, proved } => self.probed(target, seen, took, proved),
+            Message::Probed { target, seen, took } => self.probed(target, seen, took),
             Message::Proof { site, generation, backend, seen } => {
                 let well = seen.is_well();
                 if let Some(entry) = self.sites.get_mut(&site) {
@@ -501,11 +495,6 @@ impl Reconciler {
                     let hook = told.hook;
                     let _ = messages.send(Message::HookDone { site: key, generation, hook, result });
                 });
-            }
-            // The look that has led here was one already.
-            Effect::Prove { generation, backend } if entry.proved.as_ref() == Some(&backend) => {
-                let seen = Seen::Well;
-                let _ = self.messages.send(Message::Proof { site: key, generation, backend, seen });
             }
             Effect::Prove { generation, backend } => {
                 let (messages, proofs, outside) =

@@ -37,8 +37,6 @@ pub struct SiteEntry {
     pub last_probes: BTreeMap<Backend, LastProbe>,
     /// What the last proof saw, while one is being asked for.
     pub last_proof: Option<Seen>,
-    /// The backend whose proof is being taken in.
-    pub proved: Option<Backend>,
     /// The proof or hook under way.
     pub work: Option<Work>,
     /// Hooks of a site run one after the other: one that was superseded may still be at work.

@@ -207,43 +207,6 @@ fn ghosts_scheduler_is_told_503_when_its_outcome_is_unknown_for_it_asks_again_on
     assert_eq!(a.count(), 1);
 }
 
-/// A site whose backend is gone, and which has a page of its own for proofs.
-fn deserted(backend: &mut Backend) -> Proxy {
-    let mut config = Config::of(&[backend]);
-    config.health = config.health.replace("proof_path = '/probe'", "proof_path = '/proof'");
-    let proxy = Proxy::start(&config);
-    backend.stop();
-    until("it is known to be gone", || proxy.site("a")["phase"] == "vacant");
-    proxy
-}
-
-#[test]
-fn where_nobody_serves_one_look_finds_and_proves() {
-    let mut a = Backend::named("A");
-    let proxy = deserted(&mut a);
-    let held = proxy.get_meanwhile("/");
-    until("it is held", || proxy.held() == 1);
-    let before = a.probes().len();
-    a.start();
-    assert_eq!(held.join().unwrap().text(), "A GET 0");
-    let probes = &a.probes()[before..];
-    assert_eq!(probes[0], "/proof");
-    assert_eq!(probes.iter().filter(|path| *path == "/proof").count(), 1);
-}
-
-#[test]
-fn a_page_that_fails_does_not_hide_that_somebody_is_there() {
-    let mut a = Backend::named("A");
-    let proxy = deserted(&mut a);
-    let held = proxy.get_meanwhile("/");
-    a.be_broken(true);
-    a.start();
-    until("it is being proved", || proxy.site("a")["phase"] == "proving");
-    assert_eq!((proxy.held(), a.count()), (1, 0));
-    a.be_broken(false);
-    assert_eq!(held.join().unwrap().text(), "A GET 0");
-}
-
 #[test]
 fn a_held_upload_costs_no_memory() {
     const SIZE: usize = 50_000_000;

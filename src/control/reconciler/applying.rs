@@ -86,7 +86,6 @@ impl Reconciler {
             last_entry: None,
             last_probes: BTreeMap::new(),
             last_proof: None,
-            proved: None,
             work: None,
             hooks_in_turn: Rc::default(),
             wished_by: None,

@@ -12,15 +12,6 @@ fn pace(entry: &SiteEntry) -> Duration {
     if matches!(entry.core.phase(), Phase::Fencing { .. }) { pace.max(FENCING_PACE) } else { pace }
 }
 
-/// Whether whoever answers is to be proved at once: nobody serves, and nothing is to be done before one does. A single look is then
-/// enough, where thousands of sites come up at a time.
-fn proves(entry: &SiteEntry) -> Option<ProvedUnder> {
-    let hooks = &entry.config.hooks;
-    let is_free = *entry.core.phase() == Phase::Vacant && !entry.core.is_on_hold();
-    let is_free = is_free && hooks.fence.is_none() && hooks.start.is_none();
-    is_free.then(|| ProvedUnder(entry.core.pin().map(|pin| pin.epoch)))
-}
-
 /// What it has in common with others on its machine.
 fn ip(backend: &Backend) -> Option<IpAddr> {
     match backend.address() {
@@ -40,7 +31,7 @@ fn is_time(looked: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant)
 }
 
 impl Reconciler {
-    pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration, proved: Option<ProvedUnder>) {
+    pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
         let Some(again) = self.schedule.done(&target) else { return };
         let (key, backend) = target;
         let Some(entry) = self.sites.get(&key) else { return };
@@ -55,25 +46,13 @@ impl Reconciler {
         if !asked {
             return self.plan_next(key, backend, false);
         }
-        // What was seen before a handoff proves nothing in the next one.
-        let proved = proved.filter(|proved| proves(entry) == Some(*proved));
         self.saw(key, &backend, well);
         if self.follows() {
             return;
         }
         match self.looks(key, &backend, well) {
             0 => self.look_again(key, backend),
-            looks => {
-                self.set_proved(key, proved.map(|_| &backend));
-                self.take_in(key, backend, well, looks, again);
-                self.set_proved(key, None);
-            }
-        }
-    }
-
-    fn set_proved(&mut self, key: SiteKey, backend: Option<&Backend>) {
-        if let Some(entry) = self.sites.get_mut(&key) {
-            entry.proved = backend.cloned();
+            looks => self.take_in(key, backend, well, looks, again),
         }
     }
 
@@ -234,29 +213,17 @@ impl Reconciler {
             // Where a doubt is to be cleared up, what was answered before it says nothing.
             let is_doubted = entry.core.is_urgent(backend) || self.is_of_interest(entry);
             if !is_doubted && self.is_proved_by_traffic(entry, backend, recently) {
-                let _ = self.messages.send(Message::Probed {
-                    target,
-                    seen: Seen::Well,
-                    took: Duration::ZERO,
-                    proved: None,
-                });
+                let _ =
+                    self.messages.send(Message::Probed { target, seen: Seen::Well, took: Duration::ZERO });
                 continue;
             }
             self.counts.probes += 1;
             let (messages, outside) = (self.messages.clone(), self.outside.clone());
-            let (config, target, proves) = (entry.config.clone(), target.clone(), proves(entry));
+            let (config, target) = (entry.config.clone(), target.clone());
             tokio::task::spawn_local(async move {
-                let (began, way) = (Instant::now(), Way::To(target.1.clone()));
-                let proof = match proves {
-                    Some(_) => Some(probe::proof(&*outside, &way, &config.health).await),
-                    None => None,
-                };
-                let (seen, proved) = match proof {
-                    Some(seen @ (Seen::Well | Seen::Refused | Seen::NotAsked(_))) => (seen, proves),
-                    // That it proves nothing doesn't mean that it isn't there.
-                    _ => (outside.ask(&way, &config.health, Question::Liveness).await, None),
-                };
-                let _ = messages.send(Message::Probed { target, seen, took: began.elapsed(), proved });
+                let began = Instant::now();
+                let seen = outside.ask(&Way::To(target.1.clone()), &config.health, Question::Liveness).await;
+                let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
             });
         }
     }

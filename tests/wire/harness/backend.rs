@@ -28,9 +28,6 @@ struct Shared {
     open: Mutex<Vec<Stream>>,
     connections: AtomicUsize,
     stopping: AtomicBool,
-    /// Its page for proofs fails.
-    broken: AtomicBool,
-    probes: Mutex<Vec<String>>,
     unwell: AtomicBool,
     frozen: Mutex<bool>,
     thawed: Condvar,
@@ -101,8 +98,6 @@ impl Backend {
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             unwell: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
-            probes: Mutex::default(),
             frozen: Mutex::new(false),
             thawed: Condvar::new(),
         });
@@ -165,16 +160,6 @@ impl Backend {
         self.shared.unwell.store(unwell, Ordering::SeqCst);
     }
 
-    /// It answers `/proof` with 500, and other probes as before.
-    pub(crate) fn be_broken(&self, broken: bool) {
-        self.shared.broken.store(broken, Ordering::SeqCst);
-    }
-
-    /// The paths that it was probed by.
-    pub(crate) fn probes(&self) -> Vec<String> {
-        self.shared.probes.lock().unwrap().clone()
-    }
-
     /// The requests that it was given, without probes.
     pub(crate) fn requests(&self) -> Vec<Head> {
         self.shared.requests.lock().unwrap().clone()
@@ -226,9 +211,7 @@ impl Shared {
         while let Ok(Some(head)) = conn.reader.head() {
             self.wait_while_frozen();
             if head.field("user-agent").is_some_and(|agent| agent.contains("(probe)")) {
-                let fails = if head.path() == "/proof" { &self.broken } else { &self.unwell };
-                self.probes.lock().unwrap().push(head.path().to_owned());
-                conn.answer(if fails.load(Ordering::SeqCst) { 500 } else { 200 }, "probe");
+                conn.answer(if self.unwell.load(Ordering::SeqCst) { 500 } else { 200 }, "probe");
                 break;
             }
             if conn.number == 0 {
