@@ -328,7 +328,7 @@ impl World {
                         inputs.push_back(edge::Input::Left { site, generation });
                     }
                     edge::Effect::Open { pin, .. } => {
-                        self.open += usize::from(host(&pin.backend) == host(&self.target));
+                        self.open += usize::from(pin.backend.machine() == self.target.machine());
                     }
                     edge::Effect::Tell { lease, watermark, pending } => {
                         let pending = pending.into_iter().collect();
@@ -398,10 +398,6 @@ fn lease(n: usize) -> LeaseId {
 
 fn backend(ip: &str, n: usize) -> Backend {
     format!("{ip}:{}", 1_000 + n).parse().expect("an address")
-}
-
-fn host(backend: &Backend) -> &str {
-    backend.as_str().split(':').next().unwrap_or_default()
 }
 
 fn policy() -> Policy {

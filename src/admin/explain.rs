@@ -249,16 +249,16 @@ impl Explanation {
 }
 
 /// The host of a site that a lookup of `host` met: the exact one, or else the longest wildcard.
-fn matched(hosts: &[String], host: &str) -> Option<String> {
+fn matched(hosts: &[Box<str>], host: &str) -> Option<String> {
     let exact = hosts.iter().find(|known| known.eq_ignore_ascii_case(host));
     let below = || {
-        let is_below = |known: &&String| {
+        let is_below = |known: &&Box<str>| {
             let domain = known.strip_prefix('*').map(str::to_ascii_lowercase);
             domain.is_some_and(|domain| host.len() > domain.len() && host.ends_with(&domain))
         };
         hosts.iter().filter(is_below).max_by_key(|known| known.len())
     };
-    exact.or_else(below).cloned()
+    exact.or_else(below).map(ToString::to_string)
 }
 
 fn plural(count: impl Into<u64> + Copy, noun: &str) -> String {

@@ -24,7 +24,7 @@ pub(super) fn open(config: &Config) -> Result<Option<Arc<Certificates>>> {
 pub(super) fn sources(config: &Config) -> Sources {
     let of_site = |site: &Arc<config::Site>| {
         let files = site.certificate.clone()?;
-        let hosts = site.hosts.as_slice().into();
+        let hosts = site.hosts.iter().map(|host| host.to_string()).collect();
         Some(Place::of_site(site.name.as_str().into(), hosts, files.certificate, files.key))
     };
     Sources {

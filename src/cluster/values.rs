@@ -184,8 +184,8 @@ pub fn seen(bytes: &[u8]) -> Seen {
 
 /// What the controller asks, as it is written.
 pub fn asked_bytes(asked: &BTreeMap<SiteName, Backend>) -> Vec<u8> {
-    let asked: BTreeMap<&str, &str> =
-        asked.iter().map(|(site, backend)| (site.as_str(), backend.as_str())).collect();
+    let asked: BTreeMap<&str, String> =
+        asked.iter().map(|(site, backend)| (site.as_str(), backend.to_string())).collect();
     to_bytes(&asked)
 }
 

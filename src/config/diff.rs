@@ -143,8 +143,8 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
     differing!(
         keys,
         Hold,
-        &old.hold,
-        &new.hold,
+        &*old.hold,
+        &*new.hold,
         [
             timeout = "hold.timeout",
             max_requests = "hold.max_requests",
@@ -156,8 +156,8 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
     differing!(
         keys,
         Health,
-        &old.health,
-        &new.health,
+        &*old.health,
+        &*new.health,
         [
             path = "health.path",
             proof_path = "health.proof_path",
@@ -171,19 +171,19 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
             rise = "health.rise",
         ]
     );
-    differing!(keys, Hooks, &old.hooks, &new.hooks, [fence = "hooks.fence", start = "hooks.start"]);
+    differing!(keys, Hooks, &*old.hooks, &*new.hooks, [fence = "hooks.fence", start = "hooks.start"]);
     differing!(
         keys,
         Handoff,
-        &old.handoff,
-        &new.handoff,
+        &*old.handoff,
+        &*new.handoff,
         [drain_timeout = "handoff.drain_timeout", prove_timeout = "handoff.prove_timeout",]
     );
     differing!(
         keys,
         Upstream,
-        &old.upstream,
-        &new.upstream,
+        &*old.upstream,
+        &*new.upstream,
         [
             connect_timeout = "upstream.connect_timeout",
             first_byte_timeout = "upstream.first_byte_timeout",

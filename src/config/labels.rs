@@ -197,7 +197,7 @@ mod tests {
         ];
         let file = config(&format!("{top}{in_a_file}"));
         let site = file.defaults.site("blog", &labels(&extra)).unwrap_or_else(|bad| panic!("{bad:?}"));
-        let expected = Site { backends: Vec::new(), ..(*file.sites[0]).clone() };
+        let expected = Site { backends: [].into(), ..(*file.sites[0]).clone() };
         assert_eq!(site, expected);
     }
 

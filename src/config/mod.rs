@@ -15,6 +15,7 @@ use crate::core::{Backend, SiteName};
 
 pub mod acme;
 pub mod cluster;
+mod common;
 mod cookies;
 pub mod defaults;
 pub mod diff;
@@ -270,19 +271,19 @@ pub struct Pages {
     pub bad_gateway: Option<Arc<str>>,
 }
 
-/// One `[[site]]`, defaults filled in.
+/// One `[[site]]`, defaults filled in. There may be a million: what many have in common is kept once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Its name; unique.
     pub name: SiteName,
     /// Its hosts, lower case, without ports; `*.domain` for every name below a domain.
-    pub hosts: Vec<String>,
+    pub hosts: Box<[Box<str>]>,
     /// Its candidates in the order of preference.
-    pub backends: Vec<BackendSpec>,
+    pub backends: Box<[BackendSpec]>,
     /// Instances that run beside the one that is meant, as a provider says; nobody may choose them.
-    pub rivals: Vec<String>,
+    pub rivals: Box<[String]>,
     /// Instances whose machine is down, as a provider says.
-    pub lost: Vec<String>,
+    pub lost: Box<[String]>,
     /// What kind of application it is.
     pub app: App,
     /// Who decides about an unplanned promotion.
@@ -292,25 +293,33 @@ pub struct Site {
     /// What to do while this edge can't renew its lease in the fleet's store.
     pub partition: Partition,
     /// What its readers are told of TLS.
-    pub https: Https,
+    pub https: Arc<Https>,
     /// Its certificate, if it names one.
-    pub certificate: Option<CertificateFiles>,
+    pub certificate: Option<Box<CertificateFiles>>,
     /// Hold budget.
-    pub hold: Hold,
+    pub hold: Arc<Hold>,
     /// Probes.
-    pub health: Health,
+    pub health: Arc<Health>,
     /// Hooks of a handoff.
-    pub hooks: Hooks,
+    pub hooks: Arc<Hooks>,
     /// Deadlines of a handoff.
-    pub handoff: Handoff,
+    pub handoff: Arc<Handoff>,
     /// Deadlines and connections towards the backend.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// Backends are told the epoch of each request's lease.
     pub tell_epoch: bool,
     /// Header fields set on every request to the backend.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Arc<Vec<(HeaderName, HeaderValue)>>,
     /// Path prefixes that go to another upstream (never pinned), longest first.
-    pub routes: Vec<PathRoute>,
+    pub routes: Arc<Vec<PathRoute>>,
+}
+
+impl Site {
+    /// `Host` of probes: the site's first host that is no wildcard, unless there is another for them.
+    pub fn probe_host(&self) -> &str {
+        let exact = || self.hosts.iter().find(|host| !host.starts_with("*."));
+        self.health.host.as_deref().or_else(|| exact().map(|host| &**host)).unwrap_or_default()
+    }
 }
 
 /// A backend as configured: an instance, or a name that has to be resolved to one.
@@ -321,7 +330,7 @@ pub enum BackendSpec {
     /// `host:port` whose host is a name.
     Name {
         /// The host name.
-        host: String,
+        host: Box<str>,
         /// The port.
         port: u16,
     },
@@ -403,8 +412,8 @@ pub struct Health {
     pub path: String,
     /// Path of the proof before a gate opens; a page that needs the whole application.
     pub proof_path: String,
-    /// `Host` of probes; the site's first host that is no wildcard unless set.
-    pub host: String,
+    /// `Host` of probes, if it isn't [the site's own](Site::probe_host).
+    pub host: Option<String>,
     /// `X-Forwarded-Proto` of probes.
     pub forwarded_proto: String,
     /// Statuses that mean well, as inclusive ranges.

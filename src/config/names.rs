@@ -165,7 +165,7 @@ impl Written for BackendSpec {
             return instance(text).map(Self::Instance);
         }
         host_name(host).map_err(|why| format!("`{text}`: {why}"))?;
-        Ok(Self::Name { host: host.to_ascii_lowercase(), port })
+        Ok(Self::Name { host: host.to_ascii_lowercase().into(), port })
     }
 }
 

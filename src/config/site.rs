@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::common::Kinds;
 use super::defaults::*;
 use super::errors::{Place, Report};
 use super::names::{Instance, PathPrefix, UrlPath};
@@ -19,8 +20,22 @@ pub(super) struct Sites<'a> {
     pub(super) list: Vec<Arc<Site>>,
     /// Their backends come from elsewhere.
     provided: bool,
+    common: Common,
     names: HashMap<SiteName, Place<'a>, foldhash::fast::RandomState>,
     hosts: HashMap<String, (SiteName, Place<'a>), foldhash::fast::RandomState>,
+}
+
+/// The kinds of parts that sites have in common.
+#[derive(Default)]
+struct Common {
+    https: Kinds<Https>,
+    hold: Kinds<Hold>,
+    health: Kinds<Health>,
+    hooks: Kinds<Hooks>,
+    handoff: Kinds<Handoff>,
+    upstream: Kinds<Upstream>,
+    headers: Kinds<Vec<(HeaderName, HeaderValue)>>,
+    routes: Kinds<Vec<PathRoute>>,
 }
 
 impl<'a> Sites<'a> {
@@ -78,12 +93,13 @@ impl<'a> Sites<'a> {
             }
             return;
         };
+        let common = &mut self.common;
         self.list.push(Arc::new(Site {
             name,
             hosts,
             backends,
-            rivals: Vec::new(),
-            lost: Vec::new(),
+            rivals: [].into(),
+            lost: [].into(),
             app: raw.app.unwrap_or(App::Ghost),
             failover: raw.failover.unwrap_or(Failover::Auto),
             warm_standby,
@@ -91,9 +107,9 @@ impl<'a> Sites<'a> {
                 .partition
                 .or(top.cluster.as_ref().and_then(|cluster| cluster.get_ref().partition))
                 .unwrap_or(DEFAULT_CLUSTER_PARTITION),
-            https: https(&raw.https, &top.https),
+            https: common.https.one(https(&raw.https, &top.https)),
             certificate,
-            hold: Hold {
+            hold: common.hold.one(Hold {
                 timeout: raw.hold.timeout.or(top.hold.timeout).map_or(DEFAULT_HOLD_TIMEOUT, |key| key.0.0),
                 max_requests: (raw.hold.max_requests.or(top.hold.max_requests))
                     .map_or(DEFAULT_HOLD_MAX_REQUESTS, |key| key.0.0) as usize,
@@ -107,25 +123,25 @@ impl<'a> Sites<'a> {
                     Some(paths) => paths.iter().map(|path| path.0.0.clone()).collect(),
                     None => profile.never_hold.iter().map(|&path| path.to_owned()).collect(),
                 },
-            },
-            health,
-            hooks,
-            handoff: Handoff {
+            }),
+            health: common.health.one(health),
+            hooks: common.hooks.one(hooks),
+            handoff: common.handoff.one(Handoff {
                 drain_timeout: (raw.handoff.drain_timeout.or(top.handoff.drain_timeout))
                     .map_or(DEFAULT_DRAIN_TIMEOUT, |key| key.0.0),
                 prove_timeout: (raw.handoff.prove_timeout.or(top.handoff.prove_timeout))
                     .map_or(DEFAULT_PROVE_TIMEOUT, |key| key.0.0),
-            },
-            upstream: upstream(&raw.upstream, &top.upstream, profile),
+            }),
+            upstream: common.upstream.one(upstream(&raw.upstream, &top.upstream, profile)),
             tell_epoch: raw.tell_epoch.unwrap_or(false),
-            headers: raw.headers.0.clone(),
-            routes,
+            headers: common.headers.one(raw.headers.0.clone()),
+            routes: common.routes.one(routes),
         }));
     }
 
     /// The site's hosts, each of which belongs to one site only.
-    fn hosts(&mut self, raw: &RawSite, name: &SiteName, report: &mut Report<'a, '_>) -> Vec<String> {
-        let Some(list) = &raw.hosts else { return Vec::new() };
+    fn hosts(&mut self, raw: &RawSite, name: &SiteName, report: &mut Report<'a, '_>) -> Box<[Box<str>]> {
+        let Some(list) = &raw.hosts else { return [].into() };
         if list.get_ref().is_empty() {
             report.missing(list.span().start, "site.hosts", "is empty; a site needs at least one host");
         }
@@ -135,7 +151,7 @@ impl<'a> Sites<'a> {
             match self.hosts.entry(host.clone()) {
                 Entry::Vacant(entry) => {
                     entry.insert((name.clone(), report.source.at(at)));
-                    hosts.push(host.clone());
+                    hosts.push(host.as_str().into());
                 }
                 Entry::Occupied(entry) => {
                     let (owner, first) = entry.get();
@@ -150,7 +166,7 @@ impl<'a> Sites<'a> {
                 }
             }
         }
-        hosts
+        hosts.into()
     }
 }
 
@@ -167,11 +183,11 @@ fn https(site: &RawHttps, top: &RawHttps) -> Https {
 }
 
 /// Only where it is: what is in the files is looked at when they are read, and disables nothing else.
-fn certificate(raw: &RawSite, report: &mut Report<'_, '_>) -> Option<CertificateFiles> {
+fn certificate(raw: &RawSite, report: &mut Report<'_, '_>) -> Option<Box<CertificateFiles>> {
     let path = |written: &Spanned<String>| report.source.folder().join(written.get_ref());
     let key = raw.key.as_ref().map(path);
     match &raw.certificate {
-        Some(written) => Some(CertificateFiles { certificate: path(written), key }),
+        Some(written) => Some(Box::new(CertificateFiles { certificate: path(written), key })),
         None => {
             if let Some(written) = &raw.key {
                 let message = "stands alone; add the certificate that it belongs to: certificate = \"...\"";
@@ -182,8 +198,8 @@ fn certificate(raw: &RawSite, report: &mut Report<'_, '_>) -> Option<Certificate
     }
 }
 
-fn backends(raw: &RawSite, report: &mut Report<'_, '_>) -> Vec<BackendSpec> {
-    let Some(list) = &raw.backends else { return Vec::new() };
+fn backends(raw: &RawSite, report: &mut Report<'_, '_>) -> Box<[BackendSpec]> {
+    let Some(list) = &raw.backends else { return [].into() };
     if list.get_ref().is_empty() {
         report.missing(list.span().start, "site.backends", "is empty; a site needs at least one backend");
     }
@@ -197,7 +213,7 @@ fn backends(raw: &RawSite, report: &mut Report<'_, '_>) -> Vec<BackendSpec> {
             backends.push(backend.clone());
         }
     }
-    backends
+    backends.into()
 }
 
 impl RawHealth {
@@ -211,14 +227,14 @@ impl RawHealth {
 }
 
 /// `None` if it isn't known which host probes are to ask for.
-fn health(site: &RawHealth, top: &RawHealth, profile: &Profile, hosts: &[String]) -> Option<Health> {
+fn health(site: &RawHealth, top: &RawHealth, profile: &Profile, hosts: &[Box<str>]) -> Option<Health> {
     let path = |site: &Option<Text<UrlPath>>, top: &Option<Text<UrlPath>>, default: &str| {
         site.as_ref().or(top.as_ref()).map_or(default, |key| key.0.0.as_str()).to_owned()
     };
-    let host = match site.host.as_ref().or(top.host.as_ref()) {
-        Some(key) => key.0.0.clone(),
-        None => hosts.iter().find(|host| !host.starts_with("*."))?.clone(),
-    };
+    let host = site.host.as_ref().or(top.host.as_ref()).map(|key| key.0.0.clone());
+    if host.is_none() && hosts.iter().all(|host| host.starts_with("*.")) {
+        return None;
+    }
     let forwarded_proto = match site.forwarded_proto.or(top.forwarded_proto) {
         Some(Proto::Http) => "http",
         Some(Proto::Https) => "https",

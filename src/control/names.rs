@@ -162,7 +162,7 @@ impl Names {
             let instance = match spec {
                 BackendSpec::Instance(backend) => Some(backend.clone()),
                 BackendSpec::Name { host, port } => {
-                    let name = self.hosts.get(host).map(|entry| &entry.name);
+                    let name = self.hosts.get(&**host).map(|entry| &entry.name);
                     name.and_then(|name| name.instance(&spec.to_string(), *port, kept))
                 }
             };

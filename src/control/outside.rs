@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::probe::{self, Question, Seen};
-use crate::config::Health;
+use crate::config::Site;
 use crate::core::Backend;
 use crate::detour::{Detour, Errand};
 
@@ -25,11 +25,11 @@ pub enum Way {
 
 /// See the module's text.
 pub trait Outside {
-    /// Asks a backend once.
+    /// Asks a backend of this site once.
     fn ask<'a>(
         &'a self,
         way: &'a Way,
-        health: &'a Health,
+        site: &'a Arc<Site>,
         question: Question,
     ) -> Pin<Box<dyn Future<Output = Seen> + 'a>>;
 
@@ -65,13 +65,13 @@ impl Outside for System {
     fn ask<'a>(
         &'a self,
         way: &'a Way,
-        health: &'a Health,
+        site: &'a Arc<Site>,
         question: Question,
     ) -> Pin<Box<dyn Future<Output = Seen> + 'a>> {
-        let (way, health) = (way.clone(), health.clone());
+        let (way, site) = (way.clone(), site.clone());
         // Who is asked no more is dropped with the set.
         let mut asked = JoinSet::new();
-        asked.spawn_on(async move { probe::probe(&way, &health, question).await }, &self.prober);
+        asked.spawn_on(async move { probe::probe(&way, &site, question).await }, &self.prober);
         Box::pin(async move {
             match asked.join_next().await {
                 Some(Ok(seen)) => seen,

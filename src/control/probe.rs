@@ -1,5 +1,6 @@
 //! Asking a backend how it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::outside::{Outside, Way};
-use crate::config::Health;
+use crate::config::{Health, Site};
 use crate::core::{Address, Backend};
 
 /// A proof reads the whole page, for a page that breaks off proves nothing; but not more than this of it.
@@ -62,32 +63,43 @@ pub enum Question {
     Proof,
 }
 
+impl Question {
+    /// How long an answer may take.
+    pub fn patience(self, health: &Health) -> Duration {
+        match self {
+            Self::Liveness => health.timeout,
+            // A page that has to be rendered for the first time may take longer than a probe.
+            Self::Proof => health.timeout.max(PROOF_PATIENCE),
+        }
+    }
+}
+
 /// Asks once.
-pub async fn probe(way: &Way, health: &Health, question: Question) -> Seen {
-    match tokio::time::timeout(health.timeout, ask(way, health, question)).await {
+pub async fn probe(way: &Way, site: &Site, question: Question) -> Seen {
+    match tokio::time::timeout(question.patience(&site.health), ask(way, site, question)).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => error,
         Err(_) => Seen::TimedOut,
     }
 }
 
-async fn ask(way: &Way, health: &Health, question: Question) -> Result<Seen, Seen> {
+async fn ask(way: &Way, site: &Site, question: Question) -> Result<Seen, Seen> {
     let backend = match way {
         Way::To(backend) => backend,
         Way::Through(detour, errand) => {
             let stream = detour.take(errand).await.map_err(connecting)?;
-            return converse(TokioIo::new(stream), health, question).await;
+            return converse(TokioIo::new(stream), site, question).await;
         }
     };
     match backend.address() {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await.map_err(connecting)?;
             let _ = stream.set_nodelay(true);
-            converse(TokioIo::new(stream), health, question).await
+            converse(TokioIo::new(stream), site, question).await
         }
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(connecting)?;
-            converse(TokioIo::new(stream), health, question).await
+            converse(TokioIo::new(stream), site, question).await
         }
     }
 }
@@ -104,18 +116,19 @@ fn connecting(error: std::io::Error) -> Seen {
     }
 }
 
-async fn converse<I>(io: I, health: &Health, question: Question) -> Result<Seen, Seen>
+async fn converse<I>(io: I, site: &Site, question: Question) -> Result<Seen, Seen>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
     let broken = |error: hyper::Error| Seen::Broken(error.to_string());
     let (mut sender, connection) = http1::handshake(io).await.map_err(broken)?;
+    let health = &site.health;
     let path = match question {
         Question::Liveness => &health.path,
         Question::Proof => &health.proof_path,
     };
     let request = Request::get(path.as_str())
-        .header(header::HOST, &health.host)
+        .header(header::HOST, site.probe_host())
         .header("x-forwarded-proto", &health.forwarded_proto)
         .header(header::USER_AGENT, concat!("ghostpin/", env!("CARGO_PKG_VERSION"), " (probe)"))
         .header(header::CONNECTION, "close")
@@ -149,15 +162,13 @@ where
 pub async fn prove(
     outside: &dyn Outside,
     backend: Backend,
-    health: &Health,
+    site: &Arc<Site>,
     mut told: impl FnMut(&Seen),
 ) -> Duration {
     let (way, began) = (Way::To(backend), tokio::time::Instant::now());
     loop {
-        let next = tokio::time::Instant::now() + health.held_interval;
-        // A page that has to be rendered for the first time may take longer than a probe.
-        let patient = Health { timeout: health.timeout.max(PROOF_PATIENCE), ..health.clone() };
-        let seen = outside.ask(&way, &patient, Question::Proof).await;
+        let next = tokio::time::Instant::now() + site.health.held_interval;
+        let seen = outside.ask(&way, site, Question::Proof).await;
         told(&seen);
         if seen.is_well() {
             return began.elapsed();

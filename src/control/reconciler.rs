@@ -29,7 +29,7 @@ use super::names::Names;
 use super::outside::{Outside, Way};
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
-use super::site::{LastProbe, SiteEntry, Work, policy};
+use super::site::{LastProbe, LastProbes, SiteEntry, Work, policy};
 use super::view::Status;
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
@@ -157,7 +157,7 @@ pub struct Parts {
 /// See the module's text.
 pub struct Reconciler {
     config: Config,
-    sites: BTreeMap<SiteKey, SiteEntry>,
+    sites: BTreeMap<SiteKey, Box<SiteEntry>>,
     by_name: BTreeMap<SiteName, SiteKey>,
     /// Sites that are no longer configured, and whose last leases are not gone yet.
     leaving: BTreeMap<SiteName, SiteKey>,
@@ -367,7 +367,7 @@ impl Reconciler {
         match ask {
             Ask::Sites(answer) => {
                 let all = self.by_name.values().filter_map(|key| self.sites.get(key));
-                drop(answer.send(all.map(SiteEntry::summary).collect()));
+                drop(answer.send(all.map(|entry| entry.summary()).collect()));
             }
             Ask::Site(name, answer) => {
                 let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
@@ -483,7 +483,8 @@ impl Reconciler {
                     old: old.map_or_else(String::new, |old| old.to_string()),
                     new: new.to_string(),
                 };
-                let (messages, in_turn) = (self.messages.clone(), entry.hooks_in_turn.clone());
+                let in_turn = entry.hooks_in_turn.get_or_insert_default().clone();
+                let messages = self.messages.clone();
                 // A hook that was begun is let come to its end, whatever becomes of the handoff: half of a fencing
                 // is worse than all of it.
                 tokio::task::spawn_local(async move {
@@ -509,7 +510,7 @@ impl Reconciler {
                             let (backend, seen) = (backend.clone(), seen.clone());
                             let _ = messages.send(Message::Proof { site: key, generation, backend, seen });
                         };
-                        probe::prove(&*outside, target, &config.health, told).await;
+                        probe::prove(&*outside, target, &config, told).await;
                     })
                     .abort_handle(),
                 ));
@@ -531,7 +532,7 @@ impl Reconciler {
                         "conflict",
                         format!("{backend} answers while {pinned} has the pin: two instances are running"),
                     )
-                } else if backend.as_str() == pinned {
+                } else if backend.to_string() == pinned {
                     ("conflict_over", format!("{backend} has the pin itself now"))
                 } else {
                     ("conflict_over", format!("{backend} no longer answers beside {pinned}"))

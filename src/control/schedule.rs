@@ -1,9 +1,13 @@
 //! When which backend is probed: a verdict that readers wait for first, everything within a budget.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::core::Backend;
@@ -47,6 +51,7 @@ pub type Target = (SiteKey, Backend);
 
 #[derive(Debug)]
 struct Planned {
+    target: Target,
     /// Entries of the heaps with another number are void.
     number: u64,
     class: Class,
@@ -55,14 +60,17 @@ struct Planned {
     again: Option<Class>,
 }
 
-#[derive(Debug, Default)]
-struct Heap(BinaryHeap<Reverse<(Instant, u64, Target)>>);
+/// When, in nanoseconds since the schedule was made; the number, and the place among those planned.
+type Turn = Reverse<(u64, u64, u32)>;
 
-/// The schedule.
+/// The schedule. There may be millions of targets: each is kept once, and led to by its place.
 #[derive(Debug)]
 pub struct Schedule {
-    planned: HashMap<Target, Planned>,
-    heaps: [Heap; Class::ALL.len()],
+    start: Instant,
+    planned: Slab<Planned>,
+    places: HashTable<u32>,
+    hasher: RandomState,
+    heaps: [BinaryHeap<Turn>; Class::ALL.len()],
     next_number: u64,
     under_way: usize,
     all: Allowance,
@@ -104,7 +112,10 @@ impl Schedule {
     /// Nothing is planned yet.
     pub fn new(now: Instant) -> Self {
         Self {
-            planned: HashMap::new(),
+            start: now,
+            planned: Slab::new(),
+            places: HashTable::new(),
+            hasher: RandomState::default(),
             heaps: Default::default(),
             next_number: 0,
             under_way: 0,
@@ -119,8 +130,8 @@ impl Schedule {
     pub fn plan(&mut self, target: Target, class: Class, due: Instant) {
         self.next_number += 1;
         let number = self.next_number;
-        let fresh = Planned { number, class, under_way: false, again: None };
-        let planned = self.planned.entry(target.clone()).or_insert(fresh);
+        let place = self.place(&target).unwrap_or_else(|| self.make_place(target, class));
+        let planned = &mut self.planned[place as usize];
         if planned.under_way {
             if class.is_waited_for() {
                 planned.again = Some(planned.again.map_or(class, |before| before.min(class)));
@@ -128,19 +139,44 @@ impl Schedule {
             return;
         }
         (planned.number, planned.class) = (number, class);
-        self.heaps[class as usize].0.push(Reverse((due, number, target)));
+        let due = due.saturating_duration_since(self.start).as_nanos() as u64;
+        self.heaps[class as usize].push(Reverse((due, number, place)));
+    }
+
+    /// Where a target is among those planned.
+    fn place(&self, target: &Target) -> Option<u32> {
+        let is_it = |place: &u32| self.planned[*place as usize].target == *target;
+        self.places.find(self.hasher.hash_one(target), is_it).copied()
+    }
+
+    fn make_place(&mut self, target: Target, class: Class) -> u32 {
+        let hash = self.hasher.hash_one(&target);
+        let planned = Planned { target, number: 0, class, under_way: false, again: None };
+        let place =
+            u32::try_from(self.planned.insert(planned)).expect("no more backends than ports and addresses");
+        let (planned, hasher) = (&self.planned, &self.hasher);
+        self.places.insert_unique(hash, place, |place| hasher.hash_one(&planned[*place as usize].target));
+        place
+    }
+
+    fn of(&mut self, target: &Target) -> Option<&mut Planned> {
+        let place = self.place(target)?;
+        Some(&mut self.planned[place as usize])
     }
 
     /// The same, but for what is planned in a better class: it has its turn sooner as it is.
     pub fn hasten(&mut self, target: Target, class: Class, due: Instant) {
-        if self.planned.get(&target).is_none_or(|planned| planned.under_way || class <= planned.class) {
+        if self.of(&target).is_none_or(|planned| planned.under_way || class <= planned.class) {
             self.plan(target, class, due);
         }
     }
 
     /// It is not to be probed any more.
     pub fn forget(&mut self, target: &Target) {
-        if self.planned.remove(target).is_some_and(|planned| planned.under_way) {
+        let is_it = |place: &u32| self.planned[*place as usize].target == *target;
+        let Ok(entry) = self.places.find_entry(self.hasher.hash_one(target), is_it) else { return };
+        let (place, _) = entry.remove();
+        if self.planned.remove(place as usize).under_way {
             self.under_way -= 1;
         }
     }
@@ -150,6 +186,7 @@ impl Schedule {
         self.all.refill(now);
         self.steady.refill(now);
         self.standby.refill(now);
+        let nanos = now.saturating_duration_since(self.start).as_nanos() as u64;
         let mut due = Vec::new();
         for class in Class::ALL {
             let mut unlimited = Allowance { left: f64::INFINITY, ..Allowance::new(0, now) };
@@ -158,23 +195,23 @@ impl Schedule {
                 Class::Steady => &mut self.steady,
                 Class::Standby => &mut self.standby,
             };
-            let heap = &mut self.heaps[class as usize].0;
-            while let Some(Reverse((at, number, target))) = heap.peek() {
-                let current = self.planned.get_mut(target).filter(|planned| planned.number == *number);
+            let heap = &mut self.heaps[class as usize];
+            while let Some(&Reverse((at, number, place))) = heap.peek() {
+                let current = self.planned.get_mut(place as usize).filter(|planned| planned.number == number);
                 let Some(planned) = current else {
                     heap.pop();
                     continue;
                 };
                 let spent = self.all.left < 1.0 || own.left < 1.0;
-                if *at > now || spent || self.under_way >= UNDER_WAY_MAX {
+                if at > nanos || spent || self.under_way >= UNDER_WAY_MAX {
                     break;
                 }
                 planned.under_way = true;
                 self.under_way += 1;
                 self.all.left -= 1.0;
                 own.left -= 1.0;
-                let Some(Reverse((_, _, target))) = heap.pop() else { break };
-                due.push(target);
+                due.push(planned.target.clone());
+                heap.pop();
             }
         }
         due
@@ -182,23 +219,24 @@ impl Schedule {
 
     /// When to look at [`Self::due`] again, if nothing else happens.
     pub fn next(&self, now: Instant) -> Option<Instant> {
-        let earliest =
-            self.heaps.iter().filter_map(|heap| heap.0.peek()).map(|Reverse((due, ..))| *due).min()?;
+        let earliest = self.heaps.iter().filter_map(BinaryHeap::peek).map(|Reverse((due, ..))| *due).min()?;
+        let earliest = self.start + Duration::from_nanos(earliest);
         // What is due already waits for the allowance.
         Some(earliest.max(now + Duration::from_millis(1)))
     }
 
     /// A probe has ended. Returns whether the target is still wanted, and how urgent it became meanwhile.
     pub fn done(&mut self, target: &Target) -> Option<Option<Class>> {
-        let planned = self.planned.get_mut(target)?;
+        let planned = self.of(target)?;
         if !planned.under_way {
             return Some(None);
         }
         planned.under_way = false;
         // Whatever it was, it has had its turn.
         planned.class = Class::Standby;
+        let again = planned.again.take();
         self.under_way -= 1;
-        Some(planned.again.take())
+        Some(again)
     }
 }
 

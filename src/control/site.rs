@@ -1,6 +1,5 @@
 //! One site as the reconciler keeps it: the core's state, and what the shell has under way for it.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::core::{Backend, SiteName};
 use crate::gate::Gate;
 use crate::observe::journal::{Entry, OpenEntry};
 
-/// See the module's text.
+/// See the module's text. There may be a million: what few of them need is elsewhere.
 pub struct SiteEntry {
     /// Its name.
     pub name: SiteName,
@@ -28,19 +27,19 @@ pub struct SiteEntry {
     /// Its gate.
     pub gate: Arc<Gate>,
     /// The handoff under way.
-    pub open: Option<OpenEntry>,
+    pub open: Option<Box<OpenEntry>>,
     /// The journal entry to which those still being let go belong.
     pub last_entry: Option<u64>,
     /// What is known of its backends' names.
     pub names: Vec<NameView>,
     /// What the last probe of each candidate saw.
-    pub last_probes: BTreeMap<Backend, LastProbe>,
+    pub last_probes: LastProbes,
     /// What the last proof saw, while one is being asked for.
     pub last_proof: Option<Seen>,
     /// The proof or hook under way.
     pub work: Option<Work>,
     /// Hooks of a site run one after the other: one that was superseded may still be at work.
-    pub hooks_in_turn: Rc<tokio::sync::Mutex<()>>,
+    pub hooks_in_turn: Option<Rc<tokio::sync::Mutex<()>>>,
     /// Who wished the handoff under way.
     pub wished_by: Option<String>,
 }
@@ -64,6 +63,33 @@ pub struct LastProbe {
     pub took: Duration,
     /// When it ended.
     pub at: Instant,
+}
+
+/// What the last probe of each of a site's few candidates saw.
+#[derive(Debug, Default)]
+pub struct LastProbes(Vec<(Backend, LastProbe)>);
+
+impl LastProbes {
+    /// Of this one, if it was probed.
+    pub fn of(&self, backend: &Backend) -> Option<&LastProbe> {
+        self.0.iter().find(|(probed, _)| probed == backend).map(|(_, probe)| probe)
+    }
+
+    /// The newest of this one.
+    pub fn note(&mut self, backend: Backend, probe: LastProbe) {
+        match self.0.iter_mut().find(|(probed, _)| *probed == backend) {
+            Some((_, last)) => *last = probe,
+            None => {
+                self.0.reserve_exact(1);
+                self.0.push((backend, probe));
+            }
+        }
+    }
+
+    /// Forgets all but these.
+    pub fn keep(&mut self, backends: &[Backend]) {
+        self.0.retain(|(probed, _)| backends.contains(probed));
+    }
 }
 
 /// What the core is to know of a site's configuration.
@@ -120,7 +146,7 @@ impl SiteEntry {
     pub fn view(&self, handoffs: Vec<Entry>) -> SiteView {
         SiteView {
             summary: self.summary(),
-            hosts: self.config.hosts.clone(),
+            hosts: self.config.hosts.iter().map(ToString::to_string).collect(),
             app: if self.config.app == App::Ghost { "ghost" } else { "generic" },
             failover: if self.config.failover == Failover::Auto { "auto" } else { "manual" },
             on_hold: self.core.is_on_hold(),
@@ -138,7 +164,7 @@ impl SiteEntry {
             State::Unwell => "unwell",
             State::Unknown => "unknown",
         };
-        let last_probe = self.last_probes.get(&candidate.backend).map(|probe| ProbeView {
+        let last_probe = self.last_probes.of(&candidate.backend).map(|probe| ProbeView {
             result: probe.seen.to_string(),
             took_ms: probe.took.as_secs_f64() * 1e3,
             ago_ms: probe.at.elapsed().as_millis() as u64,

@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admission;
+mod backend;
 pub mod fleet;
 pub mod handoff;
 pub mod health;
@@ -20,10 +21,9 @@ pub mod table;
 pub mod turns;
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
+
+pub use backend::{Address, Backend, NotABackend};
 
 /// The name of a site: a set of hostnames served by one application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,80 +64,6 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// Where an instance of the application listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Address {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-}
-
-/// One instance of the application, by its address.
-///
-/// Its text is what operators see and what pins are stored as: `127.0.0.1:2368`, `unix:/run/ghost.sock`, or, for
-/// an instance that was found by resolving a name, `ghost-a:2368@10.0.0.5:2368`. Two backends are the same if
-/// their texts are: a name that resolves elsewhere is another backend.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Backend {
-    text: Arc<str>,
-    address: Address,
-}
-
-impl Backend {
-    /// The instance that `name` (`host:port` as configured) resolved to.
-    pub fn resolved(name: &str, address: SocketAddr) -> Self {
-        Self { text: format!("{name}@{address}").into(), address: Address::Tcp(address) }
-    }
-
-    /// The text that stands for this backend in pins, logs and answers.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The name that it was resolved from, as configured.
-    pub fn name(&self) -> Option<&str> {
-        match self.address {
-            Address::Tcp(_) => self.text.rsplit_once('@').map(|(name, _)| name),
-            Address::Unix(_) => None,
-        }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// A text that is no backend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a backend: write `IP:port`, `[IPv6]:port` or `unix:/path/of/the/socket`")]
-pub struct NotABackend(String);
-
-impl FromStr for Backend {
-    type Err = NotABackend;
-
-    fn from_str(text: &str) -> Result<Self, NotABackend> {
-        let error = || NotABackend(text.to_owned());
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = Path::new(path);
-            if !path.is_absolute() {
-                return Err(error());
-            }
-            return Ok(Self { text: text.into(), address: Address::Unix(path.to_owned()) });
-        }
-        let address = text.rsplit_once('@').map_or(text, |(_, address)| address);
-        let address: SocketAddr = address.parse().map_err(|_| error())?;
-        Ok(Self { text: text.into(), address: Address::Tcp(address) })
     }
 }
 

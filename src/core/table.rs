@@ -60,7 +60,7 @@ impl<S> RouteTable<S> {
     ///
     /// # Errors
     /// The first host that two sites claim, or that is no host.
-    pub fn build<'a>(sites: impl Iterator<Item = (SiteName, &'a [String], S)>) -> Result<Self, TableError> {
+    pub fn build<'a>(sites: impl Iterator<Item = (SiteName, &'a [Box<str>], S)>) -> Result<Self, TableError> {
         let mut table = Self { sites: Vec::new(), exact: HashMap::default(), below: HashMap::default() };
         // Only to name both sides of a conflict; gone when the table is built.
         let mut names: Vec<SiteName> = Vec::new();
@@ -72,7 +72,7 @@ impl<S> RouteTable<S> {
                     None => (&mut table.exact, normal(host)),
                 };
                 let key =
-                    key.ok_or_else(|| TableError::NotAHost { site: name.clone(), host: host.clone() })?;
+                    key.ok_or_else(|| TableError::NotAHost { site: name.clone(), host: host.to_string() })?;
                 match map.entry(key) {
                     Entry::Vacant(free) => {
                         free.insert(index);

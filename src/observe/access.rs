@@ -57,7 +57,7 @@ impl Record {
             attempts = self.attempts,
             site = self.site.as_ref().map(SiteName::as_str),
             epoch = self.pin.as_ref().map(|pin| pin.epoch.0),
-            backend = self.pin.as_ref().map(|pin| pin.backend.as_str()),
+            backend = self.pin.as_ref().map(|pin| tracing::field::display(&pin.backend)),
             refusal = self.refusal,
             broken_off = self.broken_off,
             request_id = %self.request_id,

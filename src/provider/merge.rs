@@ -66,7 +66,7 @@ impl Merge {
         let mut hosts: HashMap<&str, Owner<'_>> = HashMap::new();
         for site in &file.sites {
             names.insert(site.name.as_str(), Owner::File(site.name.as_str()));
-            hosts.extend(site.hosts.iter().map(|host| (host.as_str(), Owner::File(site.name.as_str()))));
+            hosts.extend(site.hosts.iter().map(|host| (&**host, Owner::File(site.name.as_str()))));
         }
         let mut services = Vec::with_capacity(wanted.len());
         for service in wanted {
@@ -89,7 +89,7 @@ impl Merge {
             };
             let name = site.name.as_str();
             let taken = names.get(name).map(|owner| BadLabel::new(SITE, taken("site name", name, owner)));
-            let host = site.hosts.iter().find_map(|host| Some((host, hosts.get(host.as_str())?)));
+            let host = site.hosts.iter().find_map(|host| Some((host, hosts.get(&**host)?)));
             let taken = taken
                 .or_else(|| host.map(|(host, owner)| BadLabel::new(HOSTS, self::taken("host", host, owner))));
             if let Some(bad) = taken {
@@ -98,8 +98,7 @@ impl Merge {
                 continue;
             }
             names.insert(name, Owner::Service(&service.name));
-            hosts
-                .extend(site.hosts.iter().map(|host| (host.as_str(), Owner::Service(service.name.as_str()))));
+            hosts.extend(site.hosts.iter().map(|host| (&**host, Owner::Service(service.name.as_str()))));
             view.site = name.to_owned();
             view.problems.extend(service.unreachable.as_ref().map(ToString::to_string));
             config.sites.push(site.clone());
@@ -131,8 +130,8 @@ fn site(defaults: &SiteDefaults, service: &Wanted) -> Result<Site, Vec<BadLabel>
     match site {
         Ok(site) if service.refused.is_none() => Ok(Site {
             backends: service.candidate.iter().cloned().map(BackendSpec::Instance).collect(),
-            rivals: service.rivals.clone(),
-            lost: service.lost.clone(),
+            rivals: service.rivals.as_slice().into(),
+            lost: service.lost.as_slice().into(),
             ..site
         }),
         Ok(_) => Err(refused.collect()),
@@ -246,7 +245,7 @@ mod tests {
         wanted[1].candidate = None;
         let (after, _) = merge.merge(&file, &wanted);
         assert!(Arc::ptr_eq(&before.sites[1], &after.sites[1]));
-        assert_eq!(after.sites[1].lost, ["a.1.s"]);
+        assert_eq!(*after.sites[1].lost, ["a.1.s"]);
         assert!(!Arc::ptr_eq(&before.sites[2], &after.sites[2]));
         assert_eq!(after, Merge::default().merge(&file, &wanted).0, "what it remembers changes nothing");
     }

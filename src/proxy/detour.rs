@@ -68,7 +68,7 @@ async fn take(worker: &Rc<Worker>, connection: &Rc<Connection>, errand: &Errand)
     if !is_meant || lease.gate().detour().is_some() {
         return None;
     }
-    let tracked = worker.flights.begin(connection, Some(lease), site.config.upstream);
+    let tracked = worker.flights.begin(connection, Some(lease), *site.config.upstream);
     tracked.flight.enter(Stage::Connecting);
     match tracked.flight.guard(Link::to(&pin.backend)).await {
         Ok(Ok(link)) if tracked.lease.as_ref().is_some_and(|lease| lease.may_hand_over()) => {

@@ -299,7 +299,7 @@ impl Journey {
     ) -> Result<Answer, Failed> {
         self.attempts += 1;
         let epoch = lease.as_ref().filter(|_| target.site.tell_epoch).map(|lease| lease.pin().epoch);
-        let tracked = self.worker.flights.begin(&self.connection, lease, target.site.upstream);
+        let tracked = self.worker.flights.begin(&self.connection, lease, *target.site.upstream);
         let additions = Additions {
             peer: self.connection.sender(),
             fixed: &target.site.headers,
@@ -336,7 +336,7 @@ impl Journey {
 
     /// The answer that another one asked for, unless its epoch has ended meanwhile.
     fn follow(&self, site: &PublishedSite, lease: Lease, answer: Arc<Shared>) -> Option<Answer> {
-        let tracked = self.worker.flights.begin(&self.connection, Some(lease), site.config.upstream);
+        let tracked = self.worker.flights.begin(&self.connection, Some(lease), *site.config.upstream);
         let may_deliver = tracked.lease.as_ref().is_some_and(Lease::may_deliver);
         if tracked.flight.ended().is_some() || !may_deliver {
             return None;

@@ -91,8 +91,8 @@ impl Readers {
         if pin.epoch != errand.epoch || site.gate.detour().is_some() {
             return;
         }
-        let backends = &self.world.backends;
-        let connected = timeout(PATIENCE, backends.connect(self.edge, pin.backend.as_str()));
+        let (backends, backend) = (&self.world.backends, pin.backend.to_string());
+        let connected = timeout(PATIENCE, backends.connect(self.edge, &backend));
         match self.unless_cut(&lease, connected).await {
             Ok(Ok(Ok(()))) if lease.may_hand_over() => {}
             Ok(Ok(Err(Refused))) => return site.gate.suspect(pin.epoch),
@@ -105,7 +105,7 @@ impl Readers {
             return;
         }
         self.world.history.tell(Some(self.edge), What::Carried(self.under(&site, &lease)));
-        let answered = self.unless_cut(&lease, backends.answer(self.edge, pin.backend.as_str())).await;
+        let answered = self.unless_cut(&lease, backends.answer(self.edge, &backend)).await;
         if matches!(answered, Ok(Ok(()))) && lease.may_hand_over() {
             sleep(LINE).await;
             let _ = answer.send(());

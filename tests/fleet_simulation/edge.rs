@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ghostpin::clock::Clock;
 use ghostpin::cluster;
-use ghostpin::config::{Config, Health, Secret};
+use ghostpin::config::{Config, Secret, Site};
 use ghostpin::control::Controller;
 use ghostpin::control::fleet::FleetParts;
 use ghostpin::control::outside::{Outside, Way};
@@ -287,15 +287,15 @@ impl Outside for Elsewhere {
     fn ask<'a>(
         &'a self,
         way: &'a Way,
-        health: &'a Health,
-        _: Question,
+        site: &'a Arc<Site>,
+        question: Question,
     ) -> Pin<Box<dyn Future<Output = Seen> + 'a>> {
         let backends = &self.world.backends;
         let asked = async move {
             match way {
                 Way::To(backend) => {
-                    backends.connect(self.edge, backend.as_str()).await?;
-                    backends.answer(self.edge, backend.as_str()).await
+                    backends.connect(self.edge, &backend.to_string()).await?;
+                    backends.answer(self.edge, &backend.to_string()).await
                 }
                 Way::Through(detour, errand) => {
                     Through::connect(&self.world, detour, errand.clone()).await?.answer().await
@@ -303,7 +303,7 @@ impl Outside for Elsewhere {
             }
         };
         Box::pin(async move {
-            match timeout(health.timeout, asked).await {
+            match timeout(question.patience(&site.health), asked).await {
                 Ok(Ok(())) => Seen::Well,
                 Ok(Err(Refused)) => Seen::Refused,
                 Err(_) => Seen::TimedOut,

@@ -124,8 +124,8 @@ impl Readers {
         if let Some(detour) = lease.gate().detour() {
             return self.attempt_through(&detour, lease, site).await;
         }
-        let (backends, backend) = (&self.world.backends, lease.pin().backend.as_str());
-        let connected = timeout(PATIENCE, backends.connect(self.edge, backend));
+        let (backends, backend) = (&self.world.backends, lease.pin().backend.to_string());
+        let connected = timeout(PATIENCE, backends.connect(self.edge, &backend));
         match self.unless_cut(lease, connected).await? {
             Ok(Ok(())) => {}
             Ok(Err(Refused)) => return Err(Failed::Refused),
@@ -135,7 +135,7 @@ impl Readers {
             return Err(Failed::Cut);
         }
         self.world.history.tell(Some(self.edge), What::Handed(self.under(site, lease)));
-        match self.unless_cut(lease, timeout(PATIENCE, backends.answer(self.edge, backend))).await? {
+        match self.unless_cut(lease, timeout(PATIENCE, backends.answer(self.edge, &backend))).await? {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Refused)) => Err(Failed::Refused),
             Err(_) => Err(Failed::Silent),

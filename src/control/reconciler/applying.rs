@@ -8,7 +8,7 @@ impl Reconciler {
         let by_name: BTreeMap<&SiteName, &Arc<config::Site>> =
             config.sites.iter().map(|site| (&site.name, site)).collect();
         // Built before anything is touched: a contradiction must leave all as it is.
-        RouteTable::build(config.sites.iter().map(|site| (site.name.clone(), site.hosts.as_slice(), ())))
+        RouteTable::build(config.sites.iter().map(|site| (site.name.clone(), &*site.hosts, ())))
             .map_err(|error| error.to_string())?;
         let needs_restart = restart_keys(&self.config, &config).into_iter().map(str::to_owned).collect();
         let mut applied = Applied { needs_restart, ..Applied::default() };
@@ -84,13 +84,13 @@ impl Reconciler {
             gate,
             open: None,
             last_entry: None,
-            last_probes: BTreeMap::new(),
+            last_probes: LastProbes::default(),
             last_proof: None,
             work: None,
-            hooks_in_turn: Rc::default(),
+            hooks_in_turn: None,
             wished_by: None,
         };
-        self.sites.insert(key, entry);
+        self.sites.insert(key, Box::new(entry));
         self.served_here(key);
         Some(key)
     }
@@ -122,7 +122,7 @@ impl Reconciler {
         self.step(key, Input::Reconfigured { policy: policy(config), candidates, lost });
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let now = entry.backends();
-        entry.last_probes.retain(|backend, _| now.contains(backend));
+        entry.last_probes.keep(&now);
         for gone in before.into_iter().filter(|backend| !now.contains(backend)) {
             self.schedule.forget(&(key, gone));
         }
@@ -199,7 +199,7 @@ impl Reconciler {
                 gate: self.sites[&key].gate.clone(),
                 config: site.clone(),
             };
-            (site.name.clone(), site.hosts.as_slice(), Arc::new(published))
+            (site.name.clone(), &*site.hosts, Arc::new(published))
         });
         let sites: Vec<_> = sites.collect();
         let takes_detours = self.config.listen.edges.is_some();

@@ -25,7 +25,7 @@ impl Reconciler {
             self.journal.write(superseded);
         }
         let Some(site) = self.sites.get_mut(&key) else { return };
-        site.open = Some(OpenEntry::new(entry, site.core.phase().name()));
+        site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase().name())));
     }
 
     pub(super) fn handoff_ended(&mut self, key: SiteKey, outcome: Outcome) {
@@ -56,7 +56,7 @@ impl Reconciler {
                 let mut entry = self.journal.begin(&site.name, "handoff");
                 entry.from = Some(PinText::from(&before));
                 entry.note = Some("decided by another edge".to_owned());
-                site.open = Some(OpenEntry::new(entry, site.core.phase().name()));
+                site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase().name())));
             }
             (Some(mut open), _) if serves => {
                 let (from, to) = (open.entry_mut().from.clone(), site.core.pin().map(PinText::from));

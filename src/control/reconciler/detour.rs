@@ -21,7 +21,7 @@ impl Reconciler {
         let way = Way::Through(look.detour.clone(), Errand { site: entry.name.clone(), epoch });
         tokio::task::spawn_local(async move {
             let again = Instant::now() + config.health.held_interval;
-            let seen = outside.ask(&way, &config.health, Question::Liveness).await;
+            let seen = outside.ask(&way, &config, Question::Liveness).await;
             if !seen.is_well() {
                 tokio::time::sleep_until(again).await;
             }

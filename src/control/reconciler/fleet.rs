@@ -80,7 +80,7 @@ impl Reconciler {
     /// Edges that come while a fence is on its way to the store are not among those that it waits for.
     fn overlook_new_edges(&self, changes: &mut Vec<Change>) {
         let Some(ledger) = self.fleet.as_ref().and_then(|fleet| fleet.ledger.as_ref()) else { return };
-        let is_on_its_way = |entry: &SiteEntry| {
+        let is_on_its_way = |entry: &Box<SiteEntry>| {
             let serves = ledger.stored(&entry.name).is_some_and(|record| record.serves().is_some());
             serves && *entry.core.phase() != Phase::Serving
         };

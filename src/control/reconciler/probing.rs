@@ -12,14 +12,6 @@ fn pace(entry: &SiteEntry) -> Duration {
     if matches!(entry.core.phase(), Phase::Fencing { .. }) { pace.max(FENCING_PACE) } else { pace }
 }
 
-/// What it has in common with others on its machine.
-fn ip(backend: &Backend) -> Option<IpAddr> {
-    match backend.address() {
-        Address::Tcp(address) => Some(address.ip()),
-        Address::Unix(_) => None,
-    }
-}
-
 /// Whether the neighbours at an address are to be looked at again; if so, that is written down.
 fn is_time(looked: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant) -> bool {
     let is_time = looked.get(&address).is_none_or(|before| now >= *before + LOOKS_AT_NEIGHBOURS);
@@ -42,7 +34,7 @@ impl Reconciler {
             seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, since);
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let asked = !matches!(seen, Seen::NotAsked(_));
-        entry.last_probes.insert(backend.clone(), LastProbe { seen, took, at: Instant::now() });
+        entry.last_probes.note(backend.clone(), LastProbe { seen, took, at: Instant::now() });
         if !asked {
             return self.plan_next(key, backend, false);
         }
@@ -151,7 +143,7 @@ impl Reconciler {
             // One that was looked at a moment ago has its turn an interval later.
             let fresh = entry
                 .last_probes
-                .get(backend)
+                .of(backend)
                 .is_some_and(|last| last.at + entry.config.health.held_interval > now);
             self.schedule.hasten((key, backend.clone()), class, if fresh || is_fencing { soon } else { now });
         }
@@ -160,7 +152,7 @@ impl Reconciler {
     /// Whatever ended this site's backend may have ended others at the same address: a worker machine that died.
     pub(super) fn suspect_neighbours(&mut self, key: SiteKey) {
         let pinned = self.sites.get(&key).and_then(|entry| entry.core.pin());
-        let Some(address) = pinned.and_then(|pin| ip(&pin.backend)) else { return };
+        let Some(address) = pinned.and_then(|pin| pin.backend.machine()) else { return };
         let now = Instant::now();
         if !is_time(&mut self.neighbours_suspected, address, now) {
             return;
@@ -168,7 +160,7 @@ impl Reconciler {
         for (other, entry) in &self.sites {
             if *other != key
                 && *entry.core.phase() == Phase::Serving
-                && let Some(pin) = entry.core.pin().filter(|pin| ip(&pin.backend) == Some(address))
+                && let Some(pin) = entry.core.pin().filter(|pin| pin.backend.machine() == Some(address))
             {
                 let class = if entry.gate.in_flight() > 0 { Class::Readers } else { Class::Urgent };
                 self.schedule.plan((*other, pin.backend.clone()), class, now);
@@ -179,14 +171,14 @@ impl Reconciler {
     /// Where one has come up others may have: those at its address that a site waits for are looked at before those that
     /// are more likely to be down still.
     fn hurry_neighbours(&mut self, key: SiteKey, backend: &Backend) {
-        let Some(address) = ip(backend) else { return };
+        let Some(address) = backend.machine() else { return };
         let now = Instant::now();
         if !is_time(&mut self.neighbours_hurried, address, now) {
             return;
         }
         for (other, entry) in self.sites.iter().filter(|(other, _)| **other != key) {
             for candidate in entry.core.candidates() {
-                let is_there = ip(&candidate.backend) == Some(address);
+                let is_there = candidate.backend.machine() == Some(address);
                 if is_there && !candidate.health.is_well() && entry.core.is_urgent(&candidate.backend) {
                     self.schedule.plan((*other, candidate.backend.clone()), Class::Risen, now);
                 }
@@ -201,7 +193,7 @@ impl Reconciler {
                 self.schedule.forget(&target);
                 continue;
             };
-            let is_known = entry.last_probes.contains_key(backend);
+            let is_known = entry.last_probes.of(backend).is_some();
             if is_known && matches!(entry.core.phase(), Phase::Proving { .. }) {
                 // The proof is what is waited for; what is known already has its turn when that is over.
                 self.schedule.done(&target);
@@ -222,7 +214,7 @@ impl Reconciler {
             let (config, target) = (entry.config.clone(), target.clone());
             tokio::task::spawn_local(async move {
                 let began = Instant::now();
-                let seen = outside.ask(&Way::To(target.1.clone()), &config.health, Question::Liveness).await;
+                let seen = outside.ask(&Way::To(target.1.clone()), &config, Question::Liveness).await;
                 let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
             });
         }

@@ -15,7 +15,7 @@ impl Reconciler {
     /// Sites that serve on from an instance that is no candidate any more, while another site's candidate is at its
     /// address: orchestrators give addresses to others when a task has ended. Such a site may have no answer from there.
     fn usurped(&self) -> Vec<(SiteKey, Epoch)> {
-        let mut left: BTreeMap<&Address, Vec<(SiteKey, Epoch)>> = BTreeMap::new();
+        let mut left: BTreeMap<Address<'_>, Vec<(SiteKey, Epoch)>> = BTreeMap::new();
         for (key, entry) in &self.sites {
             let Some(pin) = entry.core.pin().filter(|_| *entry.core.phase() == Phase::Serving) else {
                 continue;
@@ -30,7 +30,7 @@ impl Reconciler {
         let mut usurped = Vec::new();
         for (key, entry) in &self.sites {
             for candidate in entry.core.candidates().iter().filter(|candidate| candidate.listed) {
-                let before = left.get(candidate.backend.address()).into_iter().flatten();
+                let before = left.get(&candidate.backend.address()).into_iter().flatten();
                 usurped.extend(before.filter(|(owner, _)| owner != key));
             }
         }

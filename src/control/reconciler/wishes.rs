@@ -90,9 +90,7 @@ impl Reconciler {
     fn find_candidate(&self, key: SiteKey, text: &str) -> Option<Backend> {
         let mut candidates =
             self.sites.get(&key)?.core.candidates().iter().map(|candidate| &candidate.backend);
-        let names = |backend: &&Backend| {
-            backend.as_str() == text || backend.as_str().split_once('@').is_some_and(|(name, _)| name == text)
-        };
+        let names = |backend: &&Backend| backend.name() == Some(text) || backend.to_string() == text;
         candidates.find(names).cloned()
     }
 }

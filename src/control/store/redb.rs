@@ -304,7 +304,7 @@ fn encode(pin: &Pin, into: &mut Vec<u8>) {
     into.clear();
     into.push(PIN_FORMAT);
     into.extend_from_slice(&pin.epoch.0.to_le_bytes());
-    into.extend_from_slice(pin.backend.as_str().as_bytes());
+    into.extend_from_slice(pin.backend.to_string().as_bytes());
 }
 
 fn decode(site: &str, value: &[u8]) -> Result<Pin, Fault> {

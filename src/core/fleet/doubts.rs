@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Moment;
 use super::opinion::{Opinion, opinion};
-use crate::core::{Address, Backend, SiteName};
+use crate::core::{Backend, SiteName};
 
 /// Backends of one machine that the edges are asked about at a time: what they say of these goes for all.
 const ASKED_THERE_MAX: usize = 3;
@@ -86,7 +86,7 @@ impl Doubts {
         backend: &Backend,
         others: &[Option<&Reached>],
     ) -> Judgement {
-        let host = host(backend);
+        let host = backend.machine();
         if let Some(looks) = self.settled(now, host) {
             return Judgement::Unwell { looks };
         }
@@ -110,7 +110,7 @@ impl Doubts {
             }
             Opinion::Well => Judgement::Own { is_new: !std::mem::replace(&mut doubt.told, true) },
             Opinion::Open => {
-                let there = self.asked.values().filter(|asked| self::host(asked) == host).count();
+                let there = self.asked.values().filter(|asked| asked.machine() == host).count();
                 if there < ASKED_THERE_MAX {
                     self.asked.entry(site.clone()).or_insert_with(|| backend.clone());
                 }
@@ -130,18 +130,10 @@ impl Doubts {
         if let Some((_, well)) = reached.get(site).filter(|(about, _)| about == backend) {
             return Some(*well);
         }
-        let host = host(backend);
-        let there = self.asked.iter().filter(|(_, asked)| self::host(asked) == host);
+        let host = backend.machine();
+        let there = self.asked.iter().filter(|(_, asked)| asked.machine() == host);
         let said = there.filter_map(|(other, asked)| reached.get(other).filter(|(about, _)| about == asked));
         said.map(|(_, well)| *well).reduce(|one, other| one || other)
-    }
-}
-
-/// The machine that a backend is on, as far as its address says.
-fn host(backend: &Backend) -> Option<IpAddr> {
-    match backend.address() {
-        Address::Tcp(address) => Some(address.ip()),
-        Address::Unix(_) => None,
     }
 }
 

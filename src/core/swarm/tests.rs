@@ -70,14 +70,14 @@ fn one(swarm: &Swarm) -> &Wanted {
     wanted
 }
 
-fn candidate(swarm: &Swarm) -> Option<&str> {
-    one(swarm).candidate.as_ref().map(Backend::as_str)
+fn candidate(swarm: &Swarm) -> Option<String> {
+    one(swarm).candidate.as_ref().map(Backend::to_string)
 }
 
 #[test]
 fn a_running_task_is_the_candidate_of_its_service() {
     let swarm = heard(&[answer(&[task("a", 20)])]);
-    assert_eq!(candidate(&swarm), Some("blog.1.a@10.0.1.20:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.a@10.0.1.20:2368"));
     assert_eq!((one(&swarm).rivals.len(), one(&swarm).moving, swarm.index()), (0, false, 20));
 }
 
@@ -92,14 +92,14 @@ fn a_service_without_our_labels_is_none_of_our_business() {
 fn a_dead_nodes_task_is_no_candidate() {
     // That it runs is what the node said last.
     let swarm = heard(&[answer(&[over(task("a", 20), 21), task("b", 22)])]);
-    assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.22:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.b@10.0.1.22:2368"));
 }
 
 #[test]
 fn a_task_that_does_not_run_yet_is_waited_for() {
     for (wanted, seen) in [(Life::Running, Life::Coming), (Life::Coming, Life::Coming)] {
         let swarm = heard(&[answer(&[Task { wanted, seen, ..task("a", 20) }])]);
-        assert_eq!((candidate(&swarm), one(&swarm).moving), (None, true));
+        assert_eq!((candidate(&swarm).as_deref(), one(&swarm).moving), (None, true));
     }
 }
 
@@ -108,12 +108,12 @@ fn a_task_seen_shut_down_never_comes_back() {
     let gone = answer(&[over(task("a", 20), 21), task("b", 22)]);
     // Its node is back: its index rises above its successor's, and that is no reason.
     let mut swarm = heard(&[gone.clone(), answer(&[over(task("a", 20), 61), task("b", 59)])]);
-    assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.59:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.b@10.0.1.59:2368"));
     let back = answer(&[task("a", 70), task("b", 59)]);
     assert_eq!(swarm.take(&back, 2 * SECOND), Err(Stale::Returned("a".to_owned())));
     // Even if it is said for ever and nobody says otherwise.
     swarm.take(&back, 600 * SECOND).unwrap();
-    assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.59:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.b@10.0.1.59:2368"));
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn tasks_on_a_node_that_is_down_are_lost_even_if_they_are_not_told_any_more() {
     let b = Task { node: "n2".to_owned(), ..task("b", 31) };
     let mut swarm = heard(&[down(&[task("a", 20)], false), down(&[task("a", 20)], true)]);
     assert_eq!(
-        (candidate(&swarm), &one(&swarm).lost[..]),
+        (candidate(&swarm).as_deref(), &one(&swarm).lost[..]),
         (Some("blog.1.a@10.0.1.20:2368"), &["blog.1.a".to_owned()][..])
     );
     for at in 2..5 {
         swarm.take(&down(std::slice::from_ref(&b), true), at * SECOND).unwrap();
         assert_eq!(
-            (candidate(&swarm), &one(&swarm).lost[..]),
+            (candidate(&swarm).as_deref(), &one(&swarm).lost[..]),
             (Some("blog.1.b@10.0.1.31:2368"), &["blog.1.a".to_owned()][..])
         );
     }
@@ -144,7 +144,11 @@ fn tasks_on_a_node_that_is_down_are_lost_even_if_they_are_not_told_any_more() {
 fn a_task_that_is_missing_twice_has_ended() {
     let (first, second) = (answer(&[task("a", 20)]), answer(&[task("b", 30)]));
     let mut swarm = heard(&[first, second.clone()]);
-    assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.30:2368"), "it is nobody's candidate at once");
+    assert_eq!(
+        candidate(&swarm).as_deref(),
+        Some("blog.1.b@10.0.1.30:2368"),
+        "it is nobody's candidate at once"
+    );
     let both = answer(&[task("a", 31), task("b", 30)]);
     let mut once = swarm.clone();
     once.take(&both, 2 * SECOND).unwrap();
@@ -163,7 +167,7 @@ fn a_snapshot_from_a_stale_leader_is_refused() {
     back.services[0].index = 9;
     let gone_back = Stale::GoneBack { object: "service svc".to_owned(), index: 9, seen: 10 };
     assert_eq!(swarm.take(&back, 3 * SECOND), Err(gone_back));
-    assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.42:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.b@10.0.1.42:2368"));
 }
 
 #[test]
@@ -186,7 +190,7 @@ fn a_service_that_is_missing_from_an_old_answer_stays() {
     removed.services.clear();
     let behind = swarm.take(&removed, SECOND).unwrap_err();
     assert_eq!((&behind, behind.is_trouble()), (&Stale::Behind { index: 5, seen: 20 }, false));
-    assert_eq!(candidate(&swarm), Some("blog.1.a@10.0.1.20:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.a@10.0.1.20:2368"));
     // Nobody has heard anything newer for half a minute: it was removed.
     swarm.take(&removed, BELIEVED_AFTER).unwrap();
     assert_eq!(swarm.wanted(), []);
@@ -214,20 +218,20 @@ fn two_running_tasks_are_a_conflict_and_nobody_guesses() {
     let both = answer(&[task("a", 20), second.clone()]);
     // The one that was alone before is meant.
     let swarm = heard(&[answer(&[task("a", 20)]), both.clone()]);
-    assert_eq!(candidate(&swarm), Some("blog.1.a@10.0.1.20:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.a@10.0.1.20:2368"));
     assert_eq!(one(&swarm).rivals, ["blog.2.b"]);
     // Nobody was: nobody is.
     let swarm = heard(std::slice::from_ref(&both));
-    assert_eq!((candidate(&swarm), one(&swarm).rivals.len()), (None, 2));
+    assert_eq!((candidate(&swarm).as_deref(), one(&swarm).rivals.len()), (None, 2));
     // A former life has pinned one of them.
     let pin: Backend = "blog.2.b@10.0.1.30:2368".parse().unwrap();
     let mut swarm = Swarm::new([&pin]);
     swarm.take(&both, SECOND).unwrap();
-    assert_eq!(candidate(&swarm), Some("blog.2.b@10.0.1.30:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.2.b@10.0.1.30:2368"));
     assert_eq!(one(&swarm).rivals, ["blog.1.a"]);
     // It is over when one is left, whichever.
     let swarm = heard(&[answer(&[task("a", 20)]), both, answer(&[over(task("a", 20), 31), second])]);
-    assert_eq!(candidate(&swarm), Some("blog.2.b@10.0.1.30:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.2.b@10.0.1.30:2368"));
     assert_eq!(one(&swarm).rivals, [] as [&str; 0]);
 }
 
@@ -236,15 +240,18 @@ fn the_new_task_of_an_update_is_meant_while_the_old_one_still_runs() {
     let mut both = answer(&[task("a", 20), task("b", 30)]);
     // Two in one place, and nobody says why.
     let swarm = heard(&[answer(&[task("a", 20)]), both.clone()]);
-    assert_eq!((candidate(&swarm), one(&swarm).rivals.len()), (Some("blog.1.a@10.0.1.20:2368"), 1));
+    assert_eq!(
+        (candidate(&swarm).as_deref(), one(&swarm).rivals.len()),
+        (Some("blog.1.a@10.0.1.20:2368"), 1)
+    );
     both.services[0].updating = true;
     let swarm = heard(&[answer(&[task("a", 20)]), both.clone()]);
-    assert_eq!(candidate(&swarm), Some("blog.1.b@10.0.1.30:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.b@10.0.1.30:2368"));
     assert_eq!((&one(&swarm).rivals[..], one(&swarm).moving), (&[][..], true));
     // An update of one of two replicas is still a conflict.
     both.tasks.push(Task { slot: 2, ..task("c", 25) });
     let swarm = heard(&[answer(&[task("a", 20)]), both]);
-    assert_eq!(candidate(&swarm), Some("blog.1.a@10.0.1.20:2368"));
+    assert_eq!(candidate(&swarm).as_deref(), Some("blog.1.a@10.0.1.20:2368"));
     assert_eq!(one(&swarm).rivals, ["blog.2.c", "blog.1.b"]);
 }
 

@@ -1,9 +1,9 @@
 use super::*;
 
 fn table(sites: &[(&str, &[&str])]) -> Result<RouteTable<String>, TableError> {
-    let owned: Vec<(SiteName, Vec<String>)> = sites
+    let owned: Vec<(SiteName, Vec<Box<str>>)> = sites
         .iter()
-        .map(|(name, hosts)| (SiteName::from(*name), hosts.iter().map(|host| host.to_string()).collect()))
+        .map(|(name, hosts)| (SiteName::from(*name), hosts.iter().map(|host| Box::from(*host)).collect()))
         .collect();
     RouteTable::build(owned.iter().map(|(name, hosts)| (name.clone(), hosts.as_slice(), name.to_string())))
 }
@@ -112,12 +112,12 @@ fn the_longest_host_is_found_in_upper_case_and_a_longer_one_is_not() {
 
 #[test]
 fn of_100_000_sites_every_host_is_found() {
-    let sites: Vec<(SiteName, Vec<String>)> = (0..100_000)
+    let sites: Vec<(SiteName, Vec<Box<str>>)> = (0..100_000)
         .map(|n| {
             let hosts = vec![
-                format!("blog-{n}.example"),
-                format!("www.customer-{n}.example"),
-                format!("*.c{n}.example"),
+                format!("blog-{n}.example").into(),
+                format!("www.customer-{n}.example").into(),
+                format!("*.c{n}.example").into(),
             ];
             (SiteName::from(format!("site-{n}").as_str()), hosts)
         })

@@ -69,7 +69,7 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     gate.open(Pin { epoch: Epoch(1), backend: "127.0.0.1:1".parse().unwrap() });
 
     let (connection, _client) = accepted(&worker).await;
-    let (serving, lease, upstream) = (worker.clone(), gate.enter(), config.sites[0].upstream);
+    let (serving, lease, upstream) = (worker.clone(), gate.enter(), *config.sites[0].upstream);
     let request = async move {
         let _open = serving.clone().keep(connection.clone());
         let _active = connection.request_began();
