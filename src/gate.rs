@@ -36,7 +36,35 @@ pub use report::{Report, Tally};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteKey(pub u32);
 
-/// See the module's text.
+/// What all gates have in common.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// What all of them may hold.
+    pub budget: Arc<HoldBudget>,
+    /// Until when this process may act.
+    pub lifeline: Arc<Lifeline>,
+    /// Who is told what becomes of them.
+    pub reports: mpsc::UnboundedSender<Report>,
+    tickets: AtomicU64,
+}
+
+impl Surroundings {
+    /// These.
+    pub fn new(
+        budget: Arc<HoldBudget>,
+        lifeline: Arc<Lifeline>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Arc<Self> {
+        Arc::new(Self { budget, lifeline, reports, tickets: AtomicU64::new(0) })
+    }
+
+    /// A place behind all that were given out before, at whatever gate.
+    fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// See the module's text. There may be a million: what only those need where requests are held stands apart.
 #[derive(Debug)]
 pub struct Gate {
     site: SiteKey,
@@ -49,35 +77,35 @@ pub struct Gate {
     samples: AtomicU8,
     /// Answers that were kept from a client because their epoch was over.
     late: AtomicU64,
-    /// How often it was opened,
+    /// How often it was opened, which is also the number of the last release,
     opened: AtomicU64,
     /// and up to which of these times its leases were told to end.
     cut: AtomicU64,
     /// How its requests get to the backend, if not directly. It changes while the gate is open: the backend is the same.
     detour: ArcSwapOption<Detour>,
-    /// Until when this process may act,
-    lifeline: Arc<Lifeline>,
-    /// and whether that holds for this site.
+    /// Whether the end of this process's time shuts this gate, too.
     bound: AtomicBool,
     queue: Mutex<Queue>,
-    budget: Arc<HoldBudget>,
-    reports: mpsc::UnboundedSender<Report>,
+    around: Arc<Surroundings>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: BTreeMap<Ticket, Waiting>,
-    turns: Turns<Arc<Likeness>>,
-    next_ticket: u64,
+    /// Those who wait, and what becomes of them; nothing where nobody was held since the gate was opened.
+    crowd: Option<Box<Crowd>>,
     /// Generation to report when the last lease is gone.
     leaving: Option<u64>,
     /// Leases that were out when the gate was shut.
     usual: u32,
-    release: Option<Release>,
-    /// Number of the last release, so that leases of an earlier one don't count for it.
-    releases: u64,
-    tally: Tally,
     retired: bool,
+}
+
+#[derive(Debug, Default)]
+struct Crowd {
+    waiting: BTreeMap<Ticket, Waiting>,
+    turns: Turns<Arc<Likeness>>,
+    release: Option<Release>,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -88,11 +116,21 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Whether this release is still under way.
-    fn is_in(&self, release: u64) -> bool {
-        self.release.is_some() && self.releases == release
+    fn crowd(&mut self) -> &mut Crowd {
+        self.crowd.get_or_insert_default()
     }
 
+    fn waiting(&self) -> usize {
+        self.crowd.as_ref().map_or(0, |crowd| crowd.waiting.len())
+    }
+
+    /// Those who wait are being let go.
+    fn is_releasing(&self) -> bool {
+        self.crowd.as_ref().is_some_and(|crowd| crowd.release.is_some())
+    }
+}
+
+impl Crowd {
     /// Whether one more may be let go.
     fn has_room(&self) -> bool {
         self.release.as_ref().is_some_and(|release| release.under_way < release.pacer.window())
@@ -126,12 +164,7 @@ pub enum Entry {
 
 impl Gate {
     /// A shut gate that has never been open.
-    pub fn new(
-        site: SiteKey,
-        budget: Arc<HoldBudget>,
-        lifeline: Arc<Lifeline>,
-        reports: mpsc::UnboundedSender<Report>,
-    ) -> Self {
+    pub fn new(site: SiteKey, around: Arc<Surroundings>) -> Self {
         Self {
             site,
             word: AtomicU64::new(Word::NEW.0),
@@ -142,11 +175,9 @@ impl Gate {
             opened: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             detour: ArcSwapOption::empty(),
-            lifeline,
             bound: AtomicBool::new(true),
             queue: Mutex::default(),
-            budget,
-            reports,
+            around,
         }
     }
 
@@ -202,18 +233,16 @@ impl Gate {
             return Err(NotHeld::Retired);
         }
         // Who comes back has been counted before, and is not to be turned away by those who came later.
-        if ticket.is_none() && queue.waiting.len() >= max || !self.budget.take() {
-            queue.tally.shed += 1;
+        let crowd = queue.crowd();
+        if ticket.is_none() && crowd.waiting.len() >= max || !self.around.budget.take() {
+            crowd.tally.shed += 1;
             return Err(NotHeld::Full);
         }
-        let ticket = ticket.unwrap_or_else(|| {
-            queue.next_ticket += 1;
-            Ticket(queue.next_ticket)
-        });
+        let ticket = ticket.unwrap_or_else(|| self.around.ticket());
         let (go, turn) = oneshot::channel();
-        let like = queue.turns.join(ticket, like.map(Arc::new));
-        queue.waiting.insert(ticket, Waiting { go, since: Instant::now(), like });
-        queue.tally.held += 1;
+        let like = crowd.turns.join(ticket, like.map(Arc::new));
+        crowd.waiting.insert(ticket, Waiting { go, since: Instant::now(), like });
+        crowd.tally.held += 1;
         self.let_go(&mut queue);
         drop(queue);
         Ok(Entry::Held(Held { gate: self.clone(), ticket, turn }))
@@ -223,7 +252,7 @@ impl Gate {
     /// as long as the queue is not empty.
     pub fn enter_past_the_queue(self: &Arc<Self>) -> Option<Lease> {
         let mut queue = self.queue();
-        if queue.release.is_none() {
+        if !queue.is_releasing() {
             drop(queue);
             return self.enter();
         }
@@ -241,7 +270,7 @@ impl Gate {
     pub fn suspect(&self, epoch: Epoch) {
         let mut queue = self.queue();
         let word = self.word();
-        let is_open = !word.is_shut() || queue.release.is_some();
+        let is_open = !word.is_shut() || queue.is_releasing();
         if is_open && self.epoch() == Some(epoch) {
             self.close(&mut queue);
             self.report(Report::Suspected { site: self.site, epoch });
@@ -288,13 +317,13 @@ impl Gate {
 
     /// Requests waiting.
     pub fn held(&self) -> usize {
-        self.queue().waiting.len()
+        self.queue().waiting()
     }
 
     /// Whether requests are let in, be it one after the other.
     pub fn lets_in(&self) -> bool {
         let queue = self.queue();
-        self.is_open() || queue.release.is_some()
+        self.is_open() || queue.is_releasing()
     }
 
     /// Whether requests go through without waiting.
@@ -345,9 +374,10 @@ impl Gate {
         self.pin.store(Some(Arc::new(pin)));
         let under = |word| Some(Word(word).under(epoch).0);
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, under).expect("`under` never declines");
-        queue.releases += 1;
-        queue.turns.begin_anew();
-        queue.release = Some(Release { pacer: Pacer::new(queue.usual), under_way: 0 });
+        let pacer = Pacer::new(queue.usual);
+        let crowd = queue.crowd();
+        crowd.turns.begin_anew();
+        crowd.release = Some(Release { pacer, under_way: 0 });
         self.let_go(&mut queue);
     }
 
@@ -365,8 +395,10 @@ impl Gate {
     pub fn retire(&self) {
         let mut queue = self.queue();
         queue.retired = true;
-        queue.waiting.clear();
-        queue.turns = Turns::default();
+        if let Some(crowd) = &mut queue.crowd {
+            crowd.waiting.clear();
+            crowd.turns = Turns::default();
+        }
     }
 
     /// The site is configured again.
@@ -376,12 +408,12 @@ impl Gate {
 
     /// What became of the requests at this gate since this was asked last.
     pub fn take_tally(&self) -> Tally {
-        std::mem::take(&mut self.queue().tally)
+        self.queue().crowd.as_mut().map(|crowd| std::mem::take(&mut crowd.tally)).unwrap_or_default()
     }
 
     /// Where answers are kept that do for more than one request.
     pub fn rooms(&self) -> &Arc<Rooms> {
-        self.budget.rooms()
+        self.around.budget.rooms()
     }
 
     // Inside.
@@ -405,8 +437,10 @@ impl Gate {
     }
 
     fn close(&self, queue: &mut Queue) {
-        queue.release = None;
-        queue.turns.begin_anew();
+        if let Some(crowd) = &mut queue.crowd {
+            crowd.release = None;
+            crowd.turns.begin_anew();
+        }
         let before = Word(self.word.fetch_or(Word::NEW.0, Ordering::AcqRel));
         if !before.is_shut() {
             queue.usual = before.leases();
@@ -415,12 +449,12 @@ impl Gate {
 
     /// Whether the time of this process is over for this site.
     fn is_over(&self) -> bool {
-        self.bound.load(Ordering::Acquire) && self.lifeline.is_over()
+        self.bound.load(Ordering::Acquire) && self.around.lifeline.is_over()
     }
 
     /// Shuts the gate at the end of that time. The reconciler opens it again if there is more of it after all.
     fn expire(&self, queue: &mut Queue) {
-        if !self.word().is_shut() || queue.release.is_some() {
+        if !self.word().is_shut() || queue.is_releasing() {
             self.close(queue);
             self.report(Report::Expired { site: self.site });
         }
@@ -444,47 +478,49 @@ impl Gate {
 
     /// Lets as many go as the window has room for; opens the door behind the last one.
     fn let_go(self: &Arc<Self>, queue: &mut Queue) {
-        if queue.release.is_some() && self.is_over() {
+        if queue.is_releasing() && self.is_over() {
             return self.expire(queue);
         }
-        while queue.has_room()
-            && let Some(ticket) = queue.turns.first()
+        let Some(crowd) = &mut queue.crowd else { return };
+        let release = self.opened.load(Ordering::Acquire);
+        while crowd.has_room()
+            && let Some(ticket) = crowd.turns.first()
         {
-            let waiting = queue.waiting.remove(&ticket).expect("whose turn it is waits");
-            let (release, like) = (queue.releases, waiting.like.clone());
-            let goes_for_others = queue.turns.go(ticket, like.as_ref());
+            let waiting = crowd.waiting.remove(&ticket).expect("whose turn it is waits");
+            let like = waiting.like.clone();
+            let goes_for_others = crowd.turns.go(ticket, like.as_ref());
             let like = like.filter(|_| goes_for_others);
             let part = match &like {
                 Some(like) => Part::Leads(Leads::new(self, release, like)),
                 None => Part::Alone,
             };
-            let is_there = self.give(queue, waiting, Some(Paced { release, since: Instant::now() }), part);
-            match (&mut queue.release, like) {
+            let is_there = self.give(crowd, waiting, Some(Paced { release, since: Instant::now() }), part);
+            match (&mut crowd.release, like) {
                 (Some(release), _) if is_there => release.under_way += 1,
-                (_, Some(like)) => queue.turns.apart(&like, false),
+                (_, Some(like)) => crowd.turns.apart(&like, false),
                 _ => {}
             }
         }
-        if queue.release.is_some() && queue.waiting.is_empty() {
-            queue.release = None;
-            queue.turns.begin_anew();
+        if crowd.release.is_some() && crowd.waiting.is_empty() {
+            let tally = std::mem::take(&mut crowd.tally);
+            queue.crowd = None;
             self.word.fetch_and(!Word::NEW.0, Ordering::AcqRel);
-            if queue.tally != Tally::default() {
-                self.report(Report::Emptied { site: self.site, tally: std::mem::take(&mut queue.tally) });
+            if tally != Tally::default() {
+                self.report(Report::Emptied { site: self.site, tally });
             }
         }
     }
 
     /// Gives a lease to one that waited, while the gate is open for it. Whether it was still there.
-    fn give(self: &Arc<Self>, queue: &mut Queue, waiting: Waiting, paced: Option<Paced>, part: Part) -> bool {
+    fn give(self: &Arc<Self>, crowd: &mut Crowd, waiting: Waiting, paced: Option<Paced>, part: Part) -> bool {
         let pin = self.pin.load_full().expect("a gate that lets go has a pin");
         let (waited, is_shared) = (waiting.since.elapsed(), matches!(part, Part::Follows(_)));
         self.word.fetch_add(ONE_LEASE, Ordering::AcqRel);
         match waiting.go.send(Turn { lease: self.lease(pin, paced), part }) {
             Ok(()) => {
-                queue.tally.released += 1;
-                queue.tally.shared += u64::from(is_shared);
-                queue.tally.longest_wait = queue.tally.longest_wait.max(waited);
+                crowd.tally.released += 1;
+                crowd.tally.shared += u64::from(is_shared);
+                crowd.tally.longest_wait = crowd.tally.longest_wait.max(waited);
                 true
             }
             // The client has just left. Leaving in its name would take the lock a second time.
@@ -496,18 +532,22 @@ impl Gate {
         }
     }
 
+    /// The crowd of this release, if it is still under way.
+    fn crowd_of<'q>(&self, queue: &'q mut Queue, release: u64) -> Option<&'q mut Crowd> {
+        let is_last = self.opened.load(Ordering::Acquire) == release;
+        queue.crowd.as_deref_mut().filter(|crowd| is_last && crowd.release.is_some())
+    }
+
     /// The one that went for others in this release has an answer for all of them.
     fn shared(self: &Arc<Self>, release: u64, like: &Arc<Likeness>, answer: &Arc<Shared>) {
         let mut queue = self.queue();
-        if !queue.is_in(release) {
-            return;
-        }
+        let Some(crowd) = self.crowd_of(&mut queue, release) else { return };
         if self.is_over() {
             return self.expire(&mut queue);
         }
-        for ticket in queue.turns.answered(like) {
-            let waiting = queue.waiting.remove(&ticket).expect("who is answered waits");
-            self.give(&mut queue, waiting, None, Part::Follows(answer.clone()));
+        for ticket in crowd.turns.answered(like) {
+            let waiting = crowd.waiting.remove(&ticket).expect("who is answered waits");
+            self.give(crowd, waiting, None, Part::Follows(answer.clone()));
         }
         self.let_go(&mut queue);
     }
@@ -515,8 +555,8 @@ impl Gate {
     /// It has none.
     fn apart(self: &Arc<Self>, release: u64, like: &Arc<Likeness>, for_good: bool) {
         let mut queue = self.queue();
-        if queue.is_in(release) {
-            queue.turns.apart(like, for_good);
+        if let Some(crowd) = self.crowd_of(&mut queue, release) {
+            crowd.turns.apart(like, for_good);
             self.let_go(&mut queue);
         }
     }
@@ -524,10 +564,8 @@ impl Gate {
     /// A request let go by the release `paced` was answered, well or not, or has ended without an answer.
     fn paced_done(self: &Arc<Self>, paced: Paced, well: Option<bool>) {
         let mut queue = self.queue();
-        if !queue.is_in(paced.release) {
-            return;
-        }
-        let Some(release) = &mut queue.release else { return };
+        let crowd = self.crowd_of(&mut queue, paced.release);
+        let Some(release) = crowd.and_then(|crowd| crowd.release.as_mut()) else { return };
         release.under_way -= 1;
         match well {
             Some(true) => release.pacer.answered(paced.since.elapsed()),
@@ -539,7 +577,7 @@ impl Gate {
 
     fn report(&self, report: Report) {
         // The reconciler lives as long as the process; while it stops, nobody waits for reports.
-        let _ = self.reports.send(report);
+        let _ = self.around.reports.send(report);
     }
 }
 

@@ -1,26 +1,39 @@
 //! The route table that requests read and the reconciler writes: one pointer, swapped whole.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
-use foldhash::fast::RandomState;
 
 use crate::config;
 use crate::core::SiteName;
-use crate::core::table::RouteTable;
+use crate::core::table::{Hosted, RouteTable};
 use crate::gate::Gate;
 
 /// What a request needs to know of its site. Everything but the gate changes only by publishing a new one.
 #[derive(Debug)]
 pub struct PublishedSite {
-    /// Its name.
-    pub name: SiteName,
     /// Its gate: the same one over all reloads.
     pub gate: Arc<Gate>,
     /// Its configuration.
     pub config: Arc<config::Site>,
+}
+
+impl PublishedSite {
+    /// Its name.
+    pub fn name(&self) -> &SiteName {
+        &self.config.name
+    }
+}
+
+impl Hosted for Arc<PublishedSite> {
+    fn name(&self) -> &SiteName {
+        &self.config.name
+    }
+
+    fn hosts(&self) -> &[Box<str>] {
+        &self.config.hosts
+    }
 }
 
 /// The route table in force, and the settings that requests are served by.
@@ -28,8 +41,6 @@ pub struct PublishedSite {
 pub struct Published {
     /// Host to site.
     pub routes: RouteTable<Arc<PublishedSite>>,
-    /// Sites by name, where other edges ask for them so.
-    pub by_name: HashMap<SiteName, Arc<PublishedSite>, RandomState>,
     /// What connections are served by, by the number of their listener.
     pub listeners: Arc<[config::ListenerSettings]>,
     /// Peers that are believed.
@@ -43,9 +54,13 @@ pub struct Published {
 impl Published {
     /// What a process begins with: all that is configured, and no site.
     pub fn without_sites(config: &config::Config) -> Self {
+        Self::new(RouteTable::default(), config)
+    }
+
+    /// These sites, and all else that is configured.
+    pub fn new(routes: RouteTable<Arc<PublishedSite>>, config: &config::Config) -> Self {
         Self {
-            routes: RouteTable::default(),
-            by_name: HashMap::default(),
+            routes,
             listeners: Self::settings(&config.listen),
             trusted_proxies: config.server.trusted_proxies.as_slice().into(),
             pages: config.pages.clone(),

@@ -90,7 +90,7 @@ pub(super) fn unknown(published: &Published, url: Url) -> Explanation {
         None => format!("www.{}", url.host),
     };
     if let Some(site) = published.routes.lookup(&near) {
-        sentences.push(format!("`{near}` belongs to site `{}`: maybe it lacks `{}`.", site.name, url.host));
+        sentences.push(format!("`{near}` belongs to site `{}`: maybe it lacks `{}`.", site.name(), url.host));
     }
     sentences.push("A request would be answered 404 at once, with a plain page.".to_owned());
     Explanation { verdict: "refuse", status: Some(404), ..Explanation::of(url, sentences) }
@@ -103,13 +103,14 @@ pub(super) fn known(site: &PublishedSite, view: SiteView, held: (usize, usize), 
         Some(host) if host.starts_with("*.") => {
             format!(
                 "`{}` is below `{host}`, a host of site `{}`; no site has it itself.",
-                url.host, site.name
+                url.host,
+                site.name()
             )
         }
-        _ => format!("`{}` is a host of site `{}`.", url.host, site.name),
+        _ => format!("`{}` is a host of site `{}`.", url.host, site.name()),
     }];
     let mut answer = Explanation {
-        site: Some(site.name.to_string()),
+        site: Some(site.name().to_string()),
         matched,
         phase: Some(view.summary.phase.clone()),
         never_hold: site.config.hold.never.to_vec(),
@@ -252,11 +253,11 @@ impl Explanation {
 fn matched(hosts: &[Box<str>], host: &str) -> Option<String> {
     let exact = hosts.iter().find(|known| known.eq_ignore_ascii_case(host));
     let below = || {
-        let is_below = |known: &&Box<str>| {
+        let is_below = |known: &str| {
             let domain = known.strip_prefix('*').map(str::to_ascii_lowercase);
             domain.is_some_and(|domain| host.len() > domain.len() && host.ends_with(&domain))
         };
-        hosts.iter().filter(is_below).max_by_key(|known| known.len())
+        hosts.iter().filter(|known| is_below(known)).max_by_key(|known| known.len())
     };
     exact.or_else(below).map(ToString::to_string)
 }

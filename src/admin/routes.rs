@@ -245,7 +245,7 @@ async fn explain(
     let Some(site) = explain::lookup(&published, &url) else {
         return Ok(Json(explain::unknown(&published, url)).into_response());
     };
-    let view = controller.site(site.name.clone()).await.ok_or_else(Problem::stopping)?;
+    let view = controller.site(site.name().clone()).await.ok_or_else(Problem::stopping)?;
     Ok(match view {
         Some(view) => {
             let held = (status.held, status.held_max);

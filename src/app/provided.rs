@@ -39,7 +39,6 @@ impl Sites for Provided {
         published
             .routes
             .sites()
-            .iter()
-            .any(|site| !site.gate.is_open() && site.gate.held() > 0 && sites.contains(site.name.as_str()))
+            .any(|site| !site.gate.is_open() && site.gate.held() > 0 && sites.contains(site.name().as_str()))
     }
 }

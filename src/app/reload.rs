@@ -51,7 +51,7 @@ impl Reload {
     pub(super) fn tell_names(&self) {
         let Some((authority, reader)) = &self.names else { return };
         let published = reader.clone().load().clone();
-        let hosts = published.routes.sites().iter().flat_map(|site| &site.config.hosts).map(|host| &**host);
+        let hosts = published.routes.sites().flat_map(|site| &site.config.hosts).map(|host| &**host);
         let (wildcards, exact): (Vec<&str>, Vec<&str>) = hosts.partition(|host| host.starts_with("*."));
         authority.names_changed(exact, wildcards);
     }

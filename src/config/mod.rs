@@ -14,7 +14,8 @@ use serde::Deserialize;
 use crate::core::{Backend, SiteName};
 
 pub mod acme;
-pub mod cluster;
+pub mod changes;
+mod cluster;
 mod common;
 mod cookies;
 pub mod defaults;

@@ -34,6 +34,7 @@ use super::view::Status;
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
 use crate::clock::Clock;
+use crate::config::changes;
 use crate::config::diff::{Plan, in_force, restart_keys};
 use crate::config::{self, Config};
 use crate::core::fleet::{LeaseId, edge};
@@ -41,9 +42,8 @@ use crate::core::handoff::{
     self, Candidate, Cause, Effect, HookKind, Input, Outcome, Phase, Refused, Wish, WishId,
 };
 use crate::core::names::Looked;
-use crate::core::table::RouteTable;
 use crate::core::{Address, Backend, Epoch, Pin, SiteName};
-use crate::gate::{Gate, HoldBudget, Report, SiteKey};
+use crate::gate::{Gate, HoldBudget, Report, SiteKey, Surroundings};
 use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
@@ -169,9 +169,8 @@ pub struct Reconciler {
     workers: Workers,
     publisher: Publisher,
     clock: Clock,
-    budget: Arc<HoldBudget>,
+    gates: Arc<Surroundings>,
     outside: Rc<dyn Outside>,
-    reports: mpsc::UnboundedSender<Report>,
     messages: mpsc::UnboundedSender<Message>,
     names: Names,
     schedule: Schedule,
@@ -188,7 +187,6 @@ pub struct Reconciler {
     jitter: u64,
     counts: Counts,
     refused_update: Option<String>,
-    lifeline: Arc<Lifeline>,
     fleet: Option<Fleet>,
 }
 
@@ -203,6 +201,7 @@ impl Reconciler {
     pub fn new(parts: Parts, messages: mpsc::UnboundedSender<Message>) -> Self {
         let fleet = parts.fleet.map(|fleet| Fleet::new(fleet, parts.pins.clone()));
         let alone = || Arc::new(Lifeline::for_ever());
+        let lifeline = fleet.as_ref().map_or_else(alone, |fleet| fleet.lifeline().clone());
         let empty = Config { sites: Vec::new(), ..parts.config.clone() };
         let mut reconciler = Self {
             config: empty,
@@ -216,9 +215,8 @@ impl Reconciler {
             workers: parts.workers,
             publisher: parts.publisher,
             clock: parts.clock,
-            budget: parts.budget,
             outside: parts.outside,
-            reports: parts.reports,
+            gates: Surroundings::new(parts.budget, lifeline, parts.reports),
             names: Names::new(&parts.config.resolver, messages.clone()),
             messages,
             schedule: Schedule::new(Instant::now()),
@@ -233,7 +231,6 @@ impl Reconciler {
             jitter: parts.seed,
             counts: Counts::default(),
             refused_update: None,
-            lifeline: fleet.as_ref().map_or_else(alone, |fleet| fleet.lifeline().clone()),
             fleet,
         };
         if let Err(why) = reconciler.apply(parts.config) {

@@ -1,38 +1,66 @@
 //! Which site a host belongs to.
 //!
-//! A [`RouteTable`] is built whole from the configuration and never changes: a reload builds another one. It knows
-//! nothing about what a site is (`S` is whatever the caller wants to find), and it refuses to be built if two
-//! sites claim the same host, because then the order of the file would decide who answers.
+//! A [`RouteTable`] never changes: a reload makes another one out of it, which has most in common with the one before.
+//! It knows nothing about what a site is beyond its name and hosts, and it refuses to be made if two sites claim the same
+//! host, because then the order of the file would decide who answers.
+//!
+//! There may be a million hosts. Each is kept once, with its site; what is looked through leads there by numbers.
 
-#![allow(clippy::disallowed_types, reason = "its hash maps are only looked up: their order decides nothing")]
-
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
+use self::slots::Slots;
 use super::SiteName;
+
+mod slots;
 
 /// Longest host that can be in a table, in bytes: the longest name that DNS allows.
 pub const HOST_BYTES_MAX: usize = 255;
 
-/// Host to site. `S` is kept once a site, however many hosts it has.
-#[derive(Debug)]
+/// What a table leads to.
+pub trait Hosted: Clone {
+    /// Its name; unique.
+    fn name(&self) -> &SiteName;
+
+    /// Its hosts, lower case, without port and trailing dot; `*.domain` for every name below a domain.
+    fn hosts(&self) -> &[Box<str>];
+}
+
+/// Host to site.
+#[derive(Clone, Debug)]
 pub struct RouteTable<S> {
-    sites: Vec<S>,
-    /// Host to its index in `sites`. Only ever looked up, so that its order decides nothing.
-    exact: HashMap<Box<str>, usize, RandomState>,
-    /// Domain, without the `*.`, to the site of every name below it.
-    below: HashMap<Box<str>, usize, RandomState>,
+    sites: Slots<S>,
+    /// Only looked up, as the next two are, so that their order decides nothing.
+    names: HashTable<u32>,
+    exact: HashTable<Place>,
+    /// Domains, without the `*.`.
+    below: HashTable<Place>,
+    hasher: RandomState,
+}
+
+/// A host: the number of its site, and its own among those of the site.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    site: u32,
+    host: u32,
 }
 
 impl<S> Default for RouteTable<S> {
     fn default() -> Self {
-        Self { sites: Vec::new(), exact: HashMap::default(), below: HashMap::default() }
+        Self {
+            sites: Slots::default(),
+            names: HashTable::new(),
+            exact: HashTable::new(),
+            below: HashTable::new(),
+            hasher: RandomState::default(),
+        }
     }
 }
 
-/// Why a table could not be built.
+/// Why a table could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// Two sites claim one host.
@@ -46,7 +74,7 @@ pub enum TableError {
         second: SiteName,
     },
     /// A text that no request could ever ask for.
-    #[error("site `{site}`: `{host}` is not a host: write `name.example` or `*.name.example`")]
+    #[error("site `{site}`: `{host}` is not a host: write `name.example` or `*.name.example`, in lower case")]
     NotAHost {
         /// The site.
         site: SiteName,
@@ -55,41 +83,40 @@ pub enum TableError {
     },
 }
 
-impl<S> RouteTable<S> {
-    /// Builds the table of these sites: their names, their hosts, and what to find under them.
+impl<S: Hosted> RouteTable<S> {
+    /// The table of these sites.
     ///
     /// # Errors
     /// The first host that two sites claim, or that is no host.
-    pub fn build<'a>(sites: impl Iterator<Item = (SiteName, &'a [Box<str>], S)>) -> Result<Self, TableError> {
-        let mut table = Self { sites: Vec::new(), exact: HashMap::default(), below: HashMap::default() };
-        // Only to name both sides of a conflict; gone when the table is built.
-        let mut names: Vec<SiteName> = Vec::new();
-        for (name, hosts, site) in sites {
-            let index = table.sites.len();
-            for host in hosts {
-                let (map, key) = match host.strip_prefix("*.") {
-                    Some(domain) => (&mut table.below, normal(domain)),
-                    None => (&mut table.exact, normal(host)),
-                };
-                let key =
-                    key.ok_or_else(|| TableError::NotAHost { site: name.clone(), host: host.to_string() })?;
-                match map.entry(key) {
-                    Entry::Vacant(free) => {
-                        free.insert(index);
-                    }
-                    // Written twice in one site: no contradiction.
-                    Entry::Occupied(taken) if *taken.get() == index => {}
-                    Entry::Occupied(taken) => {
-                        return Err(TableError::Conflict {
-                            host: host.to_ascii_lowercase(),
-                            first: names[*taken.get()].clone(),
-                            second: name,
-                        });
-                    }
+    pub fn build(sites: impl IntoIterator<Item = S>) -> Result<Self, TableError> {
+        Self::default().with(&[], sites)
+    }
+
+    /// This table without the sites `gone`, and with `put`, each in place of the one of its name, if there is one.
+    ///
+    /// # Errors
+    /// The first host that two sites claim, or that is no host.
+    pub fn with(&self, gone: &[SiteName], put: impl IntoIterator<Item = S>) -> Result<Self, TableError> {
+        let mut table = self.clone();
+        for name in gone {
+            if let Some(number) = table.number(name) {
+                table.take_out(number);
+                if let Ok(entry) = table.names.find_entry(self.hasher.hash_one(name), |at| *at == number) {
+                    entry.remove();
                 }
+                table.sites.clear(number);
             }
-            table.sites.push(site);
-            names.push(name);
+        }
+        // All old hosts go before any new one comes: a host may move from one site to another.
+        let put: Vec<(u32, S)> = put.into_iter().map(|site| (table.take_in(&site), site)).collect();
+        for (number, site) in &put {
+            table.take_out(*number);
+            table.sites.set(*number, site.clone());
+        }
+        for (number, site) in &put {
+            for (index, host) in site.hosts().iter().enumerate() {
+                table.put_in(host, Place { site: *number, host: index as u32 }, site)?;
+            }
         }
         Ok(table)
     }
@@ -102,23 +129,99 @@ impl<S> RouteTable<S> {
         self.find(as_name(host, &mut [0; HOST_BYTES_MAX])?)
     }
 
-    /// What was given for each site, in the order of building.
-    pub fn sites(&self) -> &[S] {
-        &self.sites
+    /// The site of this name.
+    pub fn site(&self, name: &SiteName) -> Option<&S> {
+        self.sites.get(self.number(name)?)
+    }
+
+    /// All sites.
+    pub fn sites(&self) -> impl Iterator<Item = &S> {
+        self.sites.iter()
     }
 
     fn find(&self, host: &str) -> Option<&S> {
-        let index = self.exact.get(host).or_else(|| {
+        let place = self.find_in(&self.exact, host).or_else(|| {
             if self.below.is_empty() {
                 return None;
             }
             // From the longest suffix to the shortest. An empty first label names nothing below a domain.
             let dots = host.bytes().enumerate().filter(|&(at, byte)| byte == b'.' && at > 0);
-            dots.map(|(at, _)| &host[at + 1..]).find_map(|domain| self.below.get(domain))
+            dots.map(|(at, _)| &host[at + 1..]).find_map(|domain| self.find_in(&self.below, domain))
         })?;
-        Some(&self.sites[*index])
+        self.sites.get(place.site)
+    }
+
+    fn find_in<'t>(&self, table: &'t HashTable<Place>, host: &str) -> Option<&'t Place> {
+        table.find(self.hasher.hash_one(host), |place| host_at(&self.sites, *place) == Some(host))
+    }
+
+    fn number(&self, name: &SiteName) -> Option<u32> {
+        let is_it = |number: &u32| self.sites.get(*number).is_some_and(|site| site.name() == name);
+        self.names.find(self.hasher.hash_one(name), is_it).copied()
+    }
+
+    /// The number of a site that comes, or is there.
+    fn take_in(&mut self, site: &S) -> u32 {
+        self.number(site.name()).unwrap_or_else(|| {
+            let number = self.sites.add(site.clone());
+            let hash = self.hasher.hash_one(site.name());
+            let (sites, hasher) = (&self.sites, &self.hasher);
+            let hash_of = |number: &u32| sites.get(*number).map_or(0, |site| hasher.hash_one(site.name()));
+            self.names.insert_unique(hash, number, hash_of);
+            number
+        })
+    }
+
+    /// Forgets the hosts of a site.
+    fn take_out(&mut self, number: u32) {
+        let Self { sites, exact, below, hasher, .. } = self;
+        let Some(site) = sites.get(number) else { return };
+        for (index, host) in site.hosts().iter().enumerate() {
+            let (table, host) = match host.strip_prefix(WILDCARD) {
+                Some(domain) => (&mut *below, domain),
+                None => (&mut *exact, &**host),
+            };
+            let is_it = |place: &Place| (place.site, place.host) == (number, index as u32);
+            if let Ok(entry) = table.find_entry(hasher.hash_one(host), is_it) {
+                entry.remove();
+            }
+        }
+    }
+
+    fn put_in(&mut self, host: &str, place: Place, site: &S) -> Result<(), TableError> {
+        let Self { sites, exact, below, hasher, .. } = self;
+        let (table, name) = match host.strip_prefix(WILDCARD) {
+            Some(domain) => (below, domain),
+            None => (exact, host),
+        };
+        if !is_normal(name) {
+            return Err(TableError::NotAHost { site: site.name().clone(), host: host.to_owned() });
+        }
+        let hash_of = |place: &Place| host_at(sites, *place).map_or(0, |host| hasher.hash_one(host));
+        match table.entry(hasher.hash_one(name), |place| host_at(sites, *place) == Some(name), hash_of) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+                Ok(())
+            }
+            // Written twice in one site: no contradiction.
+            Entry::Occupied(taken) if taken.get().site == place.site => Ok(()),
+            Entry::Occupied(taken) => Err(TableError::Conflict {
+                host: host.to_owned(),
+                first: sites.get(taken.get().site).unwrap_or(site).name().clone(),
+                second: site.name().clone(),
+            }),
+        }
     }
 }
+
+/// The host at a place, without the `*.`.
+fn host_at<S: Hosted>(sites: &Slots<S>, place: Place) -> Option<&str> {
+    let host = sites.get(place.site)?.hosts().get(place.host as usize)?;
+    Some(host.strip_prefix(WILDCARD).unwrap_or(host))
+}
+
+/// What stands before a domain for every name below it.
+const WILDCARD: &str = "*.";
 
 /// A host as a request names it, in the form that names are kept in: lower case, without port and trailing dot; `None` if
 /// it can't be a name. `space` is for a copy, if there has to be one.
@@ -149,13 +252,11 @@ fn bare(host: &str) -> Option<&str> {
     (!name.is_empty() && name.len() <= HOST_BYTES_MAX).then_some(name)
 }
 
-/// A configured host in the form that `find` looks for.
-fn normal(host: &str) -> Option<Box<str>> {
-    let name = bare(host)?;
-    if name.contains('*') || name.starts_with('.') {
-        return None;
-    }
-    Some(name.to_ascii_lowercase().into())
+/// Whether a configured host is written as it is looked for.
+fn is_normal(host: &str) -> bool {
+    bare(host) == Some(host)
+        && !host.starts_with('.')
+        && !host.bytes().any(|byte| byte == b'*' || byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -176,11 +176,12 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.gate.budget.give_back();
+        self.gate.around.budget.give_back();
         let mut queue = self.gate.queue();
-        if let Some(waiting) = queue.waiting.remove(&self.ticket) {
-            queue.turns.leave(self.ticket, waiting.like.as_ref());
-            queue.tally.given_up += 1;
+        let Some(crowd) = &mut queue.crowd else { return };
+        if let Some(waiting) = crowd.waiting.remove(&self.ticket) {
+            crowd.turns.leave(self.ticket, waiting.like.as_ref());
+            crowd.tally.given_up += 1;
             // It may have been the last one that a release waited for.
             self.gate.let_go(&mut queue);
         }

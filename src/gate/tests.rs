@@ -9,9 +9,7 @@ fn gate_with(total: usize) -> (Arc<Gate>, mpsc::UnboundedReceiver<Report>) {
     (
         Arc::new(Gate::new(
             SiteKey(0),
-            Arc::new(HoldBudget::new(total)),
-            Arc::new(Lifeline::for_ever()),
-            reports,
+            Surroundings::new(Arc::new(HoldBudget::new(total)), Arc::new(Lifeline::for_ever()), reports),
         )),
         received,
     )
@@ -135,7 +133,7 @@ fn one_sites_queue_stops_at_the_total_budget() {
     let (gate, _received) = gate_with(2);
     let _held = [hold(&gate), hold(&gate)];
     assert_eq!(gate.enter_or_hold(None, usize::MAX, None).unwrap_err(), NotHeld::Full);
-    assert_eq!(gate.budget.held(), 2);
+    assert_eq!(gate.around.budget.held(), 2);
 }
 
 #[test]
@@ -236,7 +234,8 @@ async fn a_lease_on_its_way_to_a_held_request_is_cut_like_those_that_have_arrive
 fn expired(bound: bool) -> (Arc<Gate>, mpsc::UnboundedReceiver<Report>, Arc<Lifeline>) {
     let (reports, received) = mpsc::unbounded_channel();
     let lifeline = Arc::new(Lifeline::for_ever());
-    let gate = Arc::new(Gate::new(SiteKey(0), Arc::new(HoldBudget::new(9)), lifeline.clone(), reports));
+    let around = Surroundings::new(Arc::new(HoldBudget::new(9)), lifeline.clone(), reports);
+    let gate = Arc::new(Gate::new(SiteKey(0), around));
     gate.bind(bound);
     gate.open(pin(1));
     lifeline.until(Moment::default());

@@ -61,7 +61,7 @@ fn poll_errand(cx: &mut Context<'_>, worker: &Worker, connection: &Connection) -
 
 /// A lease under the epoch that is meant, and a connection to its backend.
 async fn take(worker: &Rc<Worker>, connection: &Rc<Connection>, errand: &Errand) -> Option<Box<Handed>> {
-    let site = worker.published(|published| published.by_name.get(&errand.site).cloned())?;
+    let site = worker.published(|published| published.routes.site(&errand.site).cloned())?;
     let lease = site.gate.enter()?;
     let pin = lease.pin().clone();
     let is_meant = pin.epoch == errand.epoch && matches!(pin.backend.address(), Address::Tcp(_));

@@ -411,7 +411,7 @@ impl Journey {
             host: line.host,
             path: line.path,
             request_id: self.request_id.as_str().into(),
-            site: self.site.as_ref().map(|site| site.name.clone()),
+            site: self.site.as_ref().map(|site| site.name().clone()),
             pin: self.pin.take(),
             status,
             refusal,

@@ -85,7 +85,7 @@ impl Readers {
         request: oneshot::Receiver<()>,
         answer: oneshot::Sender<()>,
     ) {
-        let Some(site) = self.reader.load().by_name.get(&errand.site).cloned() else { return };
+        let Some(site) = self.reader.load().routes.site(&errand.site).cloned() else { return };
         let Some(lease) = site.gate.enter() else { return };
         let pin = lease.pin().clone();
         if pin.epoch != errand.epoch || site.gate.detour().is_some() {

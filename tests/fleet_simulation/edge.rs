@@ -135,13 +135,13 @@ impl Edge {
                 };
                 let Some(pin) = site.gate.pin() else { continue };
                 let under = || Under {
-                    site: site.name.to_string(),
+                    site: site.name().to_string(),
                     epoch: pin.epoch.0,
                     backend: pin.backend.to_string(),
                 };
                 let open = (site.gate.lets_in() && !is_over).then(under);
                 let out = (site.gate.in_flight() > 0 && !is_over).then_some(pin.epoch.0);
-                now.insert(site.name.clone(), (open, out));
+                now.insert(site.name().clone(), (open, out));
             }
         }
         let (history, edge) = (&self.world.history, Some(self.number));

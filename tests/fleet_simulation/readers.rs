@@ -117,7 +117,7 @@ impl Readers {
 
     pub(crate) fn under(&self, site: &PublishedSite, lease: &Lease) -> Under {
         let pin = lease.pin();
-        Under { site: site.name.to_string(), epoch: pin.epoch.0, backend: pin.backend.to_string() }
+        Under { site: site.name().to_string(), epoch: pin.epoch.0, backend: pin.backend.to_string() }
     }
 
     async fn attempt(&self, lease: &Lease, site: &PublishedSite) -> Result<(), Failed> {
@@ -148,7 +148,7 @@ impl Readers {
         lease: &Lease,
         site: &PublishedSite,
     ) -> Result<(), Failed> {
-        let errand = Errand { site: site.name.clone(), epoch: lease.pin().epoch };
+        let errand = Errand { site: site.name().clone(), epoch: lease.pin().epoch };
         let connected = timeout(PATIENCE, Through::connect(&self.world, detour, errand));
         let Ok(Ok(mut through)) = self.unless_cut(lease, connected).await? else {
             return Err(Failed::Refused);

@@ -3,42 +3,41 @@
 use super::*;
 
 impl Reconciler {
-    /// Puts a configuration in force, whole or not at all.
-    pub(super) fn apply(&mut self, config: Config) -> Result<Applied, String> {
-        let by_name: BTreeMap<&SiteName, &Arc<config::Site>> =
-            config.sites.iter().map(|site| (&site.name, site)).collect();
-        // Built before anything is touched: a contradiction must leave all as it is.
-        RouteTable::build(config.sites.iter().map(|site| (site.name.clone(), &*site.hosts, ())))
-            .map_err(|error| error.to_string())?;
+    /// Puts a configuration in force, whole or not at all. What it takes grows with what has changed, and hardly with what
+    /// has not: handoffs wait for it.
+    pub(super) fn apply(&mut self, mut config: Config) -> Result<Applied, String> {
+        let changes = changes::between(&self.config.sites, &mut config.sites);
+        // Made before anything is touched: a contradiction must leave all as it is.
+        let put: Vec<Arc<PublishedSite>> = changes.put.iter().map(|site| self.published(site)).collect();
+        let routes = self.publisher.current().routes.with(&changes.gone, put.iter().cloned());
+        let routes = routes.map_err(|error| error.to_string())?;
         let needs_restart = restart_keys(&self.config, &config).into_iter().map(str::to_owned).collect();
-        let mut applied = Applied { needs_restart, ..Applied::default() };
-        let known: Vec<(SiteName, SiteKey)> =
-            self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+        let mut applied = Applied { needs_restart, unchanged: changes.unchanged, ..Applied::default() };
         let mut retired = Vec::new();
-        for (name, key) in known {
-            if !by_name.contains_key(&name) {
-                applied.removed.push(name.to_string());
-                retired.extend(self.sites.get(&key).map(|entry| entry.gate.clone()));
-                self.retire(&name, key);
-            }
+        for name in &changes.gone {
+            let Some(&key) = self.by_name.get(name) else { continue };
+            applied.removed.push(name.to_string());
+            retired.extend(self.sites.get(&key).map(|entry| entry.gate.clone()));
+            self.retire(name, key);
         }
         let mut to_begin = Vec::new();
-        for site in &config.sites {
-            match self.by_name.get(&site.name).copied() {
-                Some(key) => match self.change(key, site) {
-                    true => applied.changed.push(site.name.to_string()),
-                    false => applied.unchanged += 1,
-                },
+        for site in put {
+            let name = site.config.name.to_string();
+            match self.by_name.get(&site.config.name).copied() {
+                Some(key) => {
+                    applied.changed.push(name);
+                    self.reconfigure(key, &site.config);
+                }
                 None => {
-                    applied.added.push(site.name.to_string());
-                    to_begin.extend(self.add(site.clone()));
+                    applied.added.push(name);
+                    to_begin.extend(self.add(&site));
                 }
             }
         }
-        self.budget.set_max(config.hold_total.max_requests);
+        self.gates.budget.set_max(config.hold_total.max_requests);
         self.names.configure(&config.resolver);
         self.config = in_force(&self.config, config);
-        self.publish();
+        self.publisher.publish(Published::new(routes, &self.config));
         // Those who wait are told now that they can look up where their host has gone.
         retired.iter().for_each(|gate| gate.retire());
         for key in to_begin {
@@ -59,22 +58,32 @@ impl Reconciler {
         Ok(applied)
     }
 
+    /// What requests are to know of a site: its gate is the one that it has, be it on its way out, or a new one.
+    fn published(&mut self, config: &Arc<config::Site>) -> Arc<PublishedSite> {
+        let key = self.by_name.get(&config.name).or_else(|| self.leaving.get(&config.name));
+        let gate = key.and_then(|key| self.sites.get(key)).map(|entry| entry.gate.clone());
+        let gate = gate.unwrap_or_else(|| {
+            let key = SiteKey(self.next_key);
+            self.next_key += 1;
+            Arc::new(Gate::new(key, self.gates.clone()))
+        });
+        Arc::new(PublishedSite { gate, config: config.clone() })
+    }
+
     /// Adds a site, or brings back one whose last leases are not gone yet. Returns its key if it has yet to begin.
-    pub(super) fn add(&mut self, config: Arc<config::Site>) -> Option<SiteKey> {
-        if let Some(key) = self.leaving.remove(&config.name) {
+    fn add(&mut self, site: &PublishedSite) -> Option<SiteKey> {
+        let (config, gate, key) = (site.config.clone(), site.gate.clone(), site.gate.site());
+        if self.leaving.remove(&config.name).is_some() {
             self.by_name.insert(config.name.clone(), key);
-            self.sites[&key].gate.come_back();
+            gate.come_back();
             self.served_here(key);
             self.reconfigure(key, &config);
             return None;
         }
-        let key = SiteKey(self.next_key);
-        self.next_key += 1;
         let stored = self.dormant.remove(&config.name);
         self.names.follow(key, &config.backends);
         let candidates = self.names.instances(&config.backends, stored.as_ref().map(|pin| &pin.backend));
         let core = handoff::Site::new(policy(&config), candidates, stored, self.first_epoch);
-        let gate = Arc::new(Gate::new(key, self.budget.clone(), self.lifeline.clone(), self.reports.clone()));
         self.by_name.insert(config.name.clone(), key);
         let entry = SiteEntry {
             name: config.name.clone(),
@@ -93,14 +102,6 @@ impl Reconciler {
         self.sites.insert(key, Box::new(entry));
         self.served_here(key);
         Some(key)
-    }
-
-    pub(super) fn change(&mut self, key: SiteKey, config: &Arc<config::Site>) -> bool {
-        let changed = self.sites[&key].config != *config;
-        if changed {
-            self.reconfigure(key, config);
-        }
-        changed
     }
 
     pub(super) fn reconfigure(&mut self, key: SiteKey, config: &Arc<config::Site>) {
@@ -191,40 +192,12 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn publish(&self) {
-        let sites = self.config.sites.iter().map(|site| {
-            let key = self.by_name[&site.name];
-            let published = PublishedSite {
-                name: site.name.clone(),
-                gate: self.sites[&key].gate.clone(),
-                config: site.clone(),
-            };
-            (site.name.clone(), &*site.hosts, Arc::new(published))
-        });
-        let sites: Vec<_> = sites.collect();
-        let takes_detours = self.config.listen.edges.is_some();
-        let by_name =
-            sites.iter().filter(|_| takes_detours).map(|(name, _, site)| (name.clone(), site.clone()));
-        let by_name = by_name.collect();
-        match RouteTable::build(sites.into_iter()) {
-            Ok(routes) => self.publisher.publish(Published {
-                routes,
-                by_name,
-                listeners: Published::settings(&self.config.listen),
-                trusted_proxies: self.config.server.trusted_proxies.as_slice().into(),
-                pages: self.config.pages.clone(),
-                access_log: self.config.log.access,
-            }),
-            Err(error) => tracing::error!(%error, "the route table can't be built"),
-        }
-    }
-
     pub(super) fn status(&self) -> Status {
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sites: self.by_name.len(),
             phases: Default::default(),
-            held: self.budget.held(),
+            held: self.gates.budget.held(),
             held_max: self.config.hold_total.max_requests,
             in_flight: 0,
             conflicts: 0,

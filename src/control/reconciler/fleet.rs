@@ -80,12 +80,12 @@ impl Reconciler {
     /// Edges that come while a fence is on its way to the store are not among those that it waits for.
     fn overlook_new_edges(&self, changes: &mut Vec<Change>) {
         let Some(ledger) = self.fleet.as_ref().and_then(|fleet| fleet.ledger.as_ref()) else { return };
-        let is_on_its_way = |entry: &Box<SiteEntry>| {
+        let is_on_its_way = |entry: &SiteEntry| {
             let serves = ledger.stored(&entry.name).is_some_and(|record| record.serves().is_some());
             serves && *entry.core.phase() != Phase::Serving
         };
         let is_new = |change: &Change| matches!(change, Change::Edge(lease, Some(_)) if !ledger.edges().contains_key(lease));
-        if self.sites.values().any(is_on_its_way) {
+        if self.sites.values().any(|entry| is_on_its_way(entry)) {
             changes.retain(|change| !is_new(change));
         }
     }
@@ -99,7 +99,7 @@ impl Reconciler {
             edge::Input::Changed { sites, .. } => sites.iter().map(|(site, _)| site.clone()).collect(),
             _ => Vec::new(),
         };
-        for effect in fleet.edge.step(self.lifeline.now(), input) {
+        for effect in fleet.edge.step(self.gates.lifeline.now(), input) {
             self.perform_for_edge(effect);
         }
         // Who was elected is a life, and it may just have ended.
@@ -241,7 +241,7 @@ impl Reconciler {
         Some(FleetStatus {
             life: life.to_owned(),
             lease: fleet.edge.lease().map_or_else(String::new, |lease| lease.to_string()),
-            lease_s: fleet.edge.until().0.saturating_sub(self.lifeline.now().0).as_secs_f64(),
+            lease_s: fleet.edge.until().0.saturating_sub(self.gates.lifeline.now().0).as_secs_f64(),
             fenced: fleet.edge.is_fenced(),
             controller: fleet.ledger.is_some(),
             watermark: fleet.edge.applied().0,

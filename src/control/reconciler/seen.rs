@@ -184,7 +184,7 @@ impl Reconciler {
             let others = ledger.edges().keys().filter(|lease| Some(**lease) != own);
             let others: Vec<Option<&Reached>> =
                 others.map(|lease| Some(&fleet.seen_by.get(lease)?.reached)).collect();
-            fleet.doubts.not_reached(self.lifeline.now(), &site, backend, &others)
+            fleet.doubts.not_reached(self.gates.lifeline.now(), &site, backend, &others)
         };
         // One at most has come or gone.
         if fleet.doubts.asked().len() != asked_before {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Config;
 use crate::core::{Epoch, Pin};
-use crate::gate::{Gate, HoldBudget, SiteKey};
+use crate::gate::{Gate, HoldBudget, SiteKey, Surroundings};
 use crate::published::{Published, Publisher};
 
 fn worker(config: &Config) -> Worker {
@@ -60,12 +60,9 @@ async fn a_panic_in_a_request_leaves_no_lease_and_no_connection_behind() {
     let config = Config::parse(text, std::path::Path::new("ghostpin.toml")).unwrap();
     let worker = Rc::new(worker(&config));
     let (reports, _received) = mpsc::unbounded_channel();
-    let gate = Arc::new(Gate::new(
-        SiteKey(0),
-        Arc::new(HoldBudget::new(1)),
-        Arc::new(crate::lifeline::Lifeline::for_ever()),
-        reports,
-    ));
+    let lifeline = Arc::new(crate::lifeline::Lifeline::for_ever());
+    let around = Surroundings::new(Arc::new(HoldBudget::new(1)), lifeline, reports);
+    let gate = Arc::new(Gate::new(SiteKey(0), around));
     gate.open(Pin { epoch: Epoch(1), backend: "127.0.0.1:1".parse().unwrap() });
 
     let (connection, _client) = accepted(&worker).await;
