@@ -171,28 +171,15 @@ pub(super) fn split<'i>(
 fn included(top: &RawFile, source: &Source, errors: &mut ConfigErrors) -> Vec<(String, Source)> {
     let Some(include) = &top.include else { return Vec::new() };
     let at = source.at(include.span().start);
-    let mut read: Vec<std::path::PathBuf> = Vec::new();
     let mut texts = Vec::new();
-    for pattern in &include.get_ref().0 {
-        let files = include::files(&source.folder(), pattern).unwrap_or_else(|why| {
-            errors.add(at, "include", why);
-            Vec::new()
+    for path in include::all(&source.folder(), &include.get_ref().0) {
+        let text = path.and_then(|path| match include::read_text(&path) {
+            Ok(text) => Ok((Source::new(&path, &text), text)),
+            Err(error) => Err(format!("`{}` can't be read: {error}", path.display())),
         });
-        for path in files {
-            // Two patterns may match one file.
-            if read.contains(&path) {
-                continue;
-            }
-            match include::read_text(&path) {
-                Ok(text) => {
-                    let source = Source::new(&path, &text);
-                    texts.push((text, source));
-                }
-                Err(error) => {
-                    errors.add(at, "include", format!("`{}` can't be read: {error}", path.display()))
-                }
-            }
-            read.push(path);
+        match text {
+            Ok((source, text)) => texts.push((text, source)),
+            Err(why) => errors.add(at, "include", why),
         }
     }
     texts
