@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 mod documented;
-mod mutated;
+pub(super) mod mutated;
 mod refused;
 
 /// The contract that users rely on, as it stands in the first pages of the documentation.
