@@ -5,6 +5,7 @@
 //! what they say. Whether they are is found out by whoever reads them.
 
 use memchr::memmem;
+use toml::de::DeTable;
 
 /// What a piece begins with, after blanks. Written in another way (`[[ site ]]`), it is part of the piece before.
 const HEADER: &str = "[[site]]";
@@ -23,9 +24,34 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// What stands above the first site, if all top-level tables do; `None` if that is in doubt. Of the sites, no more is looked
+/// at than how their lines begin.
+pub(super) fn above_sites(text: &str) -> Option<&str> {
+    let head = pieces(text).next()?;
+    let below = text[head.len()..].split('\n').map(|line| line.trim_start_matches([' ', '\t']));
+    let is_of_sites = |line: &str| line.starts_with("[site") || line.starts_with("[[site");
+    let all = below.filter(|line| line.starts_with('[')).all(is_of_sites);
+    let alone = DeTable::parse(head).is_ok_and(|head| !head.get_ref().contains_key("site"));
+    (all && alone).then_some(head)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_above_the_sites_is_known_without_them() {
+        let sites = "[[site]]\nname = 'a'\n [site.hold]\n  [[site.route]]\nnot TOML\n";
+        assert_eq!(above_sites(&format!("[admin]\n{sites}")), Some("[admin]\n"));
+        assert_eq!(above_sites("[admin]\n"), Some("[admin]\n"));
+        assert_eq!(above_sites(sites), Some(""));
+        for head in ["[site]\n", "a = '''\n", "[[ site ]]\n", "not TOML\n"] {
+            assert_eq!(above_sites(&format!("{head}{sites}")), None, "{head}");
+        }
+        for below in ["[admin]", "[ admin ]", "\t['admin']", "[[admin]]", "[[ site ]]"] {
+            assert_eq!(above_sites(&format!("{sites}{below}\n{sites}")), None, "{below}");
+        }
+    }
 
     #[test]
     fn a_piece_begins_where_a_line_does() {

@@ -211,6 +211,25 @@ fn the_admin_api_may_listen_at_a_path() {
 }
 
 #[test]
+fn the_way_in_is_found_wherever_it_stands_and_whatever_is_wrong_below() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("ghostpin.toml");
+    let admin = "[admin]\nlisten = '127.0.0.1:7'\n";
+    for text in [
+        format!("{admin}{SITE}"),
+        format!("{SITE}{admin}"),
+        format!("{admin}{SITE}nope = 1\n"),
+        format!("{admin}{SITE}app = [\n"),
+    ] {
+        fs::write(&main, &text).unwrap();
+        let found = Config::load_admin(&main).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"));
+        assert_eq!(found.listen, ListenAddress::Tcp("127.0.0.1:7".parse().unwrap()));
+    }
+    fs::write(&main, format!("[admin]\nlisten = 7\n{SITE}")).unwrap();
+    assert!(Config::load_admin(&main).unwrap_err().to_string().contains("ghostpin.toml:2: admin.listen"));
+}
+
+#[test]
 fn several_listeners_on_free_ports_are_no_conflict() {
     good("[listen]\nhttp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"");
 }
