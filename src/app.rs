@@ -1,5 +1,6 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
+mod aside;
 mod certificates;
 mod fleet;
 mod provided;
@@ -17,7 +18,7 @@ use tokio::task::LocalSet;
 
 use crate::acme;
 use crate::clock::Clock;
-use crate::config::{Config, Listen, ListenAddress};
+use crate::config::{Config, Listen, ListenAddress, Loaded};
 use crate::control::outside::System;
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::{Origin, PinStore};
@@ -47,7 +48,8 @@ fn take_small_pages() {
 pub fn run(path: &Path, adopt: bool) -> Result<()> {
     // Paths in the file are relative to its folder, which must be the same one at every reload.
     let path = &std::path::absolute(path)?;
-    let config = Config::load(path)?;
+    let loaded = Loaded::load(path, None)?;
+    let mut config = loaded.config.clone();
     logging::start(&config.log)?;
     take_small_pages();
     // Each client's connection may want one to a backend.
@@ -94,6 +96,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         seed,
         fleet: fleet::join(&config, detour.clone(), messages.clone())?,
     };
+    // Who serves them has them. Kept here as well, a site that a reload replaces would stay in memory for ever.
+    config.sites = Vec::new();
     let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
     let challenges = acme::Challenges::default();
     let authority = certificates::order(&config, certificates.as_ref(), &challenges, seed)?;
@@ -112,7 +116,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(path, controller.clone(), certificates)
             .telling(authority.map(|one| (one, reader.clone())))
-            .serving(config.clone());
+            .serving(loaded);
         reload.tell_names();
         let common = worker::Common {
             clock,

@@ -48,8 +48,10 @@ const PURE_STD: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that take inputs and return answers, and the crates that each of them may use.
-const PURE: &[(&str, &[&str])] =
-    &[("core", &["http", "thiserror", "foldhash", "hashbrown"]), ("http1", &["http", "httparse", "memchr", "thiserror"])];
+const PURE: &[(&str, &[&str])] = &[
+    ("core", &["http", "thiserror", "foldhash", "hashbrown"]),
+    ("http1", &["http", "httparse", "memchr", "thiserror"]),
+];
 
 /// Rooms that never name each other; they meet in `gate` and `published`.
 const APART: &[(&str, &str)] = &[

@@ -1,9 +1,10 @@
 //! The file's sites and those of providers, put in force as one configuration.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::reload::Reload;
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::core::SiteName;
 use crate::core::swarm::Wanted;
 use crate::provider::Sites;
@@ -14,7 +15,7 @@ use crate::published::Reader;
 #[derive(Debug, Default)]
 pub(super) struct Composed {
     /// The file, as it was read last; `None` if nothing may be added to it.
-    pub(super) file: Option<Config>,
+    pub(super) file: Option<Arc<Loaded>>,
     pub(super) wanted: Vec<Wanted>,
     pub(super) merge: Merge,
 }

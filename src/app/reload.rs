@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::aside::aside;
 use super::certificates::sources;
 use super::provided::Composed;
 use crate::acme;
 use crate::certs::Certificates;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::control::{Applied, Controller};
 use crate::core::swarm::Wanted;
 use crate::provider::merge::ServiceView;
@@ -37,8 +38,8 @@ impl Reload {
     }
 
     /// This is what the file says, and what providers may add to.
-    pub(super) fn serving(self, file: Config) -> Self {
-        let composed = Composed { file: Some(file), ..Composed::default() };
+    pub(super) fn serving(self, file: Loaded) -> Self {
+        let composed = Composed { file: Some(Arc::new(file)), ..Composed::default() };
         Self { composed: Arc::new(tokio::sync::Mutex::new(composed)), ..self }
     }
 
@@ -76,9 +77,10 @@ impl Reload {
     /// # Errors
     /// What is wrong with it, by file, line and key.
     pub async fn wanted(&self) -> Result<Config, String> {
-        let file = self.read().await?;
+        let before = self.composed.lock().await.file.clone();
+        let file = self.read(before).await?;
         let Composed { wanted, merge, .. } = &mut *self.composed.lock().await;
-        Ok(merge.merge(&file, wanted).0)
+        Ok(merge.merge(&file.config, wanted).0)
     }
 
     /// From now on, these services are wanted.
@@ -89,7 +91,7 @@ impl Reload {
         let mut composed = self.composed.lock().await;
         let Composed { file, wanted, merge } = &mut *composed;
         let file = file.as_ref().ok_or("the file is not known")?;
-        let (config, views) = merge.merge(file, &services);
+        let (config, views) = merge.merge(&file.config, &services);
         let applied = self.controller.provide(config).await?;
         *wanted = services;
         self.now_stand(&views);
@@ -103,11 +105,11 @@ impl Reload {
         *self.services.lock().unwrap_or_else(PoisonError::into_inner) = views.into();
     }
 
-    /// Reads the file, and leaves it at that.
-    async fn read(&self) -> Result<Config, String> {
+    /// Reads what of the file is not as it was before, and leaves it at that.
+    async fn read(&self, before: Option<Arc<Loaded>>) -> Result<Arc<Loaded>, String> {
         let path = self.path.clone();
-        // Reading thousands of files takes a while, and nobody waits for it here.
-        blocking(move || Config::load(&path)).await?.map_err(|errors| errors.to_string())
+        let read = aside(move || Loaded::load(&path, before.as_deref())).await?;
+        read.map(Arc::new).map_err(|errors| errors.to_string())
     }
 
     /// Puts it in force: all of it, or nothing.
@@ -135,12 +137,14 @@ impl Reload {
     pub async fn reload(&self) -> Result<Applied, String> {
         let mut composed = self.composed.lock().await;
         let Composed { file, wanted, merge } = &mut *composed;
-        let applied = match self.read().await {
+        let applied = match self.read(file.clone()).await {
             Ok(read) => {
-                let (config, views) = merge.merge(&read, wanted);
+                let (config, views) = merge.merge(&read.config, wanted);
                 let applied = self.apply(config).await;
                 if applied.is_ok() {
-                    *file = Some(read);
+                    let before = file.replace(read);
+                    // A million sites are not let go of in no time.
+                    drop(aside(move || drop(before)));
                     self.now_stand(&views);
                 }
                 applied

@@ -1,5 +1,6 @@
 //! `include`: which files it names.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,17 +11,37 @@ const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// The text of a file.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    let file = fs::File::open(path)?;
+    // Asked for at once: a large text that grows is copied again and again.
+    let expected = file.metadata().map_or(0, |about| about.len().min(MAX_FILE_BYTES) + 1);
+    let mut text = String::with_capacity(expected as usize);
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other("longer than 512 MiB, this can't be meant"));
     }
     Ok(text)
 }
 
+/// The files that `patterns` name, each once, in their order; or why one names none.
+pub(super) fn all(folder: &Path, patterns: &[String]) -> Vec<Result<PathBuf, String>> {
+    let mut all = Vec::new();
+    for pattern in patterns {
+        match files(folder, pattern) {
+            Ok(files) => all.extend(files.into_iter().map(Ok)),
+            Err(why) => all.push(Err(why)),
+        }
+    }
+    // Two patterns may match one file; one alone doesn't.
+    if patterns.len() > 1 {
+        let mut seen = HashSet::new();
+        all.retain(|file| file.as_ref().map_or(true, |path| seen.insert(path.clone())));
+    }
+    all
+}
+
 /// The files that `pattern` names, in the order of their names. A pattern may match none; a plain path is returned as
 /// it is, for whoever reads it to find out that it isn't there.
-pub(super) fn files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+fn files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let path = folder.join(pattern);
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Err(format!("`{pattern}` names no file"));

@@ -26,7 +26,9 @@ pub mod labels;
 mod listener;
 mod names;
 mod parse;
+mod pieces;
 pub mod provider;
+mod quick;
 mod raw;
 mod read;
 mod site;
@@ -42,6 +44,7 @@ pub use cluster::{Cluster, Partition};
 pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;
+pub use quick::Loaded;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]

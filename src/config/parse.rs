@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::defaults::*;
 use super::errors::{ConfigErrors, Report, Source};
 use super::listener::RawListeners;
+use super::quick::Loaded;
 use super::raw::{
     RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawProxyProtocol, RawResolver,
     RawServer, RawSite, RawTls,
@@ -29,14 +30,7 @@ impl Config {
     /// # Errors
     /// All that is wrong, each with its file, line and key. Nothing is half-valid: one error refuses the whole.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        match include::read_text(path) {
-            Ok(text) => Self::parse(&text, path),
-            Err(error) => {
-                let mut errors = ConfigErrors::default();
-                errors.add(Source::new(path, "").whole(), "", format!("can't be read: {error}"));
-                Err(errors.unless_any(()).expect_err("one was added"))
-            }
-        }
+        Loaded::load(path, None).map(|loaded| loaded.config)
     }
 
     /// Only `[admin]` of the file at `path`, whatever is wrong with its other keys: an operator needs the way in most
@@ -50,8 +44,10 @@ impl Config {
             errors.add(Source::new(path, "").whole(), "", format!("can't be read: {error}"));
             String::new()
         });
-        let source = Source::new(path, &text);
-        let (span, mut root) = root(&text, &source, &mut errors);
+        // Whoever asks for one site of a million shouldn't wait for all of them, nor for one that is wrong to be mended.
+        let text = pieces::above_sites(&text).unwrap_or(&text);
+        let source = Source::new(path, text);
+        let (span, mut root) = root(text, &source, &mut errors);
         root = root.remove_entry("admin").into_iter().collect();
         let root = Spanned::new(span, DeValue::Table(root));
         let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
@@ -65,6 +61,12 @@ impl Config {
     /// # Errors
     /// Like [`Config::load`].
     pub fn parse(text: &str, origin: &Path) -> Result<Self, ConfigErrors> {
+        Loaded::parse(text, origin, None).map(|loaded| loaded.config)
+    }
+
+    /// The whole way: each file is parsed at once, and all that is wrong is found. It takes some three times the memory of what
+    /// comes of it, so what is right goes the [quick way](super::quick).
+    pub(super) fn parse_whole(text: &str, origin: &Path) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let source = Source::new(origin, text);
         let (root, sites) = split(text, &source, &mut errors);
@@ -80,6 +82,12 @@ impl Config {
         }
 
         let report = &mut Report { source: &source, errors: &mut errors, whole };
+        let config = Self::made_of(top, all.list, report);
+        errors.unless_any(config)
+    }
+
+    /// The configuration of these top-level tables and sites.
+    pub(super) fn made_of(top: RawFile, sites: Vec<Arc<Site>>, report: &mut Report<'_, '_>) -> Self {
         top.health.check("health", report);
         let limits = limits(&top.limits, &DEFAULT_LIMITS);
         let mut listen = listen(&top.listen, &limits, report);
@@ -87,14 +95,15 @@ impl Config {
         let tls = tls(&top.tls, report);
         let acme = acme::acme(&top.acme, report);
         let cluster = cluster::cluster(&top.cluster, report);
-        let has_certificates = tls.certificates.is_some()
-            || acme.is_some()
-            || all.list.iter().any(|site| site.certificate.is_some());
-        if let Some(key) = top.listen.https.as_ref().filter(|_| !has_certificates) {
+        let has_certificates = || {
+            let of_a_site = || sites.iter().any(|site| site.certificate.is_some());
+            tls.certificates.is_some() || acme.is_some() || of_a_site()
+        };
+        if let Some(key) = top.listen.https.as_ref().filter(|_| !has_certificates()) {
             let message = r#"there is no certificate to show there; add certificates = "certs/" to [tls], say, or [acme]"#;
             report.missing(key.span().start, "listen.https", message);
         }
-        let config = Self {
+        Self {
             server: server(&top.server, report),
             admin: admin(&top.admin, &listen, report),
             listen,
@@ -110,9 +119,8 @@ impl Config {
             log: log(&top.log),
             pages: pages(&top.pages, report),
             defaults: SiteDefaults::of(top),
-            sites: all.list,
-        };
-        errors.unless_any(config)
+            sites,
+        }
     }
 }
 
@@ -171,28 +179,15 @@ pub(super) fn split<'i>(
 fn included(top: &RawFile, source: &Source, errors: &mut ConfigErrors) -> Vec<(String, Source)> {
     let Some(include) = &top.include else { return Vec::new() };
     let at = source.at(include.span().start);
-    let mut read: Vec<std::path::PathBuf> = Vec::new();
     let mut texts = Vec::new();
-    for pattern in &include.get_ref().0 {
-        let files = include::files(&source.folder(), pattern).unwrap_or_else(|why| {
-            errors.add(at, "include", why);
-            Vec::new()
+    for path in include::all(&source.folder(), &include.get_ref().0) {
+        let text = path.and_then(|path| match include::read_text(&path) {
+            Ok(text) => Ok((Source::new(&path, &text), text)),
+            Err(error) => Err(format!("`{}` can't be read: {error}", path.display())),
         });
-        for path in files {
-            // Two patterns may match one file.
-            if read.contains(&path) {
-                continue;
-            }
-            match include::read_text(&path) {
-                Ok(text) => {
-                    let source = Source::new(&path, &text);
-                    texts.push((text, source));
-                }
-                Err(error) => {
-                    errors.add(at, "include", format!("`{}` can't be read: {error}", path.display()))
-                }
-            }
-            read.push(path);
+        match text {
+            Ok((source, text)) => texts.push((text, source)),
+            Err(why) => errors.add(at, "include", why),
         }
     }
     texts

@@ -139,6 +139,13 @@ impl<'a> Sites<'a> {
         }));
     }
 
+    /// Takes the site that was added last, and forgets what it has: the next one is read as if it were alone.
+    pub(super) fn take(&mut self) -> Option<Arc<Site>> {
+        self.names.clear();
+        self.hosts.clear();
+        self.list.pop()
+    }
+
     /// The site's hosts, each of which belongs to one site only.
     fn hosts(&mut self, raw: &RawSite, name: &SiteName, report: &mut Report<'a, '_>) -> Box<[Box<str>]> {
         let Some(list) = &raw.hosts else { return [].into() };

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 mod documented;
-mod mutated;
+pub(super) mod mutated;
 mod refused;
 
 /// The contract that users rely on, as it stands in the first pages of the documentation.
@@ -208,6 +208,25 @@ fn the_admin_api_may_listen_at_a_path() {
     assert_eq!(config.admin.listen, ListenAddress::Unix("/etc/ghostpin/run/ghostpin.sock".into()));
     good("[admin]\nlisten = \"[::1]:9180\"");
     good("[admin]\nlisten = \"0.0.0.0:9180\"\ntoken = \"abc\"");
+}
+
+#[test]
+fn the_way_in_is_found_wherever_it_stands_and_whatever_is_wrong_below() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("ghostpin.toml");
+    let admin = "[admin]\nlisten = '127.0.0.1:7'\n";
+    for text in [
+        format!("{admin}{SITE}"),
+        format!("{SITE}{admin}"),
+        format!("{admin}{SITE}nope = 1\n"),
+        format!("{admin}{SITE}app = [\n"),
+    ] {
+        fs::write(&main, &text).unwrap();
+        let found = Config::load_admin(&main).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"));
+        assert_eq!(found.listen, ListenAddress::Tcp("127.0.0.1:7".parse().unwrap()));
+    }
+    fs::write(&main, format!("[admin]\nlisten = 7\n{SITE}")).unwrap();
+    assert!(Config::load_admin(&main).unwrap_err().to_string().contains("ghostpin.toml:2: admin.listen"));
 }
 
 #[test]

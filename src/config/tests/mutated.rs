@@ -5,10 +5,10 @@ use super::*;
 const ROUNDS: u32 = 2_000;
 
 /// A small generator (xorshift64*), so that a seed alone repeats a run.
-struct Dice(u64);
+pub(in crate::config) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(in crate::config) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -21,9 +21,7 @@ impl Dice {
 fn a_mutated_example_never_panics() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/ghostpin.toml");
     let example = fs::read_to_string(&path).unwrap();
-    let seed = std::env::var("GHOSTPIN_SEED").ok().map_or_else(now, |seed| seed.parse().unwrap());
-    println!("seed {seed}");
-    let mut dice = Dice(seed.max(1));
+    let mut dice = seeded();
     let (mut read, mut refused) = (0, 0);
     for _ in 0..ROUNDS {
         let mut text: Vec<char> = example.chars().collect();
@@ -43,7 +41,14 @@ fn a_mutated_example_never_panics() {
     assert!(read > 0 && refused > 0, "mutations that all end alike test nothing");
 }
 
-fn mutate(text: &mut Vec<char>, dice: &mut Dice) {
+/// By `GHOSTPIN_SEED`, or else another one each time; it is printed.
+pub(in crate::config) fn seeded() -> Dice {
+    let seed = std::env::var("GHOSTPIN_SEED").ok().map_or_else(now, |seed| seed.parse().unwrap());
+    println!("seed {seed}");
+    Dice(seed.max(1))
+}
+
+pub(in crate::config) fn mutate(text: &mut Vec<char>, dice: &mut Dice) {
     const ODD: [char; 16] =
         ['"', '[', ']', '{', '}', '=', '\n', '.', ',', '\0', '-', '9', '*', '\u{fc}', '\u{1F47B}', ' '];
     if text.is_empty() {
