@@ -36,7 +36,7 @@ use crate::http1::{BadBody, Fields, Known, Length, RequestHead};
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Streams of one connection at a time.
-const STREAMS_MAX: u32 = 128;
+pub const STREAMS_MAX: u32 = 128;
 /// So many requests of one connection are served before the next one lets others go first.
 const STREAMS_A_TURN: u32 = 16;
 /// Bytes of one stream that the client may send ahead. Held uploads wait with the client, not here.
