@@ -150,18 +150,16 @@ pub struct Shared {
     pub head: ResponseHead,
     /// How its length was told.
     pub length: Length,
-    /// All of its body.
+    /// All of its body, kept in a [`Room`].
     pub body: Bytes,
-    #[expect(dead_code, reason = "dropping it is what it is for")]
-    room: Room,
 }
 
 impl Shared {
     /// For others than the one that it was made for.
-    pub fn new(mut head: ResponseHead, length: Length, body: Bytes, room: Room) -> Self {
+    pub fn new(mut head: ResponseHead, length: Length, body: Bytes) -> Self {
         // It was asked for after all of them had come (RFC 9111, 5.1).
         head.fields.push("age", b"0");
-        Self { head, length, body, room }
+        Self { head, length, body }
     }
 }
 
@@ -191,10 +189,31 @@ impl Rooms {
 }
 
 impl Room {
-    /// No more than this was needed.
-    pub fn shrink(&mut self, bytes: usize) {
-        self.of.taken.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
-        self.bytes = bytes;
+    /// How many bytes there is room for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keeps these, which are no more than there is room for, and gives back the rest. Whoever has some of them keeps them
+    /// there, be it the one who asked or one of those who are given the same.
+    pub fn keep(mut self, kept: Vec<u8>) -> Bytes {
+        debug_assert!(kept.len() <= self.bytes);
+        let rest = self.bytes.saturating_sub(kept.len());
+        self.of.taken.fetch_sub(rest, Ordering::Relaxed);
+        self.bytes -= rest;
+        Bytes::from_owner(Kept { bytes: kept.into_boxed_slice(), _room: self })
+    }
+}
+
+/// What is kept, and where.
+struct Kept {
+    bytes: Box<[u8]>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

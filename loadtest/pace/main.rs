@@ -38,6 +38,9 @@ enum Load {
         connections: usize,
         #[arg(long, default_value_t = 8)]
         seconds: u64,
+        /// All connections have their turns; otherwise the one that was free last is taken, and of many most rest.
+        #[arg(long)]
+        in_turn: bool,
     },
     /// Messages of 1 KB there and back over upgraded connections, one after the other on each.
     Messages {
@@ -90,10 +93,10 @@ fn main() -> ExitCode {
 fn run(load: Load) -> io::Result<()> {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     match load {
-        Load::Steady { target, path, host, rate, connections, seconds } => {
+        Load::Steady { target, path, host, rate, connections, seconds, in_turn } => {
             let request = get(&path, &host);
             let time = Duration::from_secs(seconds);
-            println!("{}", steady::run(target, request.as_bytes(), connections, rate, time)?);
+            println!("{}", steady::run(target, request.as_bytes(), connections, in_turn, rate, time)?);
         }
         Load::Messages { target, host, connections, seconds } => {
             let time = Duration::from_secs(seconds);

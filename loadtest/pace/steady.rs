@@ -32,7 +32,9 @@ struct Line {
 struct Run<'a> {
     request: &'a [u8],
     lines: Vec<Line>,
-    idle: Vec<usize>,
+    idle: VecDeque<usize>,
+    /// Whose turn it is: the one that has been idle for longest, or that has not.
+    in_turn: bool,
     waiting: VecDeque<Instant>,
     waits: Vec<Duration>,
     failed: u64,
@@ -42,6 +44,7 @@ pub fn run(
     target: SocketAddr,
     request: &[u8],
     connections: usize,
+    in_turn: bool,
     rate: u32,
     time: Duration,
 ) -> io::Result<Value> {
@@ -59,6 +62,7 @@ pub fn run(
         request,
         lines,
         idle: (0..connections).collect(),
+        in_turn,
         waiting: VecDeque::new(),
         waits: Vec::with_capacity(count as usize),
         failed: 0,
@@ -98,7 +102,7 @@ impl Run<'_> {
     /// Has free connections carry what is due.
     fn send(&mut self) -> io::Result<()> {
         while let Some(due) = self.waiting.front().copied()
-            && let Some(number) = self.idle.pop()
+            && let Some(number) = if self.in_turn { self.idle.pop_front() } else { self.idle.pop_back() }
         {
             self.waiting.pop_front();
             let line = &mut self.lines[number];
@@ -123,7 +127,7 @@ impl Run<'_> {
             if taken == Some(0) {
                 self.waits.push(due.elapsed());
                 (line.due, line.left) = (None, None);
-                self.idle.push(number);
+                self.idle.push_back(number);
                 return Ok(());
             }
         }

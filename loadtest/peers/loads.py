@@ -46,11 +46,11 @@ def wrk(name, connections, *more):
     return make
 
 
-def h2load(connections, streams):
+def h2load(connections, streams, name="1k", *more):
     def make(process, seconds, options):
         output = generate(
-            ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}",
-             f"{process.scheme}://{HOST}:{process.port}/1k"], seconds, options)
+            ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", *more,
+             f"{process.scheme}://{HOST}:{process.port}/{name}"], seconds, options)
         done = re.search(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed", output)
         if not done or done[1] != done[2] or done[3] != "0":
             fail(f"{process.name}: not every request was answered well:\n{output}")
@@ -64,11 +64,12 @@ def messages(process, seconds, options):
     return json.loads(output)["messages"]
 
 
-def steady(process, rate, seconds, options):
+def steady(process, rate, seconds, options, connections=None, in_turn=False):
     """What readers wait who come at this rate, whatever happens."""
     output = generate(
         [PACE, "steady", f"127.0.0.1:{process.port}", "--host", HOST, "--path", "/1k", f"--rate={rate}",
-         f"--connections={options.connections}", f"--seconds={seconds}"], seconds + 10, options)
+         f"--connections={connections or options.connections}", f"--seconds={seconds}", *["--in-turn"] * in_turn],
+        seconds + 10, options)
     return json.loads(output)
 
 

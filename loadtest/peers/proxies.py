@@ -27,12 +27,22 @@ CONNECTIONS_MAX = min(25_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2
 
 @dataclass
 class Place:
-    """Where a proxy listens, where its backend is, how many cores it has, and its certificate, if it is to speak TLS."""
+    """Where a proxy listens, where its backend is, how many cores it has, and its certificate, if it is to speak TLS: there, or
+    at another port besides."""
 
     port: int
     upstream: int
     threads: int
     certificate: "Certificate | None"
+    secure: "int | None" = None
+
+    def clear(self):
+        """Ports for clear text."""
+        return [self.port] if self.secure or not self.certificate else []
+
+    def tls(self):
+        """Ports for TLS."""
+        return [self.secure or self.port] if self.certificate else []
 
 
 class Certificate:
@@ -48,9 +58,9 @@ class Certificate:
 
 
 def nginx(folder, place):
-    listen = f"listen 127.0.0.1:{place.port} backlog=4096;"
-    if place.certificate:
-        listen = f"""listen 127.0.0.1:{place.port} ssl http2 backlog=4096;
+    listen = "".join(f"listen 127.0.0.1:{port} backlog=4096;\n        " for port in place.clear())
+    for port in place.tls():
+        listen += f"""listen 127.0.0.1:{port} ssl http2 backlog=4096;
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate {place.certificate.crt};
         ssl_certificate_key {place.certificate.key};"""
@@ -81,7 +91,9 @@ def nginx(folder, place):
 
 
 def haproxy(folder, place):
-    tls = f" ssl crt {place.certificate.pem} alpn h2,http/1.1" if place.certificate else ""
+    binds = [f"bind 127.0.0.1:{port}" for port in place.clear()]
+    binds += [f"bind 127.0.0.1:{port} ssl crt {place.certificate.pem} alpn h2,http/1.1" for port in place.tls()]
+    binds = "\n    ".join(binds)
     conf = folder / "haproxy.cfg"
     conf.write_text(f"""
 global
@@ -94,7 +106,7 @@ defaults
     timeout client 60s
     timeout server 60s
 frontend readers
-    bind 127.0.0.1:{place.port}{tls}
+    {binds}
     default_backend application
 backend application
     timeout tunnel 60s
@@ -219,10 +231,9 @@ def pingora(_folder, place):
 
 def ghostpin(binary):
     def configure(folder, place):
-        address = f'["127.0.0.1:{place.port}"]'
-        listen = f"http = {address}"
-        if place.certificate:
-            listen = f'http = []\nhttps = {address}\n[tls]\ncertificates = "{place.certificate.crt.parent}"'
+        listen = f"http = {[f'127.0.0.1:{port}' for port in place.clear()]}"
+        for port in place.tls():
+            listen += f'\nhttps = ["127.0.0.1:{port}"]\n[tls]\ncertificates = "{place.certificate.crt.parent}"'
         conf = folder / "ghostpin.toml"
         conf.write_text(f"""
 [server]
@@ -243,6 +254,7 @@ name = "blog"
 hosts = ["{HOST}"]
 backends = ["127.0.0.1:{place.upstream}"]
 app = "generic"
+https = {{ redirect = false }}
 """)
         return [binary, "run", "--config", str(conf)]
 

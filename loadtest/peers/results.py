@@ -54,6 +54,44 @@ def of_memory(name, rows):
     return "\n".join(lines) + "\n"
 
 
+def median_and_worst(rounds, key, scale=1.0, form=",.0f"):
+    values = [one[key] * scale for one in rounds]
+    return f"{statistics.median(values):{form}} ({max(values):{form}})"
+
+
+def of_spread(rounds_of):
+    """`rounds_of`: by situation, and then by proxy."""
+    lines = [
+        "| | proxy | the busier worker has of the connections, % | of the time, % | p50, us | p99, us | failed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for situation, peers in rounds_of.items():
+        for label, rounds in peers.items():
+            lines.append(
+                f"| {situation} | {label} | {median_and_worst(rounds, 'connections_share', 100)} "
+                f"| {median_and_worst(rounds, 'time_share', 100)} | {median_and_worst(rounds, 'p50_us')} "
+                f"| {median_and_worst(rounds, 'p99_us')} | {sum(one['failed'] for one in rounds):,} |")
+    return "\n".join(lines) + "\n"
+
+
+def of_neighbours(rounds_of):
+    """`rounds_of`: by situation, of which the first is the one that others are compared with, and then by proxy."""
+    lines = [
+        "| | proxy | p50, us | p99, us | p99, times the first's | directly, p99, us | the other one gets, MB/s | failed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for situation, peers in rounds_of.items():
+        base = next(iter(peers.values()))
+        for label, rounds in peers.items():
+            ratio = statistics.median(one["p99_us"] / of["p99_us"] for one, of in zip(rounds, base))
+            gets = [one["greedy_mb_per_second"] for one in rounds if "greedy_mb_per_second" in one]
+            lines.append(
+                f"| {situation} | {label} | {median_and_worst(rounds, 'p50_us')} | {median_and_worst(rounds, 'p99_us')} "
+                f"| {ratio:.2f} | {median_and_worst(rounds, 'direct_p99_us')} "
+                f"| {f'{statistics.median(gets):,.1f}' if gets else '-'} | {sum(one['failed'] for one in rounds):,} |")
+    return "\n".join(lines) + "\n"
+
+
 def against(before, now):
     """Ratios of then and now, where both have one."""
     lines = ["| load | proxy | ratio then | now |", "|---|---|---|---|"]

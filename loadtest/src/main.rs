@@ -45,7 +45,7 @@ enum Scenario {
     Planned,
     /// Far more requests than a site may hold.
     Held,
-    /// As many as there may ever be are held at once.
+    /// As many as there may ever be are held at once, over HTTP/1.1 and over HTTP/2.
     Crowd,
     /// A crowd is held, and the instance that comes is slow.
     Release,

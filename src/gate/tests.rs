@@ -300,7 +300,7 @@ fn hold_for(gate: &Arc<Gate>, path: &str) -> Held {
 fn answer(leads: &Leads) -> Arc<Shared> {
     let head = crate::http1::ResponseHead::new(http::StatusCode::OK);
     let room = leads.rooms().take().unwrap();
-    Arc::new(Shared::new(head, crate::http1::Length::Nothing, bytes::Bytes::new(), room))
+    Arc::new(Shared::new(head, crate::http1::Length::Nothing, room.keep(Vec::new())))
 }
 
 /// The turn of one that goes for others.

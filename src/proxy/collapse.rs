@@ -35,15 +35,12 @@ pub(super) async fn for_others(
             return Ok(Answer { head, body, close });
         }
     };
-    let Some(mut room) = leads.rooms().take() else {
+    let Some(room) = leads.rooms().take() else {
         leads.is_apart();
         return Ok(Answer { head, body: Body::Relayed(relay, length), close });
     };
-    match relay.read_ahead(BODY_BYTES_MAX, deadline).await.map_err(|error| forward::broke_off(&error))? {
-        Some(body) => {
-            room.shrink(body.len());
-            leads.shares(&Arc::new(Shared::new(head.clone(), length, body, room)));
-        }
+    match relay.read_ahead(room, deadline).await.map_err(|error| forward::broke_off(&error))? {
+        Some(body) => leads.shares(&Arc::new(Shared::new(head.clone(), length, body))),
         None if Instant::now() < deadline => leads.is_apart(),
         None => drop(leads),
     }

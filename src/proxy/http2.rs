@@ -26,17 +26,19 @@ use super::inbound::BodyError;
 use super::link::Handed;
 use super::outbox::Source;
 use super::relay::Relay;
+use super::turn::Turn;
 use super::upload::ClientBody;
 use super::worker::Worker;
 use super::{Answer, Body, headers};
 use crate::http1::request::is_writable;
 use crate::http1::{BadBody, Fields, Known, Length, RequestHead};
+use crate::net::Socket;
 
 /// What a client of HTTP/2 says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Streams of one connection at a time.
-const STREAMS_MAX: u32 = 128;
+pub const STREAMS_MAX: u32 = 128;
 /// So many requests of one connection are served before the next one lets others go first.
 const STREAMS_A_TURN: u32 = 16;
 /// Bytes of one stream that the client may send ahead. Held uploads wait with the client, not here.
@@ -64,7 +66,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
     });
     // From now on its silence is that of an idle connection.
     drop(connection.request_began());
-    let mut driver = pin!(http.serve_connection(Io(connection.clone()), service));
+    let mut driver = pin!(http.serve_connection(Io::new(connection), service));
     let mut told = false;
     poll_fn(|cx| {
         if connection.is_ending() && !told {
@@ -241,7 +243,32 @@ fn map_of(fields: &Fields) -> HeaderMap {
 }
 
 /// The bytes of a connection, as hyper reads and writes them.
-struct Io(Rc<Connection>);
+struct Io {
+    connection: Rc<Connection>,
+    turn: Turn,
+}
+
+impl Io {
+    fn new(connection: &Rc<Connection>) -> Self {
+        Self { connection: connection.clone(), turn: Turn::default() }
+    }
+
+    /// Writes, if it is the connection's turn. Who waits for that waits for a write: what comes before it has not left.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = match self.turn.poll(cx) {
+            Poll::Ready(()) => write(Pin::new(&mut *self.connection.socket.borrow_mut()), cx),
+            Poll::Pending => Poll::Pending,
+        };
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.turn.wrote(*bytes);
+        }
+        self.connection.note_written(written)
+    }
+}
 
 impl hyper::rt::Read for Io {
     fn poll_read(
@@ -249,7 +276,7 @@ impl hyper::rt::Read for Io {
         cx: &mut Context<'_>,
         mut space: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let connection = &*self.0;
+        let connection = &*self.connection;
         let inbound = &mut *connection.inbound.borrow_mut();
         if inbound.data().is_empty() {
             ready!(inbound.poll_fill(cx, &mut *connection.socket.borrow_mut(), CONNECTION_WINDOW as usize))?;
@@ -264,8 +291,7 @@ impl hyper::rt::Read for Io {
 
 impl hyper::rt::Write for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let socket = &mut *self.0.socket.borrow_mut();
-        self.0.note_written(Pin::new(socket).poll_write(cx, data))
+        self.get_mut().poll_write(cx, |socket, cx| socket.poll_write(cx, data))
     }
 
     fn poll_write_vectored(
@@ -273,8 +299,7 @@ impl hyper::rt::Write for Io {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = &mut *self.0.socket.borrow_mut();
-        self.0.note_written(Pin::new(socket).poll_write_vectored(cx, data))
+        self.get_mut().poll_write(cx, |socket, cx| socket.poll_write_vectored(cx, data))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -282,15 +307,15 @@ impl hyper::rt::Write for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut *self.0.socket.borrow_mut()).poll_flush(cx);
+        let flushed = Pin::new(&mut *self.connection.socket.borrow_mut()).poll_flush(cx);
         if flushed.is_ready() {
-            self.0.note_flushed();
+            self.connection.note_flushed();
         }
         flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *self.connection.socket.borrow_mut()).poll_shutdown(cx)
     }
 }
 

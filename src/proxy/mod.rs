@@ -25,6 +25,7 @@ pub mod redirect;
 pub mod relay;
 pub mod tls;
 pub mod tunnel;
+pub mod turn;
 pub mod upload;
 pub mod wait;
 pub mod wheel;

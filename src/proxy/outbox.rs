@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::inbound::BodyError;
+use super::turn::Turn;
 use crate::http1::{Fields, Length, body};
 
 /// Bytes of a body that are copied behind what is to be written anyway. Copying them costs less than the longer way
@@ -86,6 +87,7 @@ pub struct Outbox {
     may_copy: bool,
     has_begun: bool,
     waits_for: WaitsFor,
+    turn: Turn,
 }
 
 impl Outbox {
@@ -106,6 +108,7 @@ impl Outbox {
             may_copy: true,
             has_begun: false,
             waits_for: WaitsFor::Sink,
+            turn: Turn::default(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Outbox {
         self.waits_for
     }
 
-    /// Writes as much as there is and the other side takes. Ready when all was written.
+    /// Writes as much as there is and the other side takes, and no more than is fair in one turn. Ready when all was written.
     pub fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,6 +136,7 @@ impl Outbox {
         sink: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<Result<(), Stopped>> {
         loop {
+            ready!(self.turn.poll(cx));
             let offered = match self.poll_offer(cx, source) {
                 Poll::Ready(Ok(offered)) => offered,
                 Poll::Ready(Err(error @ BodyError::Ended(_))) => {
@@ -173,6 +177,7 @@ impl Outbox {
             if written == 0 {
                 return Poll::Ready(Err(Stopped::Sink(io::ErrorKind::WriteZero.into())));
             }
+            self.turn.wrote(written);
             (self.has_begun, self.may_copy) = (true, true);
             let of_text = written.min(text.len());
             self.written += of_text;
@@ -246,5 +251,45 @@ impl Outbox {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::super::turn::BYTES_A_TURN;
+    use super::*;
+
+    /// A body of which there is more as soon as some was taken.
+    struct Large;
+
+    impl Source for Large {
+        fn poll_data(&mut self, _: &mut Context<'_>) -> Poll<Result<usize, BodyError>> {
+            Poll::Ready(Ok(64 * 1024))
+        }
+
+        fn with_data<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+            look(&[b'x'; 64 * 1024])
+        }
+
+        fn consume(&mut self, _: usize) {}
+
+        fn trailers(&mut self) -> Option<Fields> {
+            None
+        }
+    }
+
+    #[test]
+    fn who_takes_a_large_answer_as_fast_as_it_comes_lets_others_go_in_between() {
+        const TURNS: usize = 4;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut outbox = Outbox::answer(Vec::new(), Length::Exactly((TURNS * BYTES_A_TURN) as u64));
+        let mut taken = Vec::new();
+        for turn in 1..=TURNS {
+            assert!(outbox.poll_write(&mut cx, &mut Large, &mut taken).is_pending(), "{turn}");
+            assert_eq!(taken.len(), turn * BYTES_A_TURN);
+        }
+        assert!(outbox.poll_write(&mut cx, &mut Large, &mut taken).is_ready());
     }
 }

@@ -18,7 +18,7 @@ use super::outbox::Source;
 use super::pool::Line;
 use super::upload::Upload;
 use super::worker::Worker;
-use crate::alike::Shared;
+use crate::alike::{Room, Shared};
 use crate::core::Epoch;
 use crate::http1::Fields;
 use crate::observe::access::Record;
@@ -73,13 +73,13 @@ impl Relay {
         relay
     }
 
-    /// Reads all of the body before anybody is given any of it. `None` if it is longer than `max`, or is not there by the
+    /// Reads all of the body before anybody is given any of it. `None` if there is no room for it, or it is not there by the
     /// deadline: then what was read is relayed first.
-    pub async fn read_ahead(&mut self, max: usize, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
+    pub async fn read_ahead(&mut self, room: Room, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
         let mut body = Vec::new();
         let mut is_over = pin!(sleep_until(deadline));
         let is_whole = poll_fn(|cx| {
-            while body.len() <= max {
+            loop {
                 let there = match self.poll_data(cx) {
                     Poll::Ready(there) => there?,
                     Poll::Pending => return is_over.as_mut().poll(cx).map(|()| Ok(false)),
@@ -87,13 +87,16 @@ impl Relay {
                 if there == 0 {
                     return Poll::Ready(Ok::<_, BodyError>(true));
                 }
-                self.with_data(|data| body.extend_from_slice(&data[..there]));
-                self.consume(there);
+                let taken = there.min(room.bytes() - body.len());
+                if taken == 0 {
+                    return Poll::Ready(Ok(false));
+                }
+                self.with_data(|data| body.extend_from_slice(&data[..taken]));
+                self.consume(taken);
             }
-            Poll::Ready(Ok(false))
         })
         .await?;
-        self.ahead = Bytes::from(body.into_boxed_slice());
+        self.ahead = room.keep(body);
         Ok(is_whole.then(|| self.ahead.clone()))
     }
 
@@ -183,6 +186,10 @@ impl Source for Relay {
         }
         if !self.ahead.is_empty() {
             self.ahead.advance(bytes);
+            if self.ahead.is_empty() {
+                // The rest may take long, and does without the room of what is through.
+                self.ahead = Bytes::new();
+            }
             let handed = self.handed.as_ref().expect("only dropping takes it");
             return handed.tracked.flight.enter(Stage::Delivering);
         }

@@ -210,7 +210,8 @@ async fn enter(site: &PublishedSite, ticket: &mut Option<Ticket>, deadline: Inst
 /// An answer that says by whom it was given, under which epoch, and when it was asked for.
 fn telling(under: &Under, made: Duration, room: Room) -> Shared {
     let text = format!("{} {} {} {}", under.site, under.epoch, under.backend, made.as_nanos());
-    Shared::new(ResponseHead::new(StatusCode::OK), Length::Exactly(text.len() as u64), text.into(), room)
+    let length = Length::Exactly(text.len() as u64);
+    Shared::new(ResponseHead::new(StatusCode::OK), length, room.keep(text.into()))
 }
 
 fn told_by(answer: &Shared) -> (Under, Duration) {

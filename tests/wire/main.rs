@@ -11,6 +11,7 @@ mod floods;
 mod harness;
 mod held;
 mod http2;
+mod kept;
 mod listeners;
 mod manners;
 mod once;

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 
 use crate::harness::{Backend, Client, Config, PATIENCE, Proxy, until};
 
-const PUBLIC: &str = "cache-control: public, max-age=0\r\nvary: accept-encoding\r\n";
+pub(crate) const PUBLIC: &str = "cache-control: public, max-age=0\r\nvary: accept-encoding\r\n";
 
 /// Answers with a number of its own each time, after telling and being told so.
 struct Stepped {
