@@ -41,12 +41,14 @@ pub struct SiteDefaults(Arc<RawFile>);
 impl PartialEq for SiteDefaults {
     /// Equal are those that make the same sites.
     fn eq(&self, other: &Self) -> bool {
-        let sample = |one: &Self, app: &str| {
-            let labels = [(SITE, "a"), (HOSTS, "a"), ("ghostpin.app", app)];
+        let sample = |one: &Self, more: (&str, &str)| {
+            let labels = [(SITE, "a"), (HOSTS, "a"), more];
             one.site("a", &labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into())
         };
-        let same = |app| sample(self, app) == sample(other, app);
-        Arc::ptr_eq(&self.0, &other.0) || same("ghost") && same("generic")
+        // What is below `hsts` shows only where there is one.
+        let samples = [("ghostpin.app", "ghost"), ("ghostpin.app", "generic"), ("ghostpin.https.hsts", "1s")];
+        Arc::ptr_eq(&self.0, &other.0)
+            || samples.iter().all(|&more| sample(self, more) == sample(other, more))
     }
 }
 
@@ -162,6 +164,22 @@ mod tests {
 
     fn read(extra: &[(&str, &str)]) -> Result<Site, Vec<BadLabel>> {
         config("").defaults.site("blog", &labels(extra))
+    }
+
+    #[test]
+    fn whatever_sites_inherit_makes_other_defaults() {
+        for top in [
+            "[https]\nredirect = true",
+            "[https]\nhsts = \"5m\"",
+            "[https]\nhsts_subdomains = true",
+            "[hold]\ntimeout = \"3s\"",
+            "[health]\nhost = \"a\"",
+            "[handoff]\ndrain_timeout = \"1s\"",
+            "[upstream]\nkeep_alive = \"1s\"",
+        ] {
+            assert_ne!(config(top).defaults, config("").defaults, "{top}");
+            assert_eq!(config(top).defaults, config(top).defaults, "{top}");
+        }
     }
 
     #[test]
