@@ -20,7 +20,7 @@ PROGRAM = Path(sys.argv[0]).resolve().parent.name
 TICK = os.sysconf("SC_CLK_TCK")
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk", "cmake": "cmake",
             "h2load": "nghttp2-client", "openssl": "openssl",
-            "valgrind": "valgrind", "strace": "strace"}
+            "valgrind": "valgrind", "strace": "strace", "perf": "linux-perf"}
 SERVICES = {"nginx", "haproxy", "caddy"}
 USER = "user root;" if os.geteuid() == 0 else ""
 

@@ -12,7 +12,7 @@ mod provided;
 mod seen;
 mod wishes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -159,6 +159,8 @@ pub struct Reconciler {
     config: Config,
     sites: BTreeMap<SiteKey, Box<SiteEntry>>,
     by_name: BTreeMap<SiteName, SiteKey>,
+    /// Those of them that are not open: of a million, few.
+    shut: BTreeSet<SiteKey>,
     /// Sites that are no longer configured, and whose last leases are not gone yet.
     leaving: BTreeMap<SiteName, SiteKey>,
     /// Pins of sites that are not configured now: a site made anew goes on from its pin.
@@ -207,6 +209,7 @@ impl Reconciler {
             config: empty,
             sites: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            shut: BTreeSet::new(),
             leaving: BTreeMap::new(),
             dormant: parts.pins,
             next_key: 0,
@@ -437,7 +440,13 @@ impl Reconciler {
             entry.work = None;
             entry.last_proof = None;
         }
-        let held = *entry.core.phase() != Phase::Serving && !entry.core.is_on_hold();
+        let is_open = *entry.core.phase() == Phase::Serving;
+        if is_open {
+            self.shut.remove(&key);
+        } else {
+            self.shut.insert(key);
+        }
+        let held = !is_open && !entry.core.is_on_hold();
         let pinned = entry.core.pin().map(|pin| &pin.backend);
         self.names.hurry(key, held || pinned.is_some_and(|backend| entry.core.is_urgent(backend)));
         self.expedite(key);

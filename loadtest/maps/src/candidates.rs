@@ -9,12 +9,30 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
+use ghostpin::core::SiteName;
+use ghostpin::core::table::{Hosted, RouteTable};
 
 /// A host as the table keeps it.
 pub(crate) type Host = Arc<str>;
 
-/// What a host leads to. Only its address matters here.
-pub(crate) struct Site(pub(crate) usize);
+/// What a host leads to. Only its address matters here, but for the product's own table, which reads the host there.
+pub(crate) struct Site {
+    pub(crate) number: usize,
+    name: SiteName,
+    hosts: Arc<[Box<str>]>,
+}
+
+impl Site {
+    /// A site that has this host.
+    pub(crate) fn new(number: usize, host: &str) -> Self {
+        Self { number, name: host.into(), hosts: [host.into()].into() }
+    }
+
+    /// One that is the same, at another address.
+    pub(crate) fn again(&self) -> Self {
+        Self { number: self.number, name: self.name.clone(), hosts: self.hosts.clone() }
+    }
+}
 
 /// A map that can stand in for the route table.
 pub(crate) trait Candidate: Send + Sync + Sized {
@@ -40,6 +58,38 @@ impl Candidate for Floor {
         Some(Arc::clone(&self.1[self.0.hash_one(host) as usize % self.1.len()]))
     }
     fn replace(&self, _: Host, _: Arc<Site>) {}
+}
+
+/// The product's own: numbers that lead to sites in shared blocks, behind one pointer; a change copies the numbers and a block.
+pub(crate) struct Routes(ArcSwap<RouteTable<Row>>);
+
+/// A site, as that table wants it.
+#[derive(Clone)]
+pub(crate) struct Row(Arc<Site>);
+
+impl Hosted for Row {
+    fn name(&self) -> &SiteName {
+        &self.0.name
+    }
+
+    fn hosts(&self) -> &[Box<str>] {
+        &self.0.hosts
+    }
+}
+
+impl Candidate for Routes {
+    const NAME: &'static str = "`ArcSwap` of ghostpin's `RouteTable`";
+    fn build(entries: &[(Host, Arc<Site>)]) -> Self {
+        let rows = entries.iter().map(|(_, site)| Row(Arc::clone(site)));
+        Self(ArcSwap::from_pointee(RouteTable::build(rows).expect("hosts are different")))
+    }
+    fn get(&self, host: &str) -> Option<Arc<Site>> {
+        self.0.load().lookup(host).map(|row| Arc::clone(&row.0))
+    }
+    fn replace(&self, _: Host, site: Arc<Site>) {
+        let table = self.0.load().with(&[], [Row(site)]).expect("it replaces the one of its host");
+        self.0.store(Arc::new(table));
+    }
 }
 
 /// An immutable map behind one pointer; a change copies it.

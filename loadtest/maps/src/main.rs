@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use crate::candidates::{CHash, Candidate, Dash, Floor, Host, Papaya, Persistent, Site, Snapshot};
+use crate::candidates::{CHash, Candidate, Dash, Floor, Host, Papaya, Persistent, Routes, Site, Snapshot};
 
 /// Counts bytes, so that the memory of a map is what it asked for, and not what the kernel had left over.
 #[global_allocator]
@@ -49,12 +49,13 @@ fn main() {
     let round = Duration::from_millis(arguments.millis);
     for &count in &arguments.entries {
         let entries: Vec<(Host, Arc<Site>)> =
-            (0..count).map(|i| (host(i).into(), Arc::new(Site(i)))).collect();
+            (0..count).map(|i| (host(i).into(), Arc::new(Site::new(i, &host(i))))).collect();
         // The hosts of requests are other strings than those of the table.
         let hosts: Vec<String> = (0..count).map(host).collect();
         let work = Work { entries: &entries, hosts: &hosts, round };
         let mut results = [
             Measured::of::<Floor>(),
+            Measured::of::<Routes>(),
             Measured::of::<Snapshot>(),
             Measured::of::<Persistent>(),
             Measured::of::<Dash>(),
@@ -114,7 +115,7 @@ impl Work<'_> {
                 random ^= random << 17;
                 let host = &self.hosts[random as usize % self.hosts.len()];
                 let site = map.get(host).expect("a host of the table was not found");
-                black_box(site.0);
+                black_box(site.number);
             }
             done += 64;
         }
@@ -126,7 +127,7 @@ impl Work<'_> {
             if stop.load(Relaxed) {
                 return;
             }
-            map.replace(Arc::clone(host), Arc::new(Site(site.0)));
+            map.replace(Arc::clone(host), Arc::new(site.again()));
             thread::sleep(WRITER_PAUSE);
         }
     }
@@ -135,7 +136,7 @@ impl Work<'_> {
     fn replace<C: Candidate>(&self, map: &C) -> f64 {
         let (mut done, start) = (0_u32, Instant::now());
         for (host, site) in self.entries.iter().cycle() {
-            map.replace(Arc::clone(host), Arc::new(Site(site.0)));
+            map.replace(Arc::clone(host), Arc::new(site.again()));
             done += 1;
             if start.elapsed() >= self.round {
                 break;

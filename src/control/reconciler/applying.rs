@@ -182,6 +182,7 @@ impl Reconciler {
         }
         self.tell_that_it_is_gone(key);
         let Some(entry) = self.sites.remove(&key) else { return };
+        self.shut.remove(&key);
         self.leaving.remove(&entry.name);
         self.counts.late_of_gone_sites += entry.gate.late();
         for candidate in entry.core.candidates() {
