@@ -66,11 +66,9 @@ const ALL: &[(&str, Fault)] = &[
 impl Faults {
     /// Starts everything, lets it go wrong for a while, and puts all in order again.
     pub(crate) async fn happen(self: Rc<Self>) {
-        let supervising = self.clone();
-        spawn_local(async move { supervising.supervise().await });
+        self.begin();
         let operating = self.clone();
         spawn_local(async move { operating.move_sites().await });
-        self.edges.iter().for_each(|edge| edge.on.set(true));
         let (end, pause) = (self.world.history.now() + TROUBLE, PAUSES[self.roll(PAUSES.len())]);
         while self.world.history.now() < end {
             sleep(self.time(1, pause)).await;
@@ -79,6 +77,18 @@ impl Faults {
             let how = fault(&self);
             self.world.history.tell(None, What::Fault(format!("{name}: {how}")));
         }
+        self.end().await;
+    }
+
+    /// Starts everything.
+    pub(crate) fn begin(self: &Rc<Self>) {
+        let supervising = self.clone();
+        spawn_local(async move { supervising.supervise().await });
+        self.edges.iter().for_each(|edge| edge.on.set(true));
+    }
+
+    /// Nothing goes wrong from now on, and all is put in order again.
+    pub(crate) async fn end(&self) {
         self.heal();
         let sites = (0..self.world.sites.get()).map(sites::name).collect();
         self.world.history.tell(None, What::Rest { edges: self.edges.len(), sites });
@@ -347,7 +357,7 @@ impl Faults {
     }
 
     /// Puts in force at an edge what its file says now.
-    fn reload(&self, edge: usize) {
+    pub(crate) fn reload(&self, edge: usize) {
         if let Some(controller) = self.edges[edge].controller.borrow().clone() {
             let config = sites::config(edge, self.world.sites.get());
             spawn_local(async move { controller.apply(config).await });

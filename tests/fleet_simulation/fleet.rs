@@ -60,6 +60,11 @@ pub(crate) fn runtime() -> Runtime {
 
 /// Runs the fleet of one seed until every site is served everywhere after the last fault, or was not in time.
 pub(crate) fn run(seed: u64) -> Run {
+    play(seed, Faults::happen)
+}
+
+/// The same with a story of its own, which goes on for ever and tells when its last fault is over.
+pub(crate) fn play<S: Future<Output = ()> + 'static>(seed: u64, story: impl FnOnce(Rc<Faults>) -> S) -> Run {
     count_panics();
     runtime().block_on(async {
         let dice = |of: &str| Dice::of(format!("{of} of {seed}").as_bytes());
@@ -86,7 +91,7 @@ pub(crate) fn run(seed: u64) -> Run {
             let is_over = Cell::new(false);
             let faults = Faults { world: world.clone(), etcd, network, edges, dice, is_over, counts };
             let faults = Rc::new(faults);
-            outside.spawn_local(faults.clone().happen());
+            outside.spawn_local(story(faults.clone()));
             faults
         };
         let mut seen = 0;

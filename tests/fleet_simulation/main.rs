@@ -21,6 +21,7 @@ mod messages;
 mod network;
 mod readers;
 mod sites;
+mod stories;
 mod truth;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,12 @@ fn what_was_compacted_while_it_was_read_is_read_anew() {
         timeout(Duration::from_secs(10), read).await.expect("it is read in the end");
         assert!(busy.is_finished(), "it was read before anything was compacted");
     }));
+}
+
+#[test]
+fn a_site_that_came_and_went_while_its_controller_was_frozen_comes_back() {
+    let run = fleet::play(1, stories::a_site_comes_and_goes_while_its_controller_is_frozen);
+    assert_eq!(laws::judge(&run.history), []);
 }
 
 #[test]

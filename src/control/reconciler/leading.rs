@@ -23,6 +23,11 @@ impl Reconciler {
         for key in keys {
             self.take_over(key);
         }
+        // The store is to say of those that are on their way out that they are gone.
+        for key in self.leaving.values().copied().collect::<Vec<_>>() {
+            self.take_over(key);
+            self.step(key, Input::Retired);
+        }
     }
 
     /// Another edge is the controller, or nobody.
@@ -41,7 +46,7 @@ impl Reconciler {
             drop(answer.send(Err(WishError::NewController)));
         }
         let sites: Vec<(SiteName, SiteKey)> =
-            self.by_name.iter().map(|(name, key)| (name.clone(), *key)).collect();
+            self.by_name.iter().chain(&self.leaving).map(|(name, key)| (name.clone(), *key)).collect();
         for (name, key) in sites {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
             entry.work = None;
@@ -54,6 +59,8 @@ impl Reconciler {
             }
             self.follow(&name);
             self.look_at_pinned(key, Instant::now());
+            // What was waited for with one on its way out, a pin that was to stand maybe, is another's to wait for.
+            self.forget_if_gone(key);
         }
     }
 
