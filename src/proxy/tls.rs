@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{Acceptor, ClientHello, WantsServerCert};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ConfigBuilder, ServerConfig};
+use rustls::{CipherSuite, ConfigBuilder, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -29,10 +29,16 @@ const WITHOUT_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 109];
 /// The alert `unrecognized_name` (RFC 6066, 3).
 const UNKNOWN_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
+/// Tickets for each handshake: whoever comes back with one gets the next.
+const TICKETS: usize = 1;
+
 /// What all workers make handshakes with: certificates, and keys of tickets that change by themselves.
 #[derive(Clone, Debug)]
 pub struct Tls {
+    /// With the cipher that is cheapest where there is hardware for AES.
     config: Arc<ServerConfig>,
+    /// With the one that the client likes best, if it has no such hardware.
+    as_they_like: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
     ordering: Option<Ordering>,
     /// The port that clients reach it at.
@@ -99,7 +105,10 @@ impl Tls {
         let mut config = builder()?.with_cert_resolver(certificates.clone());
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         config.ticketer = aws_lc_rs::Ticketer::new()?;
-        Ok(Self { config: Arc::new(config), certificates, ordering, port })
+        config.send_tls13_tickets = TICKETS;
+        let as_they_like = Arc::new(config.clone());
+        config.ignore_client_order = true;
+        Ok(Self { config: Arc::new(config), as_they_like, certificates, ordering, port })
     }
 
     /// Whether a handshake for this host would be made: it has a certificate that is valid.
@@ -156,7 +165,8 @@ impl Tls {
             refuse(hello.io, &UNKNOWN_NAME).await;
             return Err(NoTls::UnknownName);
         };
-        let stream = within(patience, hello.into_stream(self.config.clone())).await?;
+        let config = if likes_chacha(&hello.client_hello()) { &self.as_they_like } else { &self.config };
+        let stream = within(patience, hello.into_stream(config.clone())).await?;
         Ok(Accepted { stream: Box::new(stream.map_err(|_| NoTls::Failed)?), certificate })
     }
 
@@ -173,9 +183,39 @@ impl Tls {
     }
 }
 
+/// What rustls thinks safe, with AES-128 before AES-256: few machines have hardware for SHA-384, which comes with the latter.
 fn builder() -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| !is_aes_128(suite.suite()));
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider));
     Ok(builder.with_safe_default_protocol_versions()?.with_no_client_auth())
+}
+
+fn is_aes_128(suite: CipherSuite) -> bool {
+    use CipherSuite as C;
+    matches!(
+        suite,
+        C::TLS13_AES_128_GCM_SHA256
+            | C::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | C::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    )
+}
+
+/// Whether the client names ChaCha20 before it names AES: it has no hardware for the latter.
+fn likes_chacha(hello: &ClientHello<'_>) -> bool {
+    use CipherSuite as C;
+    // There are others, some of them there to be passed over (RFC 8701).
+    let mut known = hello.cipher_suites().iter().filter_map(|suite| match *suite {
+        C::TLS13_CHACHA20_POLY1305_SHA256
+        | C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        | C::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => Some(true),
+        suite if is_aes_128(suite) => Some(false),
+        C::TLS13_AES_256_GCM_SHA384
+        | C::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+        | C::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => Some(false),
+        _ => None,
+    });
+    known.next() == Some(true)
 }
 
 async fn within<T>(patience: Duration, step: impl Future<Output = T>) -> Result<T, NoTls> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use tokio::io::AsyncReadExt;
 
 use crate::harness::secure::{Authority, handshake};
@@ -155,6 +155,37 @@ fn a_session_is_resumed_by_its_ticket() {
     let mut second = handshake(proxy.https(), "a.test", &client).expect("a ticket");
     assert_eq!(ask(&mut second, "a.test").0, 200);
     assert_eq!(second.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[test]
+fn a_client_gets_the_cheapest_cipher_or_the_one_that_he_has_hardware_for() {
+    use CipherSuite as C;
+    const OLD_256: CipherSuite = C::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384;
+    const OLD_128: CipherSuite = C::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    const OLD_CHACHA: CipherSuite = C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256;
+    let (aes_256, aes_128) = (C::TLS13_AES_256_GCM_SHA384, C::TLS13_AES_128_GCM_SHA256);
+    let chacha = C::TLS13_CHACHA20_POLY1305_SHA256;
+    let a = Backend::named("A");
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    let proxy = Proxy::start(&authority.secured(Config::of(&[&a])));
+    for (offers, gets) in [
+        (&[aes_256, chacha, aes_128][..], aes_128),
+        (&[aes_128, aes_256, chacha], aes_128),
+        (&[chacha, aes_128, aes_256], chacha),
+        (&[chacha, aes_256], chacha),
+        (&[aes_256, chacha], aes_256),
+        (&[aes_256], aes_256),
+        (&[OLD_256, OLD_128, OLD_CHACHA], OLD_128),
+        (&[OLD_CHACHA, OLD_256, OLD_128], OLD_CHACHA),
+        (&[OLD_256], OLD_256),
+    ] {
+        let client = Arc::new(authority.client_with(offers));
+        let mut stream = handshake(proxy.https(), "a.test", &client).expect("a certificate");
+        assert_eq!(ask(&mut stream, "a.test").0, 200);
+        let suite = stream.conn.negotiated_cipher_suite().expect("a cipher").suite();
+        assert_eq!(suite, gets, "of {offers:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::crypto::aws_lc_rs;
+use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -64,6 +65,17 @@ impl Authority {
             ClientConfig::builder().with_root_certificates(self.roots.clone()).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         config
+    }
+
+    /// Of one that knows these ciphers, the best first.
+    pub(crate) fn client_with(&self, ciphers: &[CipherSuite]) -> ClientConfig {
+        let mut provider = aws_lc_rs::default_provider();
+        let all = std::mem::take(&mut provider.cipher_suites);
+        let named = ciphers.iter().filter_map(|cipher| all.iter().find(|one| one.suite() == *cipher));
+        provider.cipher_suites = named.copied().collect();
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("ciphers for each version");
+        builder.with_root_certificates(self.roots.clone()).with_no_client_auth()
     }
 
     /// An address at which whatever is sent in clear text goes on over TLS, each connection over one of its own, to the
