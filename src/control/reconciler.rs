@@ -74,6 +74,8 @@ pub enum Message {
         seen: Seen,
         /// How long it took.
         took: Duration,
+        /// It was a proof as well, and this is since when the site was vacant.
+        proves: Option<u64>,
     },
     /// By a proof, each time it has asked.
     Proof {
@@ -177,6 +179,8 @@ pub struct Reconciler {
     names: Names,
     schedule: Schedule,
     proofs: Rc<Semaphore>,
+    /// Who was proved by the look that is being taken in.
+    proved: Option<Target>,
     journal: Journal,
     wishes: BTreeMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
     next_wish: WishId,
@@ -224,6 +228,7 @@ impl Reconciler {
             messages,
             schedule: Schedule::new(Instant::now()),
             proofs: Rc::new(Semaphore::new(PROOFS_MAX)),
+            proved: None,
             journal: Journal::default(),
             wishes: BTreeMap::new(),
             next_wish: 0,
@@ -300,7 +305,7 @@ impl Reconciler {
             Report::Doubted { site, epoch } => {
                 let Some(entry) = self.sites.get(&site) else { return };
                 if let Some(pin) = entry.core.pin().filter(|pin| pin.epoch == epoch) {
-                    self.schedule.plan((site, pin.backend.clone()), Class::Readers, Instant::now());
+                    self.schedule.plan((site, pin.backend.clone()), Class::Doubted, Instant::now());
                 }
             }
             Report::Emptied { site, tally } => {
@@ -317,7 +322,7 @@ impl Reconciler {
     fn message(&mut self, message: Message) {
         match message {
             Message::Ask(ask) => self.asked(ask),
-            Message::Probed { target, seen, took } => self.probed(target, seen, took),
+            Message::Probed { target, seen, took, proves } => self.probed(target, seen, took, proves),
             Message::Proof { site, generation, backend, seen } => {
                 let well = seen.is_well();
                 if let Some(entry) = self.sites.get_mut(&site) {
@@ -423,10 +428,7 @@ impl Reconciler {
     }
 
     fn perform(&mut self, key: SiteKey, effects: Vec<Effect>) {
-        let opened = effects.iter().find_map(|effect| match effect {
-            Effect::Open(pin) => Some(pin.backend.clone()),
-            _ => None,
-        });
+        let opened = effects.iter().any(|effect| matches!(effect, Effect::Open(_)));
         let effects = if self.fleet.is_some() { self.perform_for_fleet(key, effects) } else { effects };
         for effect in effects {
             self.perform_one(key, effect);
@@ -449,9 +451,10 @@ impl Reconciler {
         let held = !is_open && !entry.core.is_on_hold();
         let pinned = entry.core.pin().map(|pin| &pin.backend);
         self.names.hurry(key, held || pinned.is_some_and(|backend| entry.core.is_urgent(backend)));
+        // As candidates of a site that waits they were probed at another pace.
+        let slower = if opened { entry.backends() } else { Vec::new() };
         self.expedite(key);
-        if let Some(backend) = opened {
-            // As a candidate it was probed at another pace.
+        for backend in slower {
             self.plan_next(key, backend, false);
         }
         self.forget_if_gone(key);
@@ -502,6 +505,13 @@ impl Reconciler {
                     let hook = told.hook;
                     let _ = messages.send(Message::HookDone { site: key, generation, hook, result });
                 });
+            }
+            // The look that has led here was the proof.
+            Effect::Prove { generation, backend }
+                if self.proved.as_ref() == Some(&(key, backend.clone())) =>
+            {
+                let seen = Seen::Well;
+                let _ = self.messages.send(Message::Proof { site: key, generation, backend, seen });
             }
             Effect::Prove { generation, backend } => {
                 let (messages, proofs, outside) =

@@ -19,6 +19,10 @@ pub const PROBES_PER_SECOND_MAX: u32 = 10_000;
 /// that neither ever waits for the others' turn to be over.
 const STEADY_PER_SECOND_MAX: u32 = 2_000;
 const STANDBY_PER_SECOND_MAX: u32 = 1_000;
+/// Probes a second of what is most likely down, while there are some that may have come up.
+const BEHIND_RISEN_PER_SECOND_MAX: u32 = 1_000;
+/// Probes under way at a time of what may have come up. No other limit holds them up: as one is answered, the next is asked.
+const RISEN_UNDER_WAY_MAX: usize = 500;
 /// Probes under way at a time; each has a socket.
 pub const UNDER_WAY_MAX: usize = 2_000;
 
@@ -27,6 +31,8 @@ pub const UNDER_WAY_MAX: usize = 2_000;
 pub enum Class {
     /// The site waits, and something at this address has just come up.
     Risen,
+    /// It has the pin, and this look may say that it has fallen.
+    Doubted,
     /// Readers wait at the gate.
     Readers,
     /// The site waits, but no reader does.
@@ -38,11 +44,12 @@ pub enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 5] = [Self::Risen, Self::Readers, Self::Urgent, Self::Steady, Self::Standby];
+    const ALL: [Self; 6] =
+        [Self::Risen, Self::Doubted, Self::Readers, Self::Urgent, Self::Steady, Self::Standby];
 
     /// Somebody waits for the verdict.
     pub fn is_waited_for(self) -> bool {
-        matches!(self, Self::Risen | Self::Readers | Self::Urgent)
+        matches!(self, Self::Risen | Self::Doubted | Self::Readers | Self::Urgent)
     }
 }
 
@@ -73,7 +80,10 @@ pub struct Schedule {
     heaps: [BinaryHeap<Turn>; Class::ALL.len()],
     next_number: u64,
     under_way: usize,
+    /// Of these, those that may have come up.
+    risen: usize,
     all: Allowance,
+    behind_risen: Allowance,
     steady: Allowance,
     standby: Allowance,
 }
@@ -119,7 +129,9 @@ impl Schedule {
             heaps: Default::default(),
             next_number: 0,
             under_way: 0,
+            risen: 0,
             all: Allowance::with_bursts(PROBES_PER_SECOND_MAX, now),
+            behind_risen: Allowance::new(BEHIND_RISEN_PER_SECOND_MAX, now),
             steady: Allowance::new(STEADY_PER_SECOND_MAX, now),
             standby: Allowance::new(STANDBY_PER_SECOND_MAX, now),
         }
@@ -176,45 +188,74 @@ impl Schedule {
         let is_it = |place: &u32| self.planned[*place as usize].target == *target;
         let Ok(entry) = self.places.find_entry(self.hasher.hash_one(target), is_it) else { return };
         let (place, _) = entry.remove();
-        if self.planned.remove(place as usize).under_way {
-            self.under_way -= 1;
+        let gone = self.planned.remove(place as usize);
+        if gone.under_way {
+            self.ended(gone.class);
         }
     }
 
-    /// The targets to be probed now; they count as under way until [`Self::done`].
-    pub fn due(&mut self, now: Instant) -> Vec<Target> {
-        self.all.refill(now);
-        self.steady.refill(now);
-        self.standby.refill(now);
-        let nanos = now.saturating_duration_since(self.start).as_nanos() as u64;
+    fn ended(&mut self, class: Class) {
+        self.under_way -= 1;
+        self.risen -= usize::from(class == Class::Risen);
+    }
+
+    /// The targets to be probed now, and why; they count as under way until [`Self::done`].
+    pub fn due(&mut self, now: Instant) -> Vec<(Target, Class)> {
+        for allowance in [&mut self.all, &mut self.behind_risen, &mut self.steady, &mut self.standby] {
+            allowance.refill(now);
+        }
         let mut due = Vec::new();
         for class in Class::ALL {
-            let mut unlimited = Allowance { left: f64::INFINITY, ..Allowance::new(0, now) };
-            let own = match class {
-                Class::Risen | Class::Readers | Class::Urgent => &mut unlimited,
-                Class::Steady => &mut self.steady,
-                Class::Standby => &mut self.standby,
-            };
-            let heap = &mut self.heaps[class as usize];
-            while let Some(&Reverse((at, number, place))) = heap.peek() {
-                let current = self.planned.get_mut(place as usize).filter(|planned| planned.number == number);
-                let Some(planned) = current else {
-                    heap.pop();
-                    continue;
-                };
-                let spent = self.all.left < 1.0 || own.left < 1.0;
-                if at > nanos || spent || self.under_way >= UNDER_WAY_MAX {
-                    break;
-                }
+            while self.has_a_turn(class)
+                && let Some(place) = self.next_due(class, now)
+            {
+                let planned = &mut self.planned[place as usize];
                 planned.under_way = true;
                 self.under_way += 1;
-                self.all.left -= 1.0;
-                own.left -= 1.0;
-                due.push(planned.target.clone());
-                heap.pop();
+                self.risen += usize::from(class == Class::Risen);
+                due.push((planned.target.clone(), class));
+                self.heaps[class as usize].pop();
+                self.spend(class);
             }
         }
         due
+    }
+
+    fn has_a_turn(&self, class: Class) -> bool {
+        let own = match class {
+            Class::Risen => return self.risen < RISEN_UNDER_WAY_MAX,
+            Class::Readers | Class::Urgent if self.risen > 0 => &self.behind_risen,
+            Class::Doubted | Class::Readers | Class::Urgent => &self.all,
+            Class::Steady => &self.steady,
+            Class::Standby => &self.standby,
+        };
+        self.under_way < UNDER_WAY_MAX && self.all.left >= 1.0 && own.left >= 1.0
+    }
+
+    fn spend(&mut self, class: Class) {
+        match class {
+            Class::Risen => return,
+            Class::Doubted => {}
+            Class::Readers | Class::Urgent => {
+                self.behind_risen.left = (self.behind_risen.left - 1.0).max(0.0)
+            }
+            Class::Steady => self.steady.left -= 1.0,
+            Class::Standby => self.standby.left -= 1.0,
+        }
+        self.all.left -= 1.0;
+    }
+
+    /// The next of a class whose time has come, or none.
+    fn next_due(&mut self, class: Class, now: Instant) -> Option<u32> {
+        let nanos = now.saturating_duration_since(self.start).as_nanos() as u64;
+        let heap = &mut self.heaps[class as usize];
+        loop {
+            let &Reverse((at, number, place)) = heap.peek()?;
+            match self.planned.get(place as usize) {
+                Some(planned) if planned.number == number => return (at <= nanos).then_some(place),
+                _ => drop(heap.pop()),
+            }
+        }
     }
 
     /// When to look at [`Self::due`] again, if nothing else happens.
@@ -233,9 +274,9 @@ impl Schedule {
         }
         planned.under_way = false;
         // Whatever it was, it has had its turn.
-        planned.class = Class::Standby;
+        let class = std::mem::replace(&mut planned.class, Class::Standby);
         let again = planned.again.take();
-        self.under_way -= 1;
+        self.ended(class);
         Some(again)
     }
 }
@@ -257,8 +298,21 @@ mod tests {
         }
         schedule.plan(target(9999), Class::Readers, start);
         let due = schedule.due(start + Duration::from_millis(10));
-        assert_eq!(due[0], target(9999));
+        assert_eq!(due[0], (target(9999), Class::Readers));
         assert!(due.len() < 100, "{} probes in 10 ms", due.len());
+    }
+
+    #[test]
+    fn whether_a_backend_has_fallen_is_known_before_what_is_down_is_asked_again() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        for site in 0..50_000 {
+            schedule.plan(target(site), Class::Readers, start);
+        }
+        let later = start + Duration::from_secs(1);
+        schedule.plan(target(7), Class::Doubted, later);
+        schedule.hasten(target(7), Class::Readers, later);
+        assert_eq!(schedule.due(later)[0], (target(7), Class::Doubted));
     }
 
     #[test]
@@ -271,7 +325,45 @@ mod tests {
         let later = start + Duration::from_secs(1);
         schedule.plan(target(7), Class::Risen, later);
         schedule.hasten(target(7), Class::Readers, later);
-        assert_eq!(schedule.due(later)[0], target(7));
+        assert_eq!(schedule.due(later)[0], (target(7), Class::Risen));
+    }
+
+    #[test]
+    fn what_may_have_come_up_is_asked_as_fast_as_it_answers_and_all_else_seldom_meanwhile() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        // All that may be asked in a second has been.
+        for site in 0..50_000 {
+            schedule.plan(target(site), Class::Readers, start);
+        }
+        let ends = |schedule: &mut Schedule, due: &[(Target, Class)]| {
+            for (target, _) in due {
+                schedule.done(target);
+            }
+        };
+        loop {
+            let due = schedule.due(start);
+            ends(&mut schedule, &due);
+            if due.is_empty() {
+                break;
+            }
+        }
+        for site in 100_000..110_000 {
+            schedule.plan(target(site), Class::Risen, start);
+        }
+        let (mut risen, mut others) = (0, 0);
+        // Each answers after a tenth of a second.
+        for tenths in 1..=20 {
+            let due = schedule.due(start + Duration::from_millis(tenths * 100));
+            let now = due.iter().filter(|(_, class)| *class == Class::Risen).count();
+            assert_eq!(now, RISEN_UNDER_WAY_MAX);
+            (risen, others) = (risen + now, others + due.len() - now);
+            ends(&mut schedule, &due);
+        }
+        assert_eq!(risen, 10_000);
+        assert!((1_900..=2_000).contains(&others), "{others} in two seconds");
+        let due = schedule.due(start + Duration::from_millis(2_100));
+        assert!(due.len() > 900, "then the others have their turns again: {}", due.len());
     }
 
     #[test]
@@ -286,7 +378,7 @@ mod tests {
         loop {
             let due = schedule.due(later);
             asked += due.len();
-            for target in &due {
+            for (target, _) in &due {
                 schedule.done(target);
             }
             if due.is_empty() {
@@ -305,7 +397,7 @@ mod tests {
         }
         let mut probed = std::collections::BTreeSet::new();
         for ms in 0..400 {
-            for target in schedule.due(start + Duration::from_millis(ms)) {
+            for (target, _) in schedule.due(start + Duration::from_millis(ms)) {
                 probed.insert(target.0);
                 schedule.done(&target);
             }
@@ -321,9 +413,9 @@ mod tests {
             schedule.plan(target(site), Class::Standby, start);
         }
         schedule.plan(target(9999), Class::Steady, start + Duration::from_millis(50));
-        let due: Vec<Target> =
+        let due: Vec<(Target, Class)> =
             (0..100).flat_map(|ms| schedule.due(start + Duration::from_millis(ms))).collect();
-        assert!(due.contains(&target(9999)));
+        assert!(due.contains(&(target(9999), Class::Steady)));
         assert!(due.len() > 10, "those that stand by have a turn, too");
     }
 
@@ -333,7 +425,7 @@ mod tests {
         let mut schedule = Schedule::new(start);
         schedule.plan(target(1), Class::Steady, start + Duration::from_secs(9));
         schedule.plan(target(1), Class::Urgent, start);
-        assert_eq!(schedule.due(start + Duration::from_secs(10)), [target(1)]);
+        assert_eq!(schedule.due(start + Duration::from_secs(10)), [(target(1), Class::Urgent)]);
         assert!(schedule.due(start + Duration::from_secs(20)).is_empty());
     }
 

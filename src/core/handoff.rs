@@ -198,6 +198,11 @@ impl Site {
         self.retired && self.drained && !matches!(self.phase, Phase::Proving { .. })
     }
 
+    /// While nobody serves and nobody is on the way: a number that stays as long as nobody is let in.
+    pub fn vacant_since(&self) -> Option<u64> {
+        (self.phase == Phase::Vacant && !self.on_hold && !self.retired).then_some(self.generation)
+    }
+
     /// Whether `backend` is to be probed as often as possible: a verdict or a candidate is waited for.
     pub fn is_urgent(&self, backend: &Backend) -> bool {
         if self.retired || self.on_hold {

@@ -207,6 +207,49 @@ fn ghosts_scheduler_is_told_503_when_its_outcome_is_unknown_for_it_asks_again_on
     assert_eq!(a.count(), 1);
 }
 
+/// A reader of a site whose backend was gone and is back, but has its next look in a minute only: what comes up first is the backend
+/// of another site on its machine.
+fn reader_of_a_neighbour(a: &mut Backend) -> (Proxy, Backend, std::thread::JoinHandle<Response>) {
+    let mut other = Backend::named("other");
+    let mut config = Config::of(&[a]).site("b", &[&other], "app = 'generic'");
+    let seldom = "app = 'generic'\nhealth = { held_interval = '1m', proof_path = '/proof' }";
+    config.set_site("a", "a.test", &[a], seldom);
+    let proxy = Proxy::start(&config);
+    for (site, backend) in [("a", &mut *a), ("b", &mut other)] {
+        until("it is known to be well", || proxy.site(site)["candidates"][0]["health"] == "well");
+        backend.stop();
+        until("it is known to be gone", || proxy.site(site)["phase"] == "vacant");
+    }
+    let held = proxy.get_meanwhile("/");
+    until("it is held", || proxy.held() == 1);
+    a.start();
+    // Neighbours are looked at once a second at most.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((proxy.held(), a.new_probes().last().map(String::as_str)), (1, Some("/probe")));
+    other.start();
+    (proxy, other, held)
+}
+
+#[test]
+fn what_may_have_come_up_with_a_neighbour_is_found_and_proved_by_one_look() {
+    let mut a = Backend::named("A");
+    let (_proxy, _other, held) = reader_of_a_neighbour(&mut a);
+    assert_eq!(held.join().unwrap().text(), "A GET 0");
+    let probes = a.new_probes();
+    assert_eq!(probes.first().map(String::as_str), Some("/proof"));
+    assert!(!probes[1..].contains(&"/proof".to_owned()), "it is proved once: {probes:?}");
+}
+
+#[test]
+fn a_page_that_fails_does_not_hide_that_somebody_is_there() {
+    let mut a = Backend::named("A");
+    a.be_broken();
+    let (proxy, _other, _held) = reader_of_a_neighbour(&mut a);
+    until("it is being proved", || proxy.site("a")["phase"] == "proving");
+    assert_eq!((proxy.held(), a.count()), (1, 0));
+    assert_eq!(a.new_probes()[..2], ["/proof", "/probe"]);
+}
+
 #[test]
 fn a_held_upload_costs_no_memory() {
     const SIZE: usize = 50_000_000;

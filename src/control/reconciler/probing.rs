@@ -12,6 +12,24 @@ fn pace(entry: &SiteEntry) -> Duration {
     if matches!(entry.core.phase(), Phase::Fencing { .. }) { pace.max(FENCING_PACE) } else { pace }
 }
 
+/// Whether a look is to prove whoever answers, and since when the site is vacant: where thousands come up at a time, each takes
+/// one connection less. Only where one has just come up, for a proof is patient with who is silent.
+fn proves(entry: &SiteEntry, backend: &Backend, class: Class) -> Option<u64> {
+    let hooks = &entry.config.hooks;
+    let is_direct = hooks.fence.is_none() && hooks.start.is_none() && backend.name().is_none();
+    entry.core.vacant_since().filter(|_| class == Class::Risen && is_direct)
+}
+
+/// How soon a look is wanted that a verdict is waited for.
+fn urgency(entry: &SiteEntry, backend: &Backend) -> Class {
+    let may_fall = matches!(entry.core.phase(), Phase::Serving | Phase::Draining(_));
+    match may_fall && entry.core.pin().is_some_and(|pin| pin.backend == *backend) {
+        true => Class::Doubted,
+        false if entry.gate.held() > 0 => Class::Readers,
+        false => Class::Urgent,
+    }
+}
+
 /// Whether the neighbours at an address are to be looked at again; if so, that is written down.
 fn is_time(looked: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant) -> bool {
     let is_time = looked.get(&address).is_none_or(|before| now >= *before + LOOKS_AT_NEIGHBOURS);
@@ -23,7 +41,7 @@ fn is_time(looked: &mut HashMap<IpAddr, Instant>, address: IpAddr, now: Instant)
 }
 
 impl Reconciler {
-    pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration) {
+    pub(super) fn probed(&mut self, target: Target, seen: Seen, took: Duration, proves: Option<u64>) {
         let Some(again) = self.schedule.done(&target) else { return };
         let (key, backend) = target;
         let Some(entry) = self.sites.get(&key) else { return };
@@ -38,13 +56,19 @@ impl Reconciler {
         if !asked {
             return self.plan_next(key, backend, false);
         }
+        // What was seen before somebody was let in proves nothing after it.
+        let is_proof = proves.is_some() && proves == entry.core.vacant_since();
         self.saw(key, &backend, well);
         if self.follows() {
             return;
         }
         match self.looks(key, &backend, well) {
             0 => self.look_again(key, backend),
-            looks => self.take_in(key, backend, well, looks, again),
+            looks => {
+                self.proved = is_proof.then(|| (key, backend.clone()));
+                self.take_in(key, backend, well, looks, again);
+                self.proved = None;
+            }
         }
     }
 
@@ -100,8 +124,7 @@ impl Reconciler {
         let urgent = entry.core.is_urgent(&backend);
         let pinned = entry.core.pin().is_some_and(|pin| pin.backend == backend);
         let (class, interval) = match (urgent, pinned) {
-            (true, _) if entry.gate.held() > 0 => (Class::Readers, pace(entry)),
-            (true, _) => (Class::Urgent, pace(entry)),
+            (true, _) => (urgency(entry, &backend), pace(entry)),
             (false, true) => (Class::Steady, health.interval),
             (false, false) => (Class::Standby, health.interval * STANDBY_FACTOR),
         };
@@ -134,7 +157,6 @@ impl Reconciler {
         if *entry.core.phase() == Phase::Serving {
             return;
         }
-        let class = if entry.gate.held() > 0 { Class::Readers } else { Class::Urgent };
         let now = Instant::now();
         let soon = now + pace(entry);
         let is_fencing = matches!(entry.core.phase(), Phase::Fencing { .. });
@@ -145,7 +167,8 @@ impl Reconciler {
                 .last_probes
                 .of(backend)
                 .is_some_and(|last| last.at + entry.config.health.held_interval > now);
-            self.schedule.hasten((key, backend.clone()), class, if fresh || is_fencing { soon } else { now });
+            let (class, due) = (urgency(entry, backend), if fresh || is_fencing { soon } else { now });
+            self.schedule.hasten((key, backend.clone()), class, due);
         }
     }
 
@@ -188,7 +211,7 @@ impl Reconciler {
     }
 
     pub(super) fn start_probes(&mut self, now: Instant) {
-        for target in self.schedule.due(now) {
+        for (target, class) in self.schedule.due(now) {
             let (key, backend) = &target;
             let Some(entry) = self.sites.get(key) else {
                 self.schedule.forget(&target);
@@ -206,17 +229,26 @@ impl Reconciler {
             // Where a doubt is to be cleared up, what was answered before it says nothing.
             let is_doubted = entry.core.is_urgent(backend) || self.is_of_interest(entry);
             if !is_doubted && self.is_proved_by_traffic(entry, backend, recently) {
-                let _ =
-                    self.messages.send(Message::Probed { target, seen: Seen::Well, took: Duration::ZERO });
+                let (seen, took, proves) = (Seen::Well, Duration::ZERO, None);
+                let _ = self.messages.send(Message::Probed { target, seen, took, proves });
                 continue;
             }
             self.counts.probes += 1;
             let (messages, outside) = (self.messages.clone(), self.outside.clone());
-            let (config, target) = (entry.config.clone(), target.clone());
+            let (config, proves, target) =
+                (entry.config.clone(), proves(entry, backend, class), target.clone());
             tokio::task::spawn_local(async move {
-                let began = Instant::now();
-                let seen = outside.ask(&Way::To(target.1.clone()), &config, Question::Liveness).await;
-                let _ = messages.send(Message::Probed { target, seen, took: began.elapsed() });
+                let (began, way) = (Instant::now(), Way::To(target.1.clone()));
+                let question = if proves.is_some() { Question::Proof } else { Question::Liveness };
+                let mut seen = outside.ask(&way, &config, question).await;
+                // That it proves nothing does not mean that it isn't there.
+                let is_proof =
+                    proves.is_some() && matches!(seen, Seen::Well | Seen::Refused | Seen::NotAsked(_));
+                if question == Question::Proof && !is_proof {
+                    seen = outside.ask(&way, &config, Question::Liveness).await;
+                }
+                let proves = proves.filter(|_| is_proof);
+                let _ = messages.send(Message::Probed { target, seen, took: began.elapsed(), proves });
             });
         }
     }

@@ -29,6 +29,10 @@ struct Shared {
     connections: AtomicUsize,
     stopping: AtomicBool,
     unwell: AtomicBool,
+    /// Its page for proofs fails.
+    broken: AtomicBool,
+    /// The paths that it was probed by.
+    probes: Mutex<Vec<String>>,
     frozen: Mutex<bool>,
     thawed: Condvar,
 }
@@ -98,6 +102,8 @@ impl Backend {
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             unwell: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            probes: Mutex::default(),
             frozen: Mutex::new(false),
             thawed: Condvar::new(),
         });
@@ -160,6 +166,16 @@ impl Backend {
         self.shared.unwell.store(unwell, Ordering::SeqCst);
     }
 
+    /// It answers `/proof` with 500, and other probes as before.
+    pub(crate) fn be_broken(&self) {
+        self.shared.broken.store(true, Ordering::SeqCst);
+    }
+
+    /// The paths that it was probed by since this was asked last.
+    pub(crate) fn new_probes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.probes.lock().unwrap())
+    }
+
     /// The requests that it was given, without probes.
     pub(crate) fn requests(&self) -> Vec<Head> {
         self.shared.requests.lock().unwrap().clone()
@@ -211,7 +227,9 @@ impl Shared {
         while let Ok(Some(head)) = conn.reader.head() {
             self.wait_while_frozen();
             if head.field("user-agent").is_some_and(|agent| agent.contains("(probe)")) {
-                conn.answer(if self.unwell.load(Ordering::SeqCst) { 500 } else { 200 }, "probe");
+                let fails = if head.path() == "/proof" { &self.broken } else { &self.unwell };
+                self.probes.lock().unwrap().push(head.path().to_owned());
+                conn.answer(if fails.load(Ordering::SeqCst) { 500 } else { 200 }, "probe");
                 break;
             }
             if conn.number == 0 {
