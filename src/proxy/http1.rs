@@ -109,7 +109,11 @@ async fn serve_request(worker: &Rc<Worker>, connection: &Rc<Connection>, head: R
             connection.inbound.borrow_mut().rest();
             true
         }
-        Some(Delivered::Last) => {
+        Some(Delivered::Last { wished: true }) if is_silent(connection) => {
+            shut(connection).await;
+            false
+        }
+        Some(Delivered::Last { .. }) => {
             linger(connection).await;
             false
         }
@@ -122,7 +126,10 @@ enum Delivered {
     /// All of it was written; another request may follow.
     GoesOn,
     /// All of it was written, and nothing is to follow.
-    Last,
+    Last {
+        /// The client has said that nothing would, and sent its request to the end.
+        wished: bool,
+    },
     /// All of it was written, and what follows is another protocol.
     Tunnel(Box<Handed>),
     /// The connection can't be used any more.
@@ -148,6 +155,7 @@ async fn deliver(
     let ends_with_close = delivery.old && matches!(length, Length::Chunked | Length::UntilClose);
     // Who has not sent all of its body when the answer comes can't be told where its next request begins.
     let is_read = connection.inbound.borrow().body_has_ended();
+    let wished = delivery.close && is_read;
     delivery.close |= close || ends_with_close || connection.is_ending() || !is_read;
     let mut text = Vec::with_capacity(HEAD_BYTES_USUAL);
     text.extend_from_slice(connection.take_continue());
@@ -174,7 +182,7 @@ async fn deliver(
         }
     };
     match is_written {
-        true if delivery.close => Delivered::Last,
+        true if delivery.close => Delivered::Last { wished },
         true => Delivered::GoesOn,
         false => Delivered::BrokeOff,
     }
@@ -222,6 +230,15 @@ fn drain(connection: &Rc<Connection>) {
             return;
         }
     }
+}
+
+/// Nothing has come that was not asked for. Then a connection whose client wants no more can be closed at once: there is nothing
+/// unread that would reset it, and nothing is to come.
+fn is_silent(connection: &Connection) -> bool {
+    let inbound = &mut *connection.inbound.borrow_mut();
+    let mut cx = Context::from_waker(Waker::noop());
+    let socket = &mut *connection.socket.borrow_mut();
+    inbound.data().is_empty() && inbound.poll_fill(&mut cx, socket, DRAINED_MAX).is_pending()
 }
 
 /// Closes the connection in a way that lets the client read its last answer: a socket that is closed with unread data

@@ -1,6 +1,7 @@
 //! What the two sides of a connection of HTTP/1.1 may expect of a proxy between them.
 
 use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use crate::harness::{Backend, Config, PATIENCE, Proxy, until};
 
@@ -119,6 +120,30 @@ fn names_arrive_in_the_spelling_they_were_sent_in() {
     client.send("GET / HTTP/1.1\r\nhOsT: a.test\r\nConnection: close\r\n\r\n");
     let text = String::from_utf8(client.reader.rest()).unwrap();
     assert!(text.contains("\r\nX-CamelCase: yes\r\n"), "{text}");
+}
+
+#[test]
+fn who_wants_no_more_is_not_listened_to_after_its_answer() {
+    let backend = Backend::named("A");
+    let proxy = Proxy::start(&Config::of(&[&backend]));
+    // It stays open at this side. Who is listened to is so for two seconds.
+    let (mut client, began) = (proxy.client(), Instant::now());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    until("it is closed", || proxy.metric("ghostpin_connections_ended_total") == 1);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn who_says_more_than_it_said_it_would_reads_its_answer_to_the_end() {
+    const LENGTH: usize = 300_000;
+    let backend = Backend::with("A", |_, conn| conn.answer(200, &"x".repeat(LENGTH)));
+    let proxy = Proxy::start(&Config::of(&[&backend]));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".repeat(100));
+    assert_eq!(client.response().body.len(), LENGTH);
+    assert!(client.is_closed(), "what came behind it is not answered");
 }
 
 #[test]
