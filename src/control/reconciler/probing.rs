@@ -57,7 +57,7 @@ impl Reconciler {
             return self.plan_next(key, backend, false);
         }
         // What was seen before somebody was let in proves nothing after it.
-        let is_proof = proves.is_some() && proves == entry.core.vacant_since();
+        let is_proof = well && proves.is_some() && proves == entry.core.vacant_since();
         self.saw(key, &backend, well);
         if self.follows() {
             return;
