@@ -451,8 +451,10 @@ impl Reconciler {
         let held = !is_open && !entry.core.is_on_hold();
         let pinned = entry.core.pin().map(|pin| &pin.backend);
         self.names.hurry(key, held || pinned.is_some_and(|backend| entry.core.is_urgent(backend)));
-        // As candidates of a site that waits they were probed at another pace.
-        let slower = if opened { entry.backends() } else { Vec::new() };
+        // As candidates of a site that waits they were probed at another pace. Who was not looked at yet keeps its turn.
+        let mut slower = if opened { entry.backends() } else { Vec::new() };
+        let is_pinned = |backend: &Backend| entry.core.pin().is_some_and(|pin| pin.backend == *backend);
+        slower.retain(|backend| is_pinned(backend) || entry.last_probes.of(backend).is_some());
         self.expedite(key);
         for backend in slower {
             self.plan_next(key, backend, false);

@@ -207,6 +207,21 @@ fn ghosts_scheduler_is_told_503_when_its_outcome_is_unknown_for_it_asks_again_on
     assert_eq!(a.count(), 1);
 }
 
+#[test]
+fn who_stands_by_is_looked_at_soon_after_the_start_however_seldom_later() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let mut config = Config::of(&[&a, &b]);
+    for number in 0..50 {
+        config = config.site(&format!("s{number}"), &[&a, &b], "app = 'generic'");
+    }
+    config.health = config.health.replace("interval = '100ms'", "interval = '1h'");
+    let proxy = Proxy::start(&config);
+    for number in 0..50 {
+        let site = format!("s{number}");
+        until("it is looked at", || proxy.site(&site)["candidates"][1]["health"] == "well");
+    }
+}
+
 /// A reader of a site whose backend was gone and is back, but has its next look in a minute only: what comes up first is the backend
 /// of another site on its machine.
 fn reader_of_a_neighbour(a: &mut Backend) -> (Proxy, Backend, std::thread::JoinHandle<Response>) {

@@ -241,13 +241,12 @@ impl Reconciler {
                 let (began, way) = (Instant::now(), Way::To(target.1.clone()));
                 let question = if proves.is_some() { Question::Proof } else { Question::Liveness };
                 let mut seen = outside.ask(&way, &config, question).await;
-                // That it proves nothing does not mean that it isn't there.
-                let is_proof =
-                    proves.is_some() && matches!(seen, Seen::Well | Seen::Refused | Seen::NotAsked(_));
-                if question == Question::Proof && !is_proof {
+                let says_all = matches!(seen, Seen::Well | Seen::Refused | Seen::NotAsked(_));
+                if question == Question::Proof && !says_all {
+                    // That it proves nothing does not mean that it isn't there.
                     seen = outside.ask(&way, &config, Question::Liveness).await;
                 }
-                let proves = proves.filter(|_| is_proof);
+                let proves = proves.filter(|_| says_all);
                 let _ = messages.send(Message::Probed { target, seen, took: began.elapsed(), proves });
             });
         }
