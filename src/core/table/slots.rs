@@ -8,13 +8,16 @@ const BLOCK: usize = 256;
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub(super) struct Slots<T> {
-    blocks: Vec<Arc<Vec<Option<T>>>>,
+    /// Each leads to its places in one step: requests come this way.
+    blocks: Vec<Arc<[Option<T>]>>,
     free: Vec<u32>,
+    /// The first that was never given out.
+    next: u32,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new() }
+        Self { blocks: Vec::new(), free: Vec::new(), next: 0 }
     }
 }
 
@@ -27,19 +30,14 @@ impl<T: Clone> Slots<T> {
 
     /// Puts it at a free place.
     pub(super) fn add(&mut self, value: T) -> u32 {
-        let number = match (self.free.pop(), self.blocks.last_mut()) {
-            (Some(free), _) => free,
-            (None, Some(last)) if last.len() < BLOCK => {
-                Arc::make_mut(last).push(None);
-                ((self.blocks.len() - 1) * BLOCK + self.blocks.last().map_or(0, |last| last.len() - 1)) as u32
+        let number = self.free.pop().unwrap_or_else(|| {
+            let number = self.next;
+            self.next += 1;
+            if self.blocks.len() * BLOCK == number as usize {
+                self.blocks.push((0..BLOCK).map(|_| None).collect());
             }
-            (None, _) => {
-                let mut block = Vec::with_capacity(BLOCK);
-                block.push(None);
-                self.blocks.push(Arc::new(block));
-                ((self.blocks.len() - 1) * BLOCK) as u32
-            }
-        };
+            number
+        });
         self.set(number, value);
         number
     }
