@@ -284,10 +284,8 @@ pub struct Site {
     pub hosts: Box<[Box<str>]>,
     /// Its candidates in the order of preference.
     pub backends: Box<[BackendSpec]>,
-    /// Instances that run beside the one that is meant, as a provider says; nobody may choose them.
-    pub rivals: Box<[String]>,
-    /// Instances whose machine is down, as a provider says.
-    pub lost: Box<[String]>,
+    /// What a provider says of instances that nobody may choose; `None` if nothing.
+    pub unfit: Option<Box<Unfit>>,
     /// What kind of application it is.
     pub app: App,
     /// Who decides about an unplanned promotion.
@@ -318,7 +316,26 @@ pub struct Site {
     pub routes: Arc<Vec<PathRoute>>,
 }
 
+/// Instances that nobody may choose, as a provider says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfit {
+    /// They run beside the one that is meant.
+    pub rivals: Vec<String>,
+    /// Their machine is down.
+    pub lost: Vec<String>,
+}
+
 impl Site {
+    /// See [`Unfit::rivals`].
+    pub fn rivals(&self) -> &[String] {
+        self.unfit.as_ref().map_or(&[], |unfit| &unfit.rivals)
+    }
+
+    /// See [`Unfit::lost`].
+    pub fn lost(&self) -> &[String] {
+        self.unfit.as_ref().map_or(&[], |unfit| &unfit.lost)
+    }
+
     /// `Host` of probes: the site's first host that is no wildcard, unless there is another for them.
     pub fn probe_host(&self) -> &str {
         let exact = || self.hosts.iter().find(|host| !host.starts_with("*."));

@@ -179,7 +179,7 @@ impl Names {
     }
 
     /// What operators see.
-    pub fn view(&self, backends: &[BackendSpec]) -> Vec<NameView> {
+    pub fn view(&self, backends: &[BackendSpec]) -> Box<[NameView]> {
         let view = |(text, name): (String, &Name)| NameView {
             name: text,
             addresses: name.addresses().iter().map(ToString::to_string).collect(),

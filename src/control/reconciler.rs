@@ -326,7 +326,7 @@ impl Reconciler {
             Message::Proof { site, generation, backend, seen } => {
                 let well = seen.is_well();
                 if let Some(entry) = self.sites.get_mut(&site) {
-                    entry.last_proof = Some(seen);
+                    entry.last_proof = Some(Box::new(seen));
                 }
                 if well {
                     self.step(site, Input::Probed { backend, well });
@@ -335,7 +335,11 @@ impl Reconciler {
             }
             Message::HookDone { site, generation, hook, result } => {
                 if let (Err(why), Some(entry)) = (&result, self.sites.get(&site)) {
-                    self.note(entry.name.clone(), "hook_failed", format!("the `{hook}` hook failed: {why}"));
+                    self.note(
+                        entry.name().clone(),
+                        "hook_failed",
+                        format!("the `{hook}` hook failed: {why}"),
+                    );
                 }
                 self.step(site, Input::HookDone { generation, ok: result.is_ok() });
             }
@@ -357,7 +361,7 @@ impl Reconciler {
                         Err(why) => {
                             if let Some(entry) = self.sites.get(&site) {
                                 let note = format!("the pin on {} can't be made durable: {why}", pin.backend);
-                                self.note(entry.name.clone(), "commit_failed", note);
+                                self.note(entry.name().clone(), "commit_failed", note);
                             }
                             self.step(site, Input::CommitFailed { epoch: pin.epoch });
                         }
@@ -480,7 +484,7 @@ impl Reconciler {
                 entry.gate.open(pin);
             }
             Effect::Commit(pin) => {
-                self.writer.write(Commit { site: Some(key), name: entry.name.clone(), pin });
+                self.writer.write(Commit { site: Some(key), name: entry.name().clone(), pin });
             }
             Effect::RunHook { generation, hook, epoch, old, new } => {
                 let configured = match hook {
@@ -488,7 +492,7 @@ impl Reconciler {
                     HookKind::Start => entry.config.hooks.start.clone(),
                 };
                 let told = Told {
-                    site: entry.name.to_string(),
+                    site: entry.name().to_string(),
                     hook: Told::word(hook),
                     epoch: epoch.0,
                     old: old.map_or_else(String::new, |old| old.to_string()),
@@ -555,7 +559,7 @@ impl Reconciler {
                 } else {
                     ("conflict_over", format!("{backend} no longer answers beside {pinned}"))
                 };
-                let name = entry.name.clone();
+                let name = entry.name().clone();
                 self.note(name, kind, note);
             }
             Effect::WarmPromotion { backend } => {
@@ -563,7 +567,7 @@ impl Reconciler {
                     "{backend} was already running before the fence, and may have an older state in its memory; \
                      `warm_standby` says what to do about that"
                 );
-                let name = entry.name.clone();
+                let name = entry.name().clone();
                 self.note(name, "warm_promotion", note);
             }
         }

@@ -59,8 +59,8 @@ pub type Target = (SiteKey, Backend);
 #[derive(Debug)]
 struct Planned {
     target: Target,
-    /// Entries of the heaps with another number are void.
-    number: u64,
+    /// Entries of the heaps with another number are void. Numbers begin anew when none of the old ones is left, by far.
+    number: u32,
     class: Class,
     under_way: bool,
     /// It became urgent while it was being probed.
@@ -68,7 +68,7 @@ struct Planned {
 }
 
 /// When, in nanoseconds since the schedule was made; the number, and the place among those planned.
-type Turn = Reverse<(u64, u64, u32)>;
+type Turn = Reverse<(u64, u32, u32)>;
 
 /// The schedule. There may be millions of targets: each is kept once, and led to by its place.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub struct Schedule {
     places: HashTable<u32>,
     hasher: RandomState,
     heaps: [BinaryHeap<Turn>; Class::ALL.len()],
-    next_number: u64,
+    next_number: u32,
     under_way: usize,
     /// Of these, those that may have come up.
     risen: usize,
@@ -140,7 +140,7 @@ impl Schedule {
     /// Plans the next probe of a target, in place of what was planned. While one is under way, it is planned by
     /// [`Self::done`].
     pub fn plan(&mut self, target: Target, class: Class, due: Instant) {
-        self.next_number += 1;
+        self.next_number = self.next_number.wrapping_add(1);
         let number = self.next_number;
         let place = self.place(&target).unwrap_or_else(|| self.make_place(target, class));
         let planned = &mut self.planned[place as usize];

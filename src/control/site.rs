@@ -18,8 +18,6 @@ use crate::observe::journal::{Entry, OpenEntry};
 
 /// See the module's text. There may be a million: what few of them need is elsewhere.
 pub struct SiteEntry {
-    /// Its name.
-    pub name: SiteName,
     /// Its configuration.
     pub config: Arc<config::Site>,
     /// Its decisions.
@@ -31,17 +29,17 @@ pub struct SiteEntry {
     /// The journal entry to which those still being let go belong.
     pub last_entry: Option<u64>,
     /// What is known of its backends' names.
-    pub names: Vec<NameView>,
+    pub names: Box<[NameView]>,
     /// What the last probe of each candidate saw.
     pub last_probes: LastProbes,
     /// What the last proof saw, while one is being asked for.
-    pub last_proof: Option<Seen>,
+    pub last_proof: Option<Box<Seen>>,
     /// The proof or hook under way.
     pub work: Option<Work>,
     /// Hooks of a site run one after the other: one that was superseded may still be at work.
     pub hooks_in_turn: Option<Rc<tokio::sync::Mutex<()>>>,
     /// Who wished the handoff under way.
-    pub wished_by: Option<String>,
+    pub wished_by: Option<Box<str>>,
 }
 
 /// Ends what it stands for when dropped.
@@ -55,19 +53,52 @@ impl Drop for Work {
 }
 
 /// What a probe saw.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LastProbe {
     /// That.
-    pub seen: Seen,
-    /// How long it took.
-    pub took: Duration,
+    seen: Glimpse,
+    /// How long it took, in microseconds.
+    took: u32,
     /// When it ended.
     pub at: Instant,
 }
 
+/// What was seen: what nearly all probes see takes no memory of its own.
+#[derive(Debug)]
+enum Glimpse {
+    Well,
+    Refused,
+    Other(Box<Seen>),
+}
+
+impl LastProbe {
+    /// One that ends now.
+    pub fn new(seen: Seen, took: Duration) -> Self {
+        let seen = match seen {
+            Seen::Well => Glimpse::Well,
+            Seen::Refused => Glimpse::Refused,
+            other => Glimpse::Other(Box::new(other)),
+        };
+        Self { seen, took: took.as_micros().try_into().unwrap_or(u32::MAX), at: Instant::now() }
+    }
+
+    fn view(&self) -> ProbeView {
+        let result = match &self.seen {
+            Glimpse::Well => Seen::Well.to_string(),
+            Glimpse::Refused => Seen::Refused.to_string(),
+            Glimpse::Other(seen) => seen.to_string(),
+        };
+        ProbeView {
+            result,
+            took_ms: f64::from(self.took) / 1e3,
+            ago_ms: self.at.elapsed().as_millis() as u64,
+        }
+    }
+}
+
 /// What the last probe of each of a site's few candidates saw.
 #[derive(Debug, Default)]
-pub struct LastProbes(Vec<(Backend, LastProbe)>);
+pub struct LastProbes(Box<[(Backend, LastProbe)]>);
 
 impl LastProbes {
     /// Of this one, if it was probed.
@@ -80,15 +111,18 @@ impl LastProbes {
         match self.0.iter_mut().find(|(probed, _)| *probed == backend) {
             Some((_, last)) => *last = probe,
             None => {
-                self.0.reserve_exact(1);
-                self.0.push((backend, probe));
+                let more = std::mem::take(&mut self.0).into_iter().chain([(backend, probe)]);
+                self.0 = more.collect();
             }
         }
     }
 
     /// Forgets all but these.
     pub fn keep(&mut self, backends: &[Backend]) {
-        self.0.retain(|(probed, _)| backends.contains(probed));
+        if self.0.iter().any(|(probed, _)| !backends.contains(probed)) {
+            let probes = std::mem::take(&mut self.0).into_iter();
+            self.0 = probes.filter(|(probed, _)| backends.contains(probed)).collect();
+        }
     }
 }
 
@@ -113,6 +147,11 @@ pub fn policy(site: &config::Site) -> Policy {
 }
 
 impl SiteEntry {
+    /// Its name.
+    pub fn name(&self) -> &SiteName {
+        &self.config.name
+    }
+
     /// Whom to probe: its candidates, and whoever has the pin.
     pub fn backends(&self) -> Vec<Backend> {
         self.core.candidates().iter().map(|candidate| candidate.backend.clone()).collect()
@@ -122,7 +161,7 @@ impl SiteEntry {
     pub fn summary(&self) -> SiteSummary {
         let pin = self.core.pin();
         SiteSummary {
-            name: self.name.to_string(),
+            name: self.name().to_string(),
             phase: self.core.phase().name().to_owned(),
             epoch: pin.map_or(0, |pin| pin.epoch.0),
             backend: pin.map_or_else(String::new, |pin| pin.backend.to_string()),
@@ -139,7 +178,7 @@ impl SiteEntry {
         let beside = self.core.candidates().iter().filter(|candidate| candidate.conflict);
         let beside = beside.map(|candidate| candidate.backend.to_string());
         let names = self.names.iter().filter(|name| name.conflict).map(|name| name.name.clone());
-        beside.chain(names).chain(self.config.rivals.iter().cloned()).collect()
+        beside.chain(names).chain(self.config.rivals().iter().cloned()).collect()
     }
 
     /// All about it.
@@ -153,7 +192,7 @@ impl SiteEntry {
             detour: self.gate.detour().map(|detour| detour.edge.clone()),
             waiting_for: self.waiting_for(),
             candidates: self.core.candidates().iter().map(|candidate| self.candidate(candidate)).collect(),
-            names: self.names.clone(),
+            names: self.names.to_vec(),
             handoffs,
         }
     }
@@ -164,11 +203,7 @@ impl SiteEntry {
             State::Unwell => "unwell",
             State::Unknown => "unknown",
         };
-        let last_probe = self.last_probes.of(&candidate.backend).map(|probe| ProbeView {
-            result: probe.seen.to_string(),
-            took_ms: probe.took.as_secs_f64() * 1e3,
-            ago_ms: probe.at.elapsed().as_millis() as u64,
-        });
+        let last_probe = self.last_probes.of(&candidate.backend).map(LastProbe::view);
         CandidateView {
             address: candidate.backend.to_string(),
             health: health.to_owned(),

@@ -28,6 +28,7 @@ mod outside;
 mod taken_over;
 mod words;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::taken_over::Found;
@@ -69,10 +70,11 @@ struct Running {
     given_up: Vec<Backend>,
 }
 
-/// One site. See the module's text.
+/// One site. See the module's text. There may be a million: what they have in common is kept once, and what few of them
+/// need stands apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
-    policy: Policy,
+    policy: Arc<Policy>,
     /// Those that are listed, in order of preference, then those that are not.
     candidates: Vec<Candidate>,
     /// The newest durable pin.
@@ -95,18 +97,23 @@ pub struct Site {
     generation: u64,
     /// Generation of the last shutting.
     shut: u64,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
 }
 
 type Effects = Vec<Effect>;
 
 impl Site {
     /// A site with the pin that the store has for it. Nothing is open yet; [`Self::begin`] goes on.
-    pub fn new(policy: Policy, candidates: Vec<Backend>, stored: Option<Pin>, first_epoch: Epoch) -> Self {
+    pub fn new(
+        policy: impl Into<Arc<Policy>>,
+        candidates: Vec<Backend>,
+        stored: Option<Pin>,
+        first_epoch: Epoch,
+    ) -> Self {
         let place =
             stored.as_ref().and_then(|pin| candidates.iter().position(|c| *c == pin.backend)).unwrap_or(0);
         Self {
-            policy,
+            policy: policy.into(),
             candidates: candidates.into_iter().map(Candidate::new).collect(),
             occupant: stored.as_ref().map(|pin| pin.backend.clone()),
             pin: stored,

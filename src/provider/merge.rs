@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::config::labels::SITE;
-use crate::config::{BackendSpec, Config, Site, SiteDefaults};
+use crate::config::{BackendSpec, Config, Site, SiteDefaults, Unfit};
 use crate::core::swarm::{BadLabel, Wanted};
 
 /// The label that lists the hosts.
@@ -134,13 +134,17 @@ fn site(defaults: &SiteDefaults, service: &Wanted) -> Result<Site, Vec<BadLabel>
     match site {
         Ok(site) if service.refused.is_none() => Ok(Site {
             backends: service.candidate.iter().cloned().map(BackendSpec::Instance).collect(),
-            rivals: service.rivals.as_slice().into(),
-            lost: service.lost.as_slice().into(),
+            unfit: unfit(service),
             ..site
         }),
         Ok(_) => Err(refused.collect()),
         Err(bad) => Err(bad.into_iter().chain(refused).collect()),
     }
+}
+
+fn unfit(service: &Wanted) -> Option<Box<Unfit>> {
+    let unfit = Unfit { rivals: service.rivals.clone(), lost: service.lost.clone() };
+    (unfit != Unfit::default()).then(|| Box::new(unfit))
 }
 
 fn taken(what: &str, which: &str, owner: &Owner<'_>) -> String {
@@ -249,7 +253,7 @@ mod tests {
         wanted[1].candidate = None;
         let (after, _) = merge.merge(&file, &wanted);
         assert!(Arc::ptr_eq(&before.sites[1], &after.sites[1]));
-        assert_eq!(*after.sites[1].lost, ["a.1.s"]);
+        assert_eq!(after.sites[1].lost(), ["a.1.s"]);
         assert!(!Arc::ptr_eq(&before.sites[2], &after.sites[2]));
         assert_eq!(after, Merge::default().merge(&file, &wanted).0, "what it remembers changes nothing");
     }

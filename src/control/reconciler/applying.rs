@@ -86,7 +86,6 @@ impl Reconciler {
         let core = handoff::Site::new(policy(&config), candidates, stored, self.first_epoch);
         self.by_name.insert(config.name.clone(), key);
         let entry = SiteEntry {
-            name: config.name.clone(),
             names: self.names.view(&config.backends),
             config,
             core,
@@ -106,7 +105,7 @@ impl Reconciler {
 
     pub(super) fn reconfigure(&mut self, key: SiteKey, config: &Arc<config::Site>) {
         let Some(entry) = self.sites.get_mut(&key) else { return };
-        let was_lost = std::mem::replace(&mut entry.config, config.clone()).lost.clone();
+        let was = std::mem::replace(&mut entry.config, config.clone());
         self.names.follow(key, &config.backends);
         entry.names = self.names.view(&config.backends);
         let candidates = self.names.candidates(&config.backends, &entry.core);
@@ -115,7 +114,7 @@ impl Reconciler {
             return self.show_anew(key, candidates);
         }
         let lost = self.lost(key);
-        let newly = lost.iter().filter(|backend| !was_lost.iter().any(|lost| backend.name() == Some(lost)));
+        let newly = lost.iter().filter(|backend| !was.lost().iter().any(|lost| backend.name() == Some(lost)));
         for backend in newly {
             let note = format!("{backend}: its machine is down, says who looks after it");
             self.note(config.name.clone(), "machine_down", note);
@@ -136,7 +135,7 @@ impl Reconciler {
     fn lost(&mut self, key: SiteKey) -> Vec<Backend> {
         let entry = &self.sites[&key];
         let is_lost = |backend: &Backend| {
-            backend.name().is_some_and(|name| entry.config.lost.iter().any(|lost| lost == name))
+            backend.name().is_some_and(|name| entry.config.lost().iter().any(|lost| lost == name))
         };
         entry.backends().into_iter().filter(is_lost).collect()
     }
@@ -146,7 +145,7 @@ impl Reconciler {
         let heard = self.names.heard(host, looked);
         for key in heard.sites {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
-            let (name, config) = (entry.name.clone(), entry.config.clone());
+            let (name, config) = (entry.name().clone(), entry.config.clone());
             entry.names = self.names.view(&config.backends);
             let candidates = self.names.candidates(&config.backends, &entry.core);
             let listed = entry.core.candidates().iter().filter(|candidate| candidate.listed);
@@ -174,7 +173,7 @@ impl Reconciler {
             None => entry.core.is_gone(),
             Some(fleet) => {
                 let is_decided = fleet.ledger.is_none() || entry.core.is_gone();
-                is_decided && self.leaving.contains_key(&entry.name) && !fleet.edge.serves(&entry.name)
+                is_decided && self.leaving.contains_key(&entry.name()) && !fleet.edge.serves(&entry.name())
             }
         };
         if !is_gone {
@@ -183,13 +182,13 @@ impl Reconciler {
         self.tell_that_it_is_gone(key);
         let Some(entry) = self.sites.remove(&key) else { return };
         self.shut.remove(&key);
-        self.leaving.remove(&entry.name);
+        self.leaving.remove(&entry.name());
         self.counts.late_of_gone_sites += entry.gate.late();
         for candidate in entry.core.candidates() {
             self.schedule.forget(&(key, candidate.backend.clone()));
         }
         if let Some(pin) = entry.core.pin() {
-            self.dormant.insert(entry.name, pin.clone());
+            self.dormant.insert(entry.name().clone(), pin.clone());
         }
     }
 

@@ -5,7 +5,7 @@ use super::*;
 impl Reconciler {
     pub(super) fn handoff_began(&mut self, key: SiteKey, cause: Cause) {
         let Some(site) = self.sites.get_mut(&key) else { return };
-        let mut entry = self.journal.begin(&site.name, "handoff");
+        let mut entry = self.journal.begin(site.name(), "handoff");
         entry.cause = Some(match cause {
             Cause::First => "first",
             Cause::Planned => "planned",
@@ -15,7 +15,7 @@ impl Reconciler {
             Cause::Hold => "hold",
         });
         if matches!(cause, Cause::Planned | Cause::Hold) {
-            entry.wished_by = site.wished_by.take();
+            entry.wished_by = site.wished_by.take().map(String::from);
         }
         entry.from = site.core.pin().map(PinText::from);
         // A suspicion that became a hold, or a hold that became a move, goes on under its new name.
@@ -53,7 +53,7 @@ impl Reconciler {
         let serves = *site.core.phase() == Phase::Serving;
         match (site.open.take(), before) {
             (None, Some(before)) if !serves => {
-                let mut entry = self.journal.begin(&site.name, "handoff");
+                let mut entry = self.journal.begin(site.name(), "handoff");
                 entry.from = Some(PinText::from(&before));
                 entry.note = Some("decided by another edge".to_owned());
                 site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase().name())));

@@ -10,15 +10,15 @@ impl Reconciler {
     pub(super) fn look_for_detour(&mut self, key: SiteKey) {
         let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return };
         let suspicions = fleet.edge.suspicions();
-        let is_wanted = !suspicions.takes_detour(&entry.name) && entry.gate.held() > 0;
-        let Some(epoch) = suspicions.of(&entry.name).filter(|_| is_wanted) else { return };
+        let is_wanted = !suspicions.takes_detour(&entry.name()) && entry.gate.held() > 0;
+        let Some(epoch) = suspicions.of(&entry.name()).filter(|_| is_wanted) else { return };
         let serves = |pin: &&Pin| pin.epoch == epoch && matches!(pin.backend.address(), Address::Tcp(_));
-        if fleet.edge.record(&entry.name).and_then(|record| record.serves()).filter(serves).is_none() {
+        if fleet.edge.record(&entry.name()).and_then(|record| record.serves()).filter(serves).is_none() {
             return;
         }
         let Some(look) = fleet.detours.begin(key, epoch) else { return };
         let (outside, messages, config) = (self.outside.clone(), self.messages.clone(), entry.config.clone());
-        let way = Way::Through(look.detour.clone(), Errand { site: entry.name.clone(), epoch });
+        let way = Way::Through(look.detour.clone(), Errand { site: entry.name().clone(), epoch });
         tokio::task::spawn_local(async move {
             let again = Instant::now() + config.health.held_interval;
             let seen = outside.ask(&way, &config, Question::Liveness).await;
@@ -56,7 +56,7 @@ impl Reconciler {
             return self.look_for_detours();
         }
         let Some(entry) = self.sites.get(&key) else { return };
-        let site = entry.name.clone();
+        let site = entry.name().clone();
         let suspicions = fleet.edge.suspicions();
         if suspicions.of(&site) != Some(epoch) || suspicions.takes_detour(&site) {
             return;
@@ -81,7 +81,7 @@ impl Reconciler {
         {
             entry.gate.take_detour(None);
             self.note(
-                entry.name.clone(),
+                entry.name().clone(),
                 "detour_over",
                 "requests go to the backend directly again".to_owned(),
             );

@@ -81,7 +81,7 @@ impl Reconciler {
     fn overlook_new_edges(&self, changes: &mut Vec<Change>) {
         let Some(ledger) = self.fleet.as_ref().and_then(|fleet| fleet.ledger.as_ref()) else { return };
         let is_on_its_way = |entry: &SiteEntry| {
-            let serves = ledger.stored(&entry.name).is_some_and(|record| record.serves().is_some());
+            let serves = ledger.stored(&entry.name()).is_some_and(|record| record.serves().is_some());
             serves && *entry.core.phase() != Phase::Serving
         };
         let is_new = |change: &Change| matches!(change, Change::Edge(lease, Some(_)) if !ledger.edges().contains_key(lease));
@@ -115,7 +115,7 @@ impl Reconciler {
     /// By the number that stands for a site in its gate.
     pub(super) fn edge_of(&mut self, key: SiteKey, input: impl FnOnce(SiteName) -> edge::Input) {
         if let Some(entry) = self.sites.get(&key) {
-            let input = input(entry.name.clone());
+            let input = input(entry.name().clone());
             self.edge(input);
             self.forget_if_gone(key);
         }
@@ -208,7 +208,7 @@ impl Reconciler {
     /// A site is served here from now on.
     pub(super) fn served_here(&mut self, key: SiteKey) {
         let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
-        let site = entry.name.clone();
+        let site = entry.name().clone();
         let partition = match entry.config.partition {
             config::Partition::Fence => Partition::Fence,
             config::Partition::Serve => Partition::Serve,

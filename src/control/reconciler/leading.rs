@@ -68,8 +68,8 @@ impl Reconciler {
     pub(super) fn take_over(&mut self, key: SiteKey) {
         let Some(fleet) = &self.fleet else { return };
         let Some((ledger, entry)) = fleet.ledger.as_ref().zip(self.sites.get_mut(&key)) else { return };
-        let stored = ledger.stored(&entry.name);
-        let known = fleet.known.get(&entry.name);
+        let stored = ledger.stored(&entry.name());
+        let known = fleet.known.get(&entry.name());
         let newest = leading::newest(known, stored);
         let candidates = self.names.instances(&entry.config.backends, newest.map(|pin| &pin.backend));
         let core = handoff::Site::new(policy(&entry.config), candidates, newest.cloned(), self.first_epoch);
@@ -87,7 +87,7 @@ impl Reconciler {
         if let Some(entry) = self.sites.get(&key)
             && let Some(pin) = entry.core.pin().cloned()
         {
-            let site = entry.name.clone();
+            let site = entry.name().clone();
             self.ledger(|ledger| ledger.wants(&site, ledger::Wanted::Retire(pin)));
         }
     }
@@ -125,7 +125,7 @@ impl Reconciler {
     /// What the core wants of the gates of all edges. Tells what is left to be done here.
     pub(super) fn perform_for_fleet(&mut self, key: SiteKey, effects: Vec<Effect>) -> Vec<Effect> {
         let Some(entry) = self.sites.get(&key) else { return Vec::new() };
-        let (site, (of_the_fleet, others)) = (entry.name.clone(), leading::wanted(&entry.core, effects));
+        let (site, (of_the_fleet, others)) = (entry.name().clone(), leading::wanted(&entry.core, effects));
         for wanted in of_the_fleet {
             self.ledger(|ledger| ledger.wants(&site, wanted));
         }

@@ -52,7 +52,7 @@ impl Reconciler {
             seen.is_well() || seen == Seen::TimedOut && self.is_proved_by_traffic(entry, &backend, since);
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let asked = !matches!(seen, Seen::NotAsked(_));
-        entry.last_probes.note(backend.clone(), LastProbe { seen, took, at: Instant::now() });
+        entry.last_probes.note(backend.clone(), LastProbe::new(seen, took));
         if !asked {
             return self.plan_next(key, backend, false);
         }

@@ -49,7 +49,7 @@ impl Reconciler {
             {
                 open.entry_mut().note = Some(format!("released by {by}"));
             }
-            entry.wished_by = Some(by);
+            entry.wished_by = Some(by.into());
         }
         self.step(key, Input::Wished { id: self.next_wish, wish });
     }
@@ -64,7 +64,7 @@ impl Reconciler {
     /// The core has done what was wished, or has refused it.
     pub(super) fn fulfilled(&mut self, key: SiteKey, id: WishId, result: Result<Option<Pin>, Refused>) {
         let Some(entry) = self.sites.get(&key) else { return };
-        self.unsaid.push(Unsaid { site: entry.name.clone(), id, result });
+        self.unsaid.push(Unsaid { site: entry.name().clone(), id, result });
         self.say_what_stands();
     }
 

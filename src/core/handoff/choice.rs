@@ -53,7 +53,7 @@ impl Site {
     }
 
     pub(super) fn start_handoff(&mut self, cause: Cause, wish: Option<WishId>, out: &mut Effects) {
-        self.running = Some(Running { cause, wish, refused: None, given_up: Vec::new() });
+        self.running = Some(Box::new(Running { cause, wish, refused: None, given_up: Vec::new() }));
         out.push(Effect::Began(cause));
     }
 

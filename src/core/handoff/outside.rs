@@ -142,7 +142,9 @@ impl Site {
     ) {
         let was_lost = self.known_pinned().is_some_and(|pinned| pinned.lost);
         let mut known = std::mem::take(&mut self.candidates);
-        self.policy = policy;
+        if *self.policy != policy {
+            self.policy = policy.into();
+        }
         self.candidates = candidates
             .into_iter()
             .map(|backend| match known.iter().position(|c| c.backend == backend) {
