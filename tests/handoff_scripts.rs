@@ -113,7 +113,11 @@ impl Script {
     }
 
     fn reconfigured(&mut self, policy: Policy, ports: &[u16]) -> &mut Self {
-        self.step(Input::Reconfigured { policy, candidates: backends(ports), lost: Vec::new() })
+        self.step(Input::Reconfigured {
+            policy: policy.into(),
+            candidates: backends(ports),
+            lost: Vec::new(),
+        })
     }
 
     fn find<T>(&self, which: impl FnMut(&Effect) -> Option<T>) -> T {
@@ -494,7 +498,7 @@ fn a_changed_address_is_another_backend_and_goes_through_a_handoff() {
 fn the_answers_of_a_machine_that_is_down_are_hardly_waited_for() {
     let mut script = Script::serving(policy(), &[A]);
     let lost = |lost: &[u16]| Input::Reconfigured {
-        policy: policy(),
+        policy: policy().into(),
         candidates: backends(&[B]),
         lost: backends(lost),
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 const KINDS_MAX: usize = 8;
 
 /// The kinds of one part that were met last.
-pub(super) struct Kinds<T>(Vec<Arc<T>>);
+pub(crate) struct Kinds<T>(Vec<Arc<T>>);
 
 impl<T> Default for Kinds<T> {
     fn default() -> Self {
@@ -19,7 +19,7 @@ impl<T> Default for Kinds<T> {
 
 impl<T: PartialEq> Kinds<T> {
     /// `part`, or the one that is the same and was met before.
-    pub(super) fn one(&mut self, part: T) -> Arc<T> {
+    pub(crate) fn one(&mut self, part: T) -> Arc<T> {
         if let Some(met) = self.0.iter().find(|met| ***met == part) {
             return met.clone();
         }

@@ -41,6 +41,7 @@ mod tests;
 pub use self::labels::SiteDefaults;
 pub use acme::Acme;
 pub use cluster::{Cluster, Partition};
+pub(crate) use common::Kinds;
 pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;

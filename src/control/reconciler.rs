@@ -29,7 +29,7 @@ use super::names::Names;
 use super::outside::{Outside, Way};
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
-use super::site::{LastProbe, LastProbes, SiteEntry, Work, policy};
+use super::site::{LastProbe, LastProbes, Policies, SiteEntry, Work};
 use super::view::Status;
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
@@ -161,6 +161,7 @@ pub struct Reconciler {
     config: Config,
     sites: BTreeMap<SiteKey, Box<SiteEntry>>,
     by_name: BTreeMap<SiteName, SiteKey>,
+    policies: Policies,
     /// Those of them that are not open: of a million, few.
     shut: BTreeSet<SiteKey>,
     /// Sites that are no longer configured, and whose last leases are not gone yet.
@@ -213,6 +214,7 @@ impl Reconciler {
             config: empty,
             sites: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            policies: Policies::default(),
             shut: BTreeSet::new(),
             leaving: BTreeMap::new(),
             dormant: parts.pins,
@@ -326,7 +328,7 @@ impl Reconciler {
             Message::Proof { site, generation, backend, seen } => {
                 let well = seen.is_well();
                 if let Some(entry) = self.sites.get_mut(&site) {
-                    entry.last_proof = Some(Box::new(seen));
+                    entry.proof.get_or_insert_default().seen = Some(seen);
                 }
                 if well {
                     self.step(site, Input::Probed { backend, well });
@@ -443,8 +445,7 @@ impl Reconciler {
             open.enter(phase);
         }
         if !matches!(entry.core.phase(), Phase::Proving { .. } | Phase::Fencing { .. }) {
-            entry.work = None;
-            entry.last_proof = None;
+            entry.proof = None;
         }
         let is_open = *entry.core.phase() == Phase::Serving;
         if is_open {
@@ -524,7 +525,7 @@ impl Reconciler {
                     (self.messages.clone(), self.proofs.clone(), self.outside.clone());
                 let (fresh, config, target) =
                     (self.names.fresh(&backend), entry.config.clone(), backend.clone());
-                entry.work = Some(Work(
+                entry.proof.get_or_insert_default().work = Some(Work(
                     tokio::task::spawn_local(async move {
                         fresh.await;
                         let Ok(_turn) = proofs.acquire().await else { return };

@@ -118,6 +118,13 @@ impl Allowance {
     }
 }
 
+/// A start, or a machine that dies, makes very many urgent at once; their places are not kept for ever.
+fn give_back(heap: &mut BinaryHeap<Turn>) {
+    if heap.capacity() > 1024 && heap.len() < heap.capacity() / 4 {
+        heap.shrink_to(heap.len() * 2);
+    }
+}
+
 impl Schedule {
     /// Nothing is planned yet.
     pub fn new(now: Instant) -> Self {
@@ -217,6 +224,7 @@ impl Schedule {
                 self.heaps[class as usize].pop();
                 self.spend(class);
             }
+            give_back(&mut self.heaps[class as usize]);
         }
         due
     }

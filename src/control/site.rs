@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::probe::Seen;
 use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView};
-use crate::config::{self, App, Failover};
+use crate::config::{self, App, Failover, Kinds};
 use crate::core::handoff::{self, Draining, Fencing, HookPolicy, Phase, Policy, Proving};
 use crate::core::health::State;
 use crate::core::{Backend, SiteName};
 use crate::gate::Gate;
-use crate::observe::journal::{Entry, OpenEntry};
+use crate::observe::journal::{Entry, EntryId, OpenEntry};
 
 /// See the module's text. There may be a million: what few of them need is elsewhere.
 pub struct SiteEntry {
@@ -27,19 +27,26 @@ pub struct SiteEntry {
     /// The handoff under way.
     pub open: Option<Box<OpenEntry>>,
     /// The journal entry to which those still being let go belong.
-    pub last_entry: Option<u64>,
+    pub last_entry: Option<EntryId>,
     /// What is known of its backends' names.
     pub names: Box<[NameView]>,
     /// What the last probe of each candidate saw.
     pub last_probes: LastProbes,
-    /// What the last proof saw, while one is being asked for.
-    pub last_proof: Option<Box<Seen>>,
-    /// The proof or hook under way.
-    pub work: Option<Work>,
+    /// The proof under way.
+    pub proof: Option<Box<Proof>>,
     /// Hooks of a site run one after the other: one that was superseded may still be at work.
     pub hooks_in_turn: Option<Rc<tokio::sync::Mutex<()>>>,
     /// Who wished the handoff under way.
     pub wished_by: Option<Box<str>>,
+}
+
+/// A proof under way.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// Who asks for it.
+    pub work: Option<Work>,
+    /// What was seen last.
+    pub seen: Option<Seen>,
 }
 
 /// Ends what it stands for when dropped.
@@ -127,7 +134,7 @@ impl LastProbes {
 }
 
 /// What the core is to know of a site's configuration.
-pub fn policy(site: &config::Site) -> Policy {
+fn policy(site: &config::Site) -> Policy {
     let hook = |hook: &Option<config::Hook>| hook.as_ref().map(|hook| HookPolicy { required: hook.required });
     Policy {
         auto: site.failover == Failover::Auto,
@@ -143,6 +150,17 @@ pub fn policy(site: &config::Site) -> Policy {
         fall: site.health.fall,
         drain_timeout: site.handoff.drain_timeout,
         prove_timeout: site.handoff.prove_timeout,
+    }
+}
+
+/// What the core is to know of sites: nearly all have the same policy, which is kept once.
+#[derive(Default)]
+pub struct Policies(Kinds<Policy>);
+
+impl Policies {
+    /// That of this site.
+    pub fn of(&mut self, site: &config::Site) -> Arc<Policy> {
+        self.0.one(policy(site))
     }
 }
 
@@ -215,7 +233,8 @@ impl SiteEntry {
 
     /// What the operator at 3 a.m. wants to know first.
     fn waiting_for(&self) -> String {
-        let proof = || self.last_proof.as_ref().map_or_else(String::new, |seen| format!(" (so far: {seen})"));
+        let seen = self.proof.as_ref().and_then(|proof| proof.seen.as_ref());
+        let proof = || seen.map_or_else(String::new, |seen| format!(" (so far: {seen})"));
         let leases = self.gate.in_flight();
         match self.core.phase() {
             Phase::Serving => String::new(),

@@ -76,14 +76,14 @@ struct Running {
 pub struct Site {
     policy: Arc<Policy>,
     /// Those that are listed, in order of preference, then those that are not.
-    candidates: Vec<Candidate>,
+    candidates: Box<[Candidate]>,
     /// The newest durable pin.
     pin: Option<Pin>,
     /// The epoch of the first pin, if there is none yet.
     first_epoch: Epoch,
     /// Place of the pinned backend among the candidates when it was opened: its neighbours are next in order, and
     /// whoever stands in its place now is its successor.
-    place: usize,
+    place: u32,
     phase: Phase,
     /// An operator holds the site.
     on_hold: bool,
@@ -111,7 +111,8 @@ impl Site {
         first_epoch: Epoch,
     ) -> Self {
         let place =
-            stored.as_ref().and_then(|pin| candidates.iter().position(|c| *c == pin.backend)).unwrap_or(0);
+            stored.as_ref().and_then(|pin| candidates.iter().position(|c| *c == pin.backend)).unwrap_or(0)
+                as u32;
         Self {
             policy: policy.into(),
             candidates: candidates.into_iter().map(Candidate::new).collect(),
@@ -469,7 +470,11 @@ impl Site {
         let returned = self.is_pinned(&target);
         let pin = Pin { epoch, backend: target };
         self.place = self.position(&pin.backend).unwrap_or(self.place);
-        self.candidates.retain(|c| c.listed || c.backend == pin.backend);
+        let watches = |c: &Candidate| c.listed || c.backend == pin.backend;
+        if !self.candidates.iter().all(watches) {
+            let all = std::mem::take(&mut self.candidates).into_iter();
+            self.candidates = all.filter(watches).collect();
+        }
         self.pin = Some(pin.clone());
         self.occupant = Some(pin.backend.clone());
         if self.retired {

@@ -1,6 +1,7 @@
 //! The journal: what every handoff did, when, and to whom. The newest are kept in memory; all go to the log.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -11,11 +12,14 @@ use crate::gate::Tally;
 /// Entries kept in memory.
 pub const ENTRIES_MAX: usize = 1000;
 
+/// Number of an entry; they only grow.
+pub type EntryId = NonZeroU64;
+
 /// One handoff, or another thing worth knowing afterwards.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// Its number; they only grow.
-    pub id: u64,
+    /// Its number.
+    pub id: EntryId,
     /// The site.
     pub site: String,
     /// When it began, in milliseconds since 1970 (UTC).
@@ -108,16 +112,16 @@ impl Filter {
 #[derive(Debug, Default)]
 pub struct Journal {
     entries: VecDeque<Entry>,
-    next_id: u64,
+    last_id: u64,
 }
 
 impl Journal {
     /// An entry about `site`, not yet written.
     pub fn begin(&mut self, site: &SiteName, kind: &'static str) -> Entry {
-        self.next_id += 1;
+        self.last_id += 1;
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Entry {
-            id: self.next_id,
+            id: NonZeroU64::new(self.last_id).expect("one was added"),
             site: site.to_string(),
             at_ms: at.as_millis() as u64,
             kind,
@@ -163,7 +167,7 @@ impl Journal {
     }
 
     /// Adds what became of the held requests, once the last of them has been let go.
-    pub fn add_tally(&mut self, id: u64, tally: &Tally) {
+    pub fn add_tally(&mut self, id: EntryId, tally: &Tally) {
         if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.id == id) {
             entry.add(tally);
         }

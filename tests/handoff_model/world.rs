@@ -265,7 +265,10 @@ impl World {
                 if std::mem::take(&mut self.forgotten) {
                     self.begin(scenario, candidates);
                 } else {
-                    self.step(scenario, Input::Reconfigured { policy, candidates, lost: Vec::new() });
+                    self.step(
+                        scenario,
+                        Input::Reconfigured { policy: policy.into(), candidates, lost: Vec::new() },
+                    );
                 }
             }
             Event::Retires => {

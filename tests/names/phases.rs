@@ -63,7 +63,11 @@ impl Script {
     /// The name is at this address now.
     fn moved(&mut self, last: u8) -> &mut Self {
         let policy = self.policy.clone();
-        self.step(Input::Reconfigured { policy, candidates: vec![at(last), standby()], lost: Vec::new() })
+        self.step(Input::Reconfigured {
+            policy: policy.into(),
+            candidates: vec![at(last), standby()],
+            lost: Vec::new(),
+        })
     }
 
     fn well(&mut self, backend: Backend) -> &mut Self {

@@ -83,7 +83,7 @@ impl Reconciler {
         let stored = self.dormant.remove(&config.name);
         self.names.follow(key, &config.backends);
         let candidates = self.names.instances(&config.backends, stored.as_ref().map(|pin| &pin.backend));
-        let core = handoff::Site::new(policy(&config), candidates, stored, self.first_epoch);
+        let core = handoff::Site::new(self.policies.of(&config), candidates, stored, self.first_epoch);
         self.by_name.insert(config.name.clone(), key);
         let entry = SiteEntry {
             names: self.names.view(&config.backends),
@@ -93,8 +93,7 @@ impl Reconciler {
             open: None,
             last_entry: None,
             last_probes: LastProbes::default(),
-            last_proof: None,
-            work: None,
+            proof: None,
             hooks_in_turn: None,
             wished_by: None,
         };
@@ -119,7 +118,8 @@ impl Reconciler {
             let note = format!("{backend}: its machine is down, says who looks after it");
             self.note(config.name.clone(), "machine_down", note);
         }
-        self.step(key, Input::Reconfigured { policy: policy(config), candidates, lost });
+        let policy = self.policies.of(config);
+        self.step(key, Input::Reconfigured { policy, candidates, lost });
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let now = entry.backends();
         entry.last_probes.keep(&now);

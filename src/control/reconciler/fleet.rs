@@ -223,7 +223,7 @@ impl Reconciler {
     pub(super) fn show_anew(&mut self, key: SiteKey, candidates: Vec<Backend>) {
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let pin = entry.core.pin().cloned();
-        let core = handoff::Site::new(policy(&entry.config), candidates, pin, self.first_epoch);
+        let core = handoff::Site::new(self.policies.of(&entry.config), candidates, pin, self.first_epoch);
         entry.core = core.after(&entry.core);
         self.served_here(key);
     }

@@ -49,7 +49,7 @@ impl Reconciler {
             self.by_name.iter().chain(&self.leaving).map(|(name, key)| (name.clone(), *key)).collect();
         for (name, key) in sites {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
-            entry.work = None;
+            entry.proof = None;
             let open = entry.open.take().map(|open| open.end(entry.core.phase().name(), "superseded"));
             for backend in entry.backends() {
                 self.schedule.forget(&(key, backend));
@@ -72,7 +72,12 @@ impl Reconciler {
         let known = fleet.known.get(&entry.name());
         let newest = leading::newest(known, stored);
         let candidates = self.names.instances(&entry.config.backends, newest.map(|pin| &pin.backend));
-        let core = handoff::Site::new(policy(&entry.config), candidates, newest.cloned(), self.first_epoch);
+        let core = handoff::Site::new(
+            self.policies.of(&entry.config),
+            candidates,
+            newest.cloned(),
+            self.first_epoch,
+        );
         entry.core = core.after(&entry.core);
         let effects = leading::take_over(&mut entry.core, known, stored);
         let backends = entry.backends();

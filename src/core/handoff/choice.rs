@@ -16,7 +16,7 @@ impl Site {
         let given_up = self.running.as_ref().map_or(&[][..], |running| &running.given_up);
         let in_order = || {
             let (listed, count) = (self.listed(), self.listed().len());
-            (0..count).map(move |step| &listed[(self.place.min(count - 1) + step) % count])
+            (0..count).map(move |step| &listed[((self.place as usize).min(count - 1) + step) % count])
         };
         // Without being told, a pin follows the pinned instance's name, or leaves a backend that was removed.
         let follows = |c: &Candidate| self.successor().is_none_or(|meant| meant.backend == c.backend);
@@ -123,8 +123,8 @@ impl Site {
         &self.candidates[..count]
     }
 
-    pub(super) fn position(&self, backend: &Backend) -> Option<usize> {
-        self.listed().iter().position(|c| c.backend == *backend)
+    pub(super) fn position(&self, backend: &Backend) -> Option<u32> {
+        self.listed().iter().position(|c| c.backend == *backend).map(|place| place as u32)
     }
 
     pub(super) fn candidate(&self, backend: &Backend) -> Option<&Candidate> {

@@ -1,5 +1,7 @@
 //! What comes from outside, in any phase: probes, timers, wishes, another configuration.
 
+use std::sync::Arc;
+
 use super::{
     Backend, Candidate, Cause, Draining, Effect, Effects, Fencing, Outcome, Phase, Policy, Proving, Refused,
     Site, WarmStandby, Wish, WishId,
@@ -135,17 +137,15 @@ impl Site {
 
     pub(super) fn reconfigured(
         &mut self,
-        policy: Policy,
+        policy: Arc<Policy>,
         candidates: Vec<Backend>,
         lost: &[Backend],
         out: &mut Effects,
     ) {
         let was_lost = self.known_pinned().is_some_and(|pinned| pinned.lost);
-        let mut known = std::mem::take(&mut self.candidates);
-        if *self.policy != policy {
-            self.policy = policy.into();
-        }
-        self.candidates = candidates
+        let mut known = std::mem::take(&mut self.candidates).into_vec();
+        self.policy = policy;
+        let mut now: Vec<Candidate> = candidates
             .into_iter()
             .map(|backend| match known.iter().position(|c| c.backend == backend) {
                 Some(at) => Candidate { listed: true, ..known.swap_remove(at) },
@@ -154,11 +154,11 @@ impl Site {
             .collect();
         // Whoever has the pin is watched as long as it serves: an old instance may die before the new one is there.
         let watched = known.extract_if(.., |c| self.is_occupied_by(&c.backend));
-        let watched: Vec<Candidate> = watched.map(|c| Candidate { listed: false, ..c }).collect();
-        self.candidates.extend(watched);
-        for candidate in &mut self.candidates {
+        now.extend(watched.map(|c| Candidate { listed: false, ..c }));
+        for candidate in &mut now {
             candidate.lost = lost.contains(&candidate.backend);
         }
+        self.candidates = now.into();
         for gone in known.into_iter().filter(|c| c.conflict) {
             out.push(Effect::Conflict { backend: gone.backend, raised: false });
         }

@@ -23,7 +23,8 @@ impl Site {
         let mut out = Effects::new();
         let pinned = self.pin.as_ref().expect("a site that was somebody's is pinned").backend.clone();
         if !self.is_candidate(&pinned) {
-            self.candidates.push(Candidate { listed: false, ..Candidate::new(pinned) });
+            let watched = Candidate { listed: false, ..Candidate::new(pinned) };
+            self.candidates = std::mem::take(&mut self.candidates).into_iter().chain([watched]).collect();
         }
         self.drained = false;
         self.phase = Phase::Serving;

@@ -1,5 +1,6 @@
 //! The words of a handoff: what happens, what is to be done, and why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Backend, Epoch, Pin};
@@ -137,7 +138,7 @@ pub enum Input {
     /// The configuration of the site has changed, or a name resolves to another instance.
     Reconfigured {
         /// The policy from now on.
-        policy: Policy,
+        policy: Arc<Policy>,
         /// The candidates from now on, in order of preference.
         candidates: Vec<Backend>,
         /// Instances whose machine is down, as those say who look after it.
