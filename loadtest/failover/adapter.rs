@@ -11,6 +11,7 @@ use std::time::Duration;
 use ghostpin::certs_dev::{self, Name};
 use ghostpin::demo::client;
 use ghostpin::demo::processes::{Reserved, Scratch, start};
+use ghostpin::demo::stand_in::INSTANCE;
 use ghostpin_loadtest::harness::HOST;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
@@ -31,6 +32,9 @@ pub struct Adapter {
     version: Vec<String>,
     /// Starts it. It must not go into the background.
     command: Vec<String>,
+    /// It has no order of its servers: which one it takes hangs on their addresses.
+    #[serde(default)]
+    pub chooses_by_address: bool,
     /// What it needs beside it, once for all that stand side by side.
     #[serde(default)]
     beside: Vec<Vec<String>>,
@@ -187,6 +191,12 @@ impl Front {
         self.tls.address
     }
 
+    /// Whether its readers are answered by the instance of this name.
+    pub async fn is_answered_by(&self, name: &str) -> bool {
+        let reply = client::get(self.http(), HOST, "/").await;
+        reply.is_ok_and(|reply| reply.headers.get(INSTANCE).is_some_and(|instance| instance == name))
+    }
+
     /// Starts the process, or starts it again.
     pub async fn begin(&mut self, ground: &mut Ground) -> io::Result<()> {
         let command = self.command(ground, |adapter| &adapter.command)?;
@@ -341,10 +351,10 @@ impl Drop for Running {
 /// Looked for where the peers' packages are put, and where Debian puts servers, too.
 fn program(command: &[String]) -> io::Result<Command> {
     let (name, arguments) = command.split_first().ok_or_else(|| io::Error::other("an empty command"))?;
-    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers-venv/bin");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").display().to_string();
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(name);
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin:{}", packages.display()));
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin:{target}/peers-venv/bin:{target}/peers-pingap/bin"));
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }

@@ -168,6 +168,9 @@ pub const ALL: [Scenario; 11] = [
     },
 ];
 
+/// So many addresses of A are tried, where a proxy chooses by address.
+const LINES_TRIED: usize = 30;
+
 /// What readers speak.
 #[derive(Clone, Copy, Debug)]
 enum Protocol {
@@ -214,13 +217,7 @@ impl Scenario {
         if self.both {
             pair.b.start_with(&SIZE).await?;
         }
-        let line = Line::to(pair.a.address())?;
-        let mut ground = Ground::new(adapter, &settings.ghostpin)?;
-        let mut fronts = Vec::new();
-        for number in 0..self.fronts {
-            let instances = [line.address(), pair.b.address()];
-            fronts.push(Front::start(&mut ground, number, instances).await?);
-        }
+        let (line, ground, fronts) = self.set_up(adapter, settings, &pair).await?;
         let began = Moment::now();
         let groups =
             fronts.iter().flat_map(|front| self.readers.iter().map(move |protocol| (front, *protocol)));
@@ -249,6 +246,35 @@ impl Scenario {
         }
         let given_to_a = stage.line.given();
         Ok(History { records, pair: stage.pair, given_to_a, began, away: stage.away, marks: stage.marks })
+    }
+
+    /// Starts the proxies, so that A is the one that they have chosen.
+    async fn set_up(
+        &self,
+        adapter: &Adapter,
+        settings: &Settings,
+        pair: &Pair,
+    ) -> io::Result<(Line, Ground, Vec<Front>)> {
+        for _ in 0..LINES_TRIED {
+            let line = Line::to(pair.a.address())?;
+            let mut ground = Ground::new(adapter, &settings.ghostpin)?;
+            let mut fronts = Vec::new();
+            for number in 0..self.fronts {
+                let instances = [line.address(), pair.b.address()];
+                match Front::start(&mut ground, number, instances).await {
+                    Ok(front) if !adapter.chooses_by_address || front.is_answered_by("A").await => {
+                        fronts.push(front);
+                    }
+                    Err(error) if !adapter.chooses_by_address => return Err(error),
+                    // It has chosen B, which may not even be there.
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            if fronts.len() == self.fronts {
+                return Ok((line, ground, fronts));
+            }
+        }
+        Err(io::Error::other(format!("{} did not choose A at any of {LINES_TRIED} addresses", adapter.name)))
     }
 
     fn send_out(
@@ -309,7 +335,11 @@ async fn planned(stage: &mut Stage) -> io::Result<()> {
     fronts[0].switch(ground).await?;
     stage.marks("switched");
     stage.waits(4.0).await;
-    Ok(())
+    match stage.fronts[0].is_answered_by("B").await {
+        true => Ok(()),
+        // Nothing can be said of a switch that was none.
+        false => Err(io::Error::other("the site was not moved")),
+    }
 }
 
 async fn crash(stage: &mut Stage) -> io::Result<()> {
