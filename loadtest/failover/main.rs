@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "ghostpin,ghostpin-fleet,nginx,haproxy,caddy,envoy,traefik"
+        default_value = "ghostpin,ghostpin-fleet,nginx,haproxy,caddy,envoy,traefik,pingap"
     )]
     adapters: Vec<String>,
     /// Which of them; all unless said.

@@ -169,7 +169,7 @@ pub const ALL: [Scenario; 11] = [
 ];
 
 /// So many addresses of A are tried, where a proxy chooses by address.
-const LINES_TRIED: usize = 30;
+const LINES_TRIED: usize = 300;
 
 /// What readers speak.
 #[derive(Clone, Copy, Debug)]
