@@ -173,7 +173,7 @@ impl Reconciler {
             None => entry.core.is_gone(),
             Some(fleet) => {
                 let is_decided = fleet.ledger.is_none() || entry.core.is_gone();
-                is_decided && self.leaving.contains_key(&entry.name()) && !fleet.edge.serves(&entry.name())
+                is_decided && self.leaving.contains_key(entry.name()) && !fleet.edge.serves(entry.name())
             }
         };
         if !is_gone {
@@ -182,7 +182,7 @@ impl Reconciler {
         self.tell_that_it_is_gone(key);
         let Some(entry) = self.sites.remove(&key) else { return };
         self.shut.remove(&key);
-        self.leaving.remove(&entry.name());
+        self.leaving.remove(entry.name());
         self.counts.late_of_gone_sites += entry.gate.late();
         for candidate in entry.core.candidates() {
             self.schedule.forget(&(key, candidate.backend.clone()));

@@ -10,10 +10,10 @@ impl Reconciler {
     pub(super) fn look_for_detour(&mut self, key: SiteKey) {
         let Some((fleet, entry)) = self.fleet.as_mut().zip(self.sites.get(&key)) else { return };
         let suspicions = fleet.edge.suspicions();
-        let is_wanted = !suspicions.takes_detour(&entry.name()) && entry.gate.held() > 0;
-        let Some(epoch) = suspicions.of(&entry.name()).filter(|_| is_wanted) else { return };
+        let is_wanted = !suspicions.takes_detour(entry.name()) && entry.gate.held() > 0;
+        let Some(epoch) = suspicions.of(entry.name()).filter(|_| is_wanted) else { return };
         let serves = |pin: &&Pin| pin.epoch == epoch && matches!(pin.backend.address(), Address::Tcp(_));
-        if fleet.edge.record(&entry.name()).and_then(|record| record.serves()).filter(serves).is_none() {
+        if fleet.edge.record(entry.name()).and_then(|record| record.serves()).filter(serves).is_none() {
             return;
         }
         let Some(look) = fleet.detours.begin(key, epoch) else { return };

@@ -81,7 +81,7 @@ impl Reconciler {
     fn overlook_new_edges(&self, changes: &mut Vec<Change>) {
         let Some(ledger) = self.fleet.as_ref().and_then(|fleet| fleet.ledger.as_ref()) else { return };
         let is_on_its_way = |entry: &SiteEntry| {
-            let serves = ledger.stored(&entry.name()).is_some_and(|record| record.serves().is_some());
+            let serves = ledger.stored(entry.name()).is_some_and(|record| record.serves().is_some());
             serves && *entry.core.phase() != Phase::Serving
         };
         let is_new = |change: &Change| matches!(change, Change::Edge(lease, Some(_)) if !ledger.edges().contains_key(lease));

@@ -68,8 +68,8 @@ impl Reconciler {
     pub(super) fn take_over(&mut self, key: SiteKey) {
         let Some(fleet) = &self.fleet else { return };
         let Some((ledger, entry)) = fleet.ledger.as_ref().zip(self.sites.get_mut(&key)) else { return };
-        let stored = ledger.stored(&entry.name());
-        let known = fleet.known.get(&entry.name());
+        let stored = ledger.stored(entry.name());
+        let known = fleet.known.get(entry.name());
         let newest = leading::newest(known, stored);
         let candidates = self.names.instances(&entry.config.backends, newest.map(|pin| &pin.backend));
         let core = handoff::Site::new(

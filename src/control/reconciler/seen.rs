@@ -22,7 +22,7 @@ impl Reconciler {
     pub(super) fn look_at_pinned(&mut self, key: SiteKey, at: Instant) {
         let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
         if self.is_of_interest(entry)
-            && let Some(record) = fleet.edge.record(&entry.name())
+            && let Some(record) = fleet.edge.record(entry.name())
         {
             self.schedule.plan((key, record.pin.backend.clone()), Class::Readers, at);
         }
@@ -31,7 +31,7 @@ impl Reconciler {
     /// The site's backend is suspected here, or this edge was asked about it.
     pub(super) fn is_of_interest(&self, entry: &SiteEntry) -> bool {
         self.fleet.as_ref().is_some_and(|fleet| {
-            fleet.edge.suspicions().of(&entry.name()).is_some() || fleet.asked.contains_key(&entry.name())
+            fleet.edge.suspicions().of(entry.name()).is_some() || fleet.asked.contains_key(entry.name())
         })
     }
 
@@ -209,7 +209,7 @@ impl Reconciler {
     /// The backend is well, and this edge doesn't reach it: what comes in here waits, or goes through another edge.
     fn hold_here(&mut self, key: SiteKey) {
         let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
-        if fleet.edge.suspicions().of(&entry.name()).is_none()
+        if fleet.edge.suspicions().of(entry.name()).is_none()
             && let Some(pin) = entry.core.pin()
         {
             self.suspect(key, pin.epoch);
@@ -221,7 +221,7 @@ impl Reconciler {
         let Some((fleet, entry)) = self.fleet.as_ref().zip(self.sites.get(&key)) else { return };
         let health = &entry.config.health;
         // What the edges say of others on its machine is heard of sooner.
-        let is_asked = fleet.doubts.asked().contains_key(&entry.name());
+        let is_asked = fleet.doubts.asked().contains_key(entry.name());
         let interval = if is_asked { health.held_interval } else { health.interval };
         self.schedule.plan((key, backend), Class::Urgent, Instant::now() + interval);
     }
