@@ -9,6 +9,7 @@ mod reload;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -27,7 +28,7 @@ use crate::gate::HoldBudget;
 use crate::observe::logging;
 use crate::provider::swarm;
 use crate::proxy::listener::{self, Kind, Listener};
-use crate::proxy::tls::{Ordering, Tls};
+use crate::proxy::tls::{self, Tls};
 use crate::proxy::worker;
 use crate::published::{Published, Publisher};
 use crate::workers::{Order, Workers};
@@ -80,7 +81,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let for_writer = messages.clone();
     let report = move |all| drop(for_writer.send(Message::Committed(all)));
     let (writer, _writing) = Writer::start(store, report).context("starting the pin writer")?;
-    let shutdown_timeout = config.server.shutdown_timeout;
+    let (shutdown_delay, shutdown_timeout) = (config.server.shutdown_delay, config.server.shutdown_timeout);
+    let stopping = Arc::new(AtomicBool::new(false));
     let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
     let parts = Parts {
         budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
@@ -101,7 +103,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
     let challenges = acme::Challenges::default();
     let authority = certificates::order(&config, certificates.as_ref(), &challenges, seed)?;
-    let ordering = config.acme.as_ref().zip(authority.clone()).map(|(acme, authority)| Ordering {
+    let ordering = config.acme.as_ref().zip(authority.clone()).map(|(acme, authority)| tls::Ordering {
         authority,
         challenges: challenges.clone(),
         wait: acme.wait,
@@ -147,13 +149,20 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
                 token: config.admin.token.clone(),
                 listen: config.admin.listen.clone(),
             },
+            stopping: stopping.clone(),
         };
         crate::admin::spawn(admin, context).context("starting the admin thread")?;
         tokio::task::spawn_local(reconciler.run(received, reported));
         for address in &addresses {
             tracing::info!(%address, "listening");
         }
-        until_stopped(reload).await?;
+        until_stopped(reload.clone()).await?;
+        stopping.store(true, Ordering::Relaxed);
+        // Readers still come until the balancer has noticed. Who asks again doesn't want to wait for it.
+        tokio::select! {
+            () = tokio::time::sleep(shutdown_delay) => {}
+            asked = until_stopped(reload) => asked?,
+        }
         anyhow::Ok(handles)
     })?;
     workers.tell(Order::Stop(shutdown_timeout));

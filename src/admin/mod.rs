@@ -16,6 +16,7 @@ mod tests;
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use axum::serve;
@@ -56,6 +57,8 @@ pub struct Context {
     pub swarm: Option<swarm::Watched>,
     /// Who may ask.
     pub guard: Guard,
+    /// ghostpin was asked to stop.
+    pub stopping: Arc<AtomicBool>,
 }
 
 impl Context {

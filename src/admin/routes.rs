@@ -1,6 +1,8 @@
 //! The routes of the admin API, and what they answer. `openapi.json` describes each of them, and a test holds the
 //! two against each other.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
@@ -85,6 +87,9 @@ fn body<T: for<'de> Deserialize<'de>>(body: Result<Bytes, BytesRejection>, form:
 }
 
 async fn ready(State(context): State<Context>) -> Answer<&'static str> {
+    if context.stopping.load(Ordering::Relaxed) {
+        return Err(Problem::stopping());
+    }
     let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
     let is_heard = context.swarm.as_ref().is_none_or(|swarm| swarm.view().is_heard());
     // It serves, by the last good state. Why is told to those who may ask for more.

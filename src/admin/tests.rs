@@ -149,6 +149,7 @@ impl Edge {
                 timeout: PATIENCE,
             })),
             guard: Guard { token: config.admin.token.clone(), listen: config.admin.listen.clone() },
+            stopping: Arc::default(),
         };
         let bound = bind(&config.admin).unwrap();
         let place = match (&bound, &config.admin.listen) {

@@ -10,6 +10,8 @@ use super::cluster::Partition;
 pub const DEFAULT_STATE: &str = "./state";
 /// `server.threads`: 0, one per core; the workers share nothing but the gates.
 pub const DEFAULT_THREADS: u32 = 0;
+/// `server.shutdown_delay`: only who has a balancer before ghostpin needs it, and knows how long that takes to notice.
+pub const DEFAULT_SHUTDOWN_DELAY: Duration = Duration::ZERO;
 /// `server.shutdown_timeout`: below the 90 s after which systemd kills, long enough for an upload in flight.
 pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 

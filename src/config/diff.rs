@@ -228,6 +228,7 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         [trusted_proxies = "server.trusted_proxies"],
         state,
         threads,
+        shutdown_delay,
         shutdown_timeout
     );
     differing!(
@@ -272,7 +273,12 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         Server,
         &old.server,
         &new.server,
-        [state = "server.state", threads = "server.threads", shutdown_timeout = "server.shutdown_timeout",],
+        [
+            state = "server.state",
+            threads = "server.threads",
+            shutdown_delay = "server.shutdown_delay",
+            shutdown_timeout = "server.shutdown_timeout",
+        ],
         trusted_proxies
     );
     differing!(keys, Log, &old.log, &new.log, [format = "log.format", level = "log.level"], access);

@@ -89,6 +89,8 @@ pub struct Server {
     pub threads: usize,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// For how long connections are still taken after a stop was asked for, and `/readyz` has said so.
+    pub shutdown_delay: Duration,
     /// How long a stop waits for requests in flight.
     pub shutdown_timeout: Duration,
 }

@@ -205,6 +205,7 @@ fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
             threads => threads as usize,
         },
         trusted_proxies: raw.trusted_proxies.iter().flatten().map(|key| key.0).collect(),
+        shutdown_delay: raw.shutdown_delay.map_or(DEFAULT_SHUTDOWN_DELAY, |key| key.0.0),
         shutdown_timeout: raw.shutdown_timeout.map_or(DEFAULT_SHUTDOWN_TIMEOUT, |key| key.0.0),
     }
 }

@@ -62,6 +62,7 @@ pub(super) struct RawServer {
     pub(super) state: Option<Spanned<String>>,
     pub(super) threads: Option<Text<Count<0, 1_024>>>,
     pub(super) trusted_proxies: Option<Vec<Text<ipnet::IpNet>>>,
+    pub(super) shutdown_delay: Option<Text<Period<0, HOUR>>>,
     pub(super) shutdown_timeout: Option<Text<Period<0, HOUR>>>,
 }
 

@@ -32,6 +32,22 @@ fn sigterm_lets_requests_under_way_end_and_closes_the_rest() {
 }
 
 #[test]
+fn who_looks_at_readyz_is_told_before_the_door_is_shut() {
+    let a = Backend::named("A");
+    let mut config = Config::of(&[&a]);
+    config.server = "shutdown_delay = '10m'".into();
+    let mut proxy = Proxy::start(&config);
+    assert_eq!(proxy.admin("GET", "/readyz", "").0, 200);
+    proxy.signal(Signal::TERM);
+    until("it says that it stops", || proxy.admin("GET", "/readyz", "").0 == 503);
+    assert_eq!(proxy.client().get("a.test", "/").text(), "A GET 0", "who comes nevertheless is served");
+    // Who asks again doesn't want to wait.
+    proxy.signal(Signal::TERM);
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
+}
+
+#[test]
 fn sigterm_answers_held_requests_for_nobody_will_open_their_gate() {
     let a = Backend::named("A");
     let mut proxy = Proxy::start(&Config::of(&[&a]).hold("timeout = '10m'"));
