@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +34,9 @@ use crate::proxy::worker;
 use crate::published::{Published, Publisher};
 use crate::workers::{Order, Workers};
 pub use reload::Reload;
+
+/// Of the time that a stop may take, the part for which held requests still wait. What is left is for their answers.
+const HELD_PART: f64 = 0.9;
 
 /// Memory is to be had by the page of 4 KiB. The allocator asks for huge ones, and each is filled with zeros by whoever
 /// touches it first, with all that its thread serves waiting for that.
@@ -83,6 +87,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let (writer, _writing) = Writer::start(store, report).context("starting the pin writer")?;
     let (shutdown_delay, shutdown_timeout) = (config.server.shutdown_delay, config.server.shutdown_timeout);
     let stopping = Arc::new(AtomicBool::new(false));
+    // Other edges are there for who comes again; alone, there is only this process until the next one is there.
+    let held = if config.cluster.is_some() { Duration::ZERO } else { shutdown_timeout.mul_f64(HELD_PART) };
     let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
     let parts = Parts {
         budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
@@ -113,7 +119,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let reader = parts.publisher.reader();
-    let handles = local.block_on(&runtime, async {
+    local.block_on(&runtime, async {
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(path, controller.clone(), certificates)
@@ -163,10 +169,12 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             () = tokio::time::sleep(shutdown_delay) => {}
             asked = until_stopped(reload) => asked?,
         }
-        anyhow::Ok(handles)
+        workers.tell(Order::Stop { timeout: shutdown_timeout, held });
+        // Gates are opened as ever meanwhile: who waits at one is answered.
+        let ended = move || handles.into_iter().for_each(worker::Handle::join);
+        tokio::task::spawn_blocking(ended).await?;
+        anyhow::Ok(())
     })?;
-    workers.tell(Order::Stop(shutdown_timeout));
-    handles.into_iter().for_each(worker::Handle::join);
     for address in addresses.iter().chain([&config.admin.listen]) {
         if let ListenAddress::Unix(path) = address {
             // Left behind, it would look as if somebody listened.

@@ -14,7 +14,12 @@ pub enum Order {
     /// Drop the idle connections to a site's backend: its epoch is over.
     Purge(SiteKey),
     /// Take no more connections, let those there are end, and return when they have, or after this time.
-    Stop(Duration),
+    Stop {
+        /// That.
+        timeout: Duration,
+        /// How long gates are still waited for.
+        held: Duration,
+    },
 }
 
 /// All workers.

@@ -75,8 +75,7 @@ impl Waited {
             biased;
             turn = held.turn() => turn.ok_or(Refusal::SiteRemoved),
             () = tokio::time::sleep_until(deadline) => Err(Refusal::HeldTooLong),
-            // Nobody is left to open the gate.
-            () = worker.stopped() => Err(Refusal::Stopping),
+            () = worker.holds_nobody() => Err(Refusal::Stopping),
             () = left => {
                 // Nobody is there to read an answer: this goes with the connection.
                 connection.kill();

@@ -13,6 +13,7 @@ use http::HeaderValue;
 use slab::Slab;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
 use super::answer::Refusal;
 use super::census::Census;
@@ -117,7 +118,8 @@ pub struct Worker {
     pub detour: Option<Secret>,
     /// Hosts that were seen in clear text lately, and that a certificate has been ordered for.
     seen: RefCell<HashSet<Box<str>>>,
-    stopping: watch::Sender<bool>,
+    /// Since it was told to stop: until when gates are waited for.
+    stopping: watch::Sender<Option<Instant>>,
 }
 
 /// A connection in the worker's list.
@@ -168,7 +170,7 @@ impl Worker {
             challenges: common.challenges,
             detour: common.detour,
             seen: RefCell::default(),
-            stopping: watch::Sender::new(false),
+            stopping: watch::Sender::new(None),
         }
     }
 
@@ -190,11 +192,11 @@ impl Worker {
                         self.pool.purge(site);
                     }
                     Some(Order::Purge(site)) => self.pool.purge(site),
-                    Some(Order::Stop(timeout)) => {
+                    Some(Order::Stop { timeout, held }) => {
                         accepting.iter().for_each(|task| task.abort());
-                        self.stopping.send_replace(true);
+                        self.stopping.send_replace(Some(Instant::now() + held));
                         self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_gracefully());
-                        stop_at = Some(tokio::time::Instant::now() + timeout);
+                        stop_at = Some(Instant::now() + timeout);
                     }
                     None => return,
                 },
@@ -205,7 +207,7 @@ impl Worker {
                     count = count.wrapping_add(1);
                     self.round(count);
                     self.look_at_connections();
-                    if stop_at.is_some_and(|at| self.is_idle() || tokio::time::Instant::now() >= at) {
+                    if stop_at.is_some_and(|at| self.is_idle() || Instant::now() >= at) {
                         return;
                     }
                 }
@@ -309,10 +311,14 @@ impl Worker {
         format!("{}A==", &id.as_str()[11..])
     }
 
-    /// Returns when the process is about to end.
-    pub async fn stopped(&self) {
+    /// Returns when gates are not waited for any more, for the process is about to end.
+    pub async fn holds_nobody(&self) {
+        let mut stopping = self.stopping.subscribe();
         // The other end is the worker itself.
-        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+        let until = stopping.wait_for(Option::is_some).await.ok().and_then(|until| *until);
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
     }
 
     /// Serves one connection to its end.
@@ -360,7 +366,7 @@ impl Worker {
         };
         let connection = Connection::new(socket, number, certificate, peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
-        if *self.stopping.borrow() {
+        if self.stopping.borrow().is_some() {
             connection.end_gracefully();
         }
         match kind {

@@ -48,9 +48,29 @@ fn who_looks_at_readyz_is_told_before_the_door_is_shut() {
 }
 
 #[test]
-fn sigterm_answers_held_requests_for_nobody_will_open_their_gate() {
+fn held_requests_are_answered_although_a_stop_was_asked_for() {
     let a = Backend::named("A");
     let mut proxy = Proxy::start(&Config::of(&[&a]).hold("timeout = '10m'"));
+    let mut idle = proxy.client();
+    assert_eq!(idle.get("a.test", "/").status, 200);
+    proxy.hold();
+    let held = proxy.get_meanwhile("/");
+    until("it is held", || proxy.held() == 1);
+    proxy.signal(Signal::TERM);
+    assert!(idle.is_closed());
+    assert!(proxy.ended().is_none(), "it waits for the held one");
+    proxy.release();
+    assert_eq!(held.join().unwrap().text(), "A GET 0");
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
+}
+
+#[test]
+fn who_is_still_held_at_the_end_is_told_to_come_again() {
+    let a = Backend::named("A");
+    let mut config = Config::of(&[&a]).hold("timeout = '10m'");
+    config.server = "shutdown_timeout = '2s'".into();
+    let mut proxy = Proxy::start(&config);
     proxy.hold();
     let held = proxy.get_meanwhile("/");
     until("it is held", || proxy.held() == 1);
