@@ -417,6 +417,23 @@ mod tests {
     }
 
     #[test]
+    fn a_rush_of_probes_leaves_no_places_behind() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        for site in 0..20_000 {
+            schedule.plan(target(site), Class::Urgent, start);
+        }
+        for second in 0..60 {
+            for (target, _) in schedule.due(start + Duration::from_secs(second)) {
+                schedule.done(&target);
+            }
+        }
+        let heap = &schedule.heaps[Class::Urgent as usize];
+        assert_eq!(heap.len(), 0);
+        assert!(heap.capacity() <= 1024, "room for {} is kept", heap.capacity());
+    }
+
+    #[test]
     fn a_new_plan_replaces_the_old_one() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start);
