@@ -81,6 +81,8 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     GoesOn,
+    /// One more request, which may be on its way, and whose answer says that it was the last.
+    OneMore,
     /// No further request; those under way are answered.
     Graceful,
     /// At once.
@@ -137,9 +139,17 @@ impl Connection {
         self.end(Ending::Killed);
     }
 
+    /// Lets the connection end after one more request. Its client may just be sending that, and whoever closes then leaves
+    /// it without an answer.
+    pub fn end_after_one_more(&self) {
+        if self.ending.get() == Ending::GoesOn {
+            self.end(Ending::OneMore);
+        }
+    }
+
     /// Lets the connection end after the requests under way.
     pub fn end_gracefully(&self) {
-        if self.ending.get() == Ending::GoesOn {
+        if !self.takes_no_more() {
             self.end(Ending::Graceful);
         }
     }
@@ -151,9 +161,14 @@ impl Connection {
         }
     }
 
-    /// No further request is to be taken.
+    /// An answer is to say that it is the last one.
     pub fn is_ending(&self) -> bool {
         self.ending.get() != Ending::GoesOn
+    }
+
+    /// No further request is to be taken.
+    pub fn takes_no_more(&self) -> bool {
+        matches!(self.ending.get(), Ending::Graceful | Ending::Killed)
     }
 
     /// Drives `work` until it is done or the connection is killed, which drops it. `work` is polled when the connection
@@ -280,7 +295,7 @@ impl Connection {
             let soonest = now.and(head_timeout.min(keep_alive_timeout).min(write_timeout).min(LINGER));
             return Ok(deadlines().map(|(at, _)| at).fold(soonest, Ord::min));
         };
-        if why == "idle" && self.ending.get() == Ending::GoesOn {
+        if why == "idle" && !self.takes_no_more() {
             // A request may just be coming in, and HTTP/2 has a word for the end. It has its time to be said.
             self.end_gracefully();
             self.since.set(now);

@@ -49,7 +49,7 @@ fn poll_errand(cx: &mut Context<'_>, worker: &Worker, connection: &Connection) -
             inbound.skip(end + 1);
             return Poll::Ready(errand.filter(|_| detour::prepare(&*socket).is_ok()));
         }
-        if data.len() >= LINE_BYTES_MAX || connection.is_ending() {
+        if data.len() >= LINE_BYTES_MAX || connection.takes_no_more() {
             return Poll::Ready(None);
         }
         match ready!(inbound.poll_fill(cx, &mut *socket, LINE_BYTES_MAX)) {

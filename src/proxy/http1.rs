@@ -62,7 +62,7 @@ async fn next_head(worker: &Worker, connection: &Connection) -> Option<Result<Re
                 return Poll::Ready(Some(Err(reason)));
             }
             if data.is_empty() {
-                if connection.is_ending() {
+                if connection.takes_no_more() {
                     return Poll::Ready(None);
                 }
             } else if connection.phase() == Phase::Idle {

@@ -184,7 +184,7 @@ async fn is_http2(connection: &Connection) -> Option<bool> {
             if known == http2::PREFACE.len() {
                 return Poll::Ready(Some(true));
             }
-            if connection.is_ending() {
+            if connection.takes_no_more() {
                 return Poll::Ready(None);
             }
             match ready!(inbound.poll_fill(cx, &mut *connection.socket.borrow_mut(), FIRST_BYTES)) {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use http::HeaderValue;
 use slab::Slab;
@@ -42,6 +43,9 @@ const LOOKS_A_TURN: usize = 512;
 /// So many looks is what ending a connection costs: it is some system calls, and when many came at once, their deadlines
 /// pass at once.
 const LOOKS_AN_END: usize = 32;
+
+/// Once no connection is taken any more, how long those that are there may send one more request: it may be on its way.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Hosts without a certificate that are remembered until the next sweep.
 const SEEN_MAX: usize = 100;
@@ -182,7 +186,7 @@ impl Worker {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut count = 0_u32;
-        let mut stop_at = None;
+        let (mut stop_at, mut no_more_at) = (None, None);
         loop {
             tokio::select! {
                 biased;
@@ -195,8 +199,10 @@ impl Worker {
                     Some(Order::Stop { timeout, held }) => {
                         accepting.iter().for_each(|task| task.abort());
                         self.stopping.send_replace(Some(Instant::now() + held));
-                        self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_gracefully());
+                        self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_after_one_more());
                         stop_at = Some(Instant::now() + timeout);
+                        let last_requests = (Instant::now() + LAST_REQUESTS).min(Instant::now() + timeout);
+                        no_more_at.get_or_insert(last_requests);
                     }
                     None => return,
                 },
@@ -207,6 +213,9 @@ impl Worker {
                     count = count.wrapping_add(1);
                     self.round(count);
                     self.look_at_connections();
+                    if no_more_at.take_if(|at| Instant::now() >= *at).is_some() {
+                        self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_gracefully());
+                    }
                     if stop_at.is_some_and(|at| self.is_idle() || Instant::now() >= at) {
                         return;
                     }
@@ -367,7 +376,7 @@ impl Worker {
         let connection = Connection::new(socket, number, certificate, peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
         if self.stopping.borrow().is_some() {
-            connection.end_gracefully();
+            connection.end_after_one_more();
         }
         match kind {
             Kind::Edges => detour::serve(&self, &connection).await,

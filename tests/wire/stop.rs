@@ -1,5 +1,6 @@
 //! Ends and beginnings of the process.
 
+use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 
 use rustix::process::Signal;
@@ -82,6 +83,24 @@ fn who_is_still_held_at_the_end_is_told_to_come_again() {
     until("it has ended", || proxy.ended().is_some());
     assert!(proxy.ended().unwrap().success());
     assert_eq!(a.count(), 0);
+}
+
+#[test]
+fn who_has_just_connected_is_answered_although_a_stop_was_asked_for() {
+    let a = Backend::named("A");
+    let mut proxy = Proxy::start(&Config::of(&[&a]));
+    let (mut idle, mut new) = (proxy.client(), proxy.client());
+    assert_eq!(idle.get("a.test", "/").status, 200);
+    until("the new one is accepted", || proxy.metric("ghostpin_connections_accepted_total") == 2);
+    proxy.signal(Signal::TERM);
+    until("it stops", || TcpStream::connect(proxy.address).is_err());
+    for client in [&mut idle, &mut new] {
+        let response = client.get("a.test", "/");
+        assert_eq!((response.status, response.field("connection")), (200, Some("close")));
+        assert!(client.is_closed());
+    }
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
 }
 
 #[test]
