@@ -5,7 +5,6 @@
 //! could not be made.
 
 mod adapter;
-mod clients;
 mod line;
 mod plot;
 mod scenarios;

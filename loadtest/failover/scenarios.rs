@@ -13,8 +13,8 @@ use ghostpin_loadtest::harness::{HOST, Pair, Settings};
 use tokio::time::sleep;
 
 use crate::adapter::{Adapter, Front, Ground};
-use crate::clients::{Http2, WebSockets};
 use crate::line::{Line, State};
+use ghostpin_loadtest::clients::{Http2, WebSockets};
 
 /// One of them.
 #[derive(Clone, Copy)]

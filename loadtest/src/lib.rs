@@ -1,4 +1,5 @@
 //! What the fault runs share.
 
+pub mod clients;
 pub mod harness;
 pub mod report;

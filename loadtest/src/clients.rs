@@ -1,4 +1,4 @@
-//! Readers who don't speak HTTP/1.1: over HTTP/2 and TLS, and in a WebSocket.
+//! Readers who don't speak HTTP/1.1: over HTTP/2, with TLS or without, and in a WebSocket.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use http_body_util::{Empty, Full};
 use hyper::client::conn::{http1, http2};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
@@ -24,11 +25,17 @@ const PAGES: usize = 16;
 
 /// Requests beside each other on few connections.
 pub struct Http2 {
-    tls: Arc<rustls::ClientConfig>,
+    /// `None` for those who speak it in clear text.
+    tls: Option<Arc<rustls::ClientConfig>>,
     connections: [Mutex<Option<http2::SendRequest<Full<Bytes>>>>; CONNECTIONS],
 }
 
 impl Http2 {
+    /// As a balancer does that knows who is there.
+    pub fn in_clear_text() -> Self {
+        Self { tls: None, connections: Default::default() }
+    }
+
     /// Trusts the authority of these certificates (PEM).
     pub fn new(roots: &str) -> Result<Self, rustls::Error> {
         use rustls_pki_types::pem::PemObject;
@@ -42,28 +49,36 @@ impl Http2 {
             .with_root_certificates(store)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { tls: Arc::new(tls), connections: Default::default() })
+        Ok(Self { tls: Some(Arc::new(tls)), connections: Default::default() })
     }
 
     async fn connect(&self, load: &Load, host: &str) -> Result<http2::SendRequest<Full<Bytes>>, String> {
         let stream = connect(load.target).await?;
+        let Some(tls) = &self.tls else { return speak(stream).await };
         let name =
             rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-        let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
+        let connector = tokio_rustls::TlsConnector::from(tls.clone());
         let stream =
             connector.connect(name, stream).await.map_err(|error| format!("handshake: {}", error.kind()))?;
-        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (sender, driver) = handshake.await.map_err(|error| reason(&error))?;
-        tokio::spawn(driver);
-        Ok(sender)
+        speak(stream).await
     }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<http2::SendRequest<Full<Bytes>>, String> {
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, driver) = handshake.await.map_err(|error| reason(&error))?;
+    tokio::spawn(driver);
+    Ok(sender)
 }
 
 impl Way for Http2 {
     async fn ask(&self, load: &Load, number: u64, kind: Kind) -> Result<Answer, String> {
         let host = load.host(number);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut request =
-            of_kind(Request::builder().uri(format!("https://{host}{}", load.path)), number, kind)?;
+            of_kind(Request::builder().uri(format!("{scheme}://{host}{}", load.path)), number, kind)?;
         loop {
             let mut slot = self.connections[number as usize % CONNECTIONS].lock().await;
             let mut sender = match slot.take() {
@@ -102,7 +117,7 @@ impl Way for WebSockets {
             // One that is not given back is not used again.
             let mut stream = match page.take() {
                 Some(stream) => stream,
-                None => open(load, load.host(number)).await?,
+                None => open_websocket(load.target, load.host(number)).await?,
             };
             let said = websocket::write(&mut stream, &text, Some([1, 2, 3, 4])).await;
             let Ok(Some(heard)) = (match said {
@@ -128,8 +143,12 @@ impl Way for WebSockets {
     }
 }
 
-async fn open(load: &Load, host: &str) -> Result<TokioIo<Upgraded>, String> {
-    let stream = connect(load.target).await?;
+/// Opens a WebSocket at this host, by way of `target`.
+///
+/// # Errors
+/// In a few words, what has come instead.
+pub async fn open_websocket(target: SocketAddr, host: &str) -> Result<TokioIo<Upgraded>, String> {
+    let stream = connect(target).await?;
     let (mut sender, driver) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
     tokio::spawn(driver.with_upgrades());
