@@ -2,38 +2,60 @@
 
 mod aside;
 mod certificates;
+mod doors;
 mod fleet;
 mod provided;
 mod reload;
+mod upgrade;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::acme;
+use crate::certs::Certificates;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, ListenAddress, Loaded};
-use crate::control::outside::System;
-use crate::control::reconciler::{self, Message, Parts, Reconciler};
-use crate::control::store::{Origin, PinStore};
+use crate::control::outside::{Outside, System, Way};
+use crate::control::probe::{Question, Seen};
+use crate::control::reconciler::{self, ElderParts, Message, Parts, Reconciler};
+use crate::control::store::{FORMAT, Opened, Origin, PinStore};
 use crate::control::writer::Writer;
+use crate::core::SiteName;
+use crate::core::handoff::Found;
 use crate::gate::HoldBudget;
+use crate::notify::{self, Told};
 use crate::observe::logging;
 use crate::provider::swarm;
-use crate::proxy::listener::{self, Kind, Listener};
 use crate::proxy::tls::{self, Tls};
 use crate::proxy::worker;
 use crate::published::{Published, Publisher};
+use crate::tenure::Tenures;
+use crate::upgrade::heir::Elder;
+use crate::upgrade::leftover::Leftover;
+use crate::upgrade::request::{self, Asked};
+use crate::upgrade::{ToElder, ToHeir};
 use crate::workers::{Order, Workers};
+use doors::{Doors, Inherited};
 pub use reload::Reload;
+use upgrade::{Succeeded, Upgrades};
+
+/// Once nobody decides about pins any more, what a reader is told that it may come again may take so long to be written.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Each of many edges has gates of its own, and a lease that stands for them.
+const NOT_IN_A_CLUSTER: &str = "an edge of a cluster is not upgraded in place: stop it (SIGTERM) and start the new one; the \
+     other edges serve meanwhile";
 
 /// Of the time that a stop may take, the part for which held requests still wait. What is left is for their answers.
 const HELD_PART: f64 = 0.9;
@@ -46,83 +68,198 @@ fn take_small_pages() {
     }
 }
 
-/// Runs until a signal ends it.
+/// Runs until a signal ends it, or another process has taken over.
 ///
 /// # Errors
 /// What keeps ghostpin from starting. Once it runs, nothing does.
 pub fn run(path: &Path, adopt: bool) -> Result<()> {
-    // Paths in the file are relative to its folder, which must be the same one at every reload.
-    let path = &std::path::absolute(path)?;
-    let loaded = Loaded::load(path, None)?;
-    let mut config = loaded.config.clone();
-    logging::start(&config.log)?;
-    take_small_pages();
-    // Each client's connection may want one to a backend.
-    crate::net::prepare_for_files(2 * config.limits.max_connections).context("preparing for connections")?;
-    let seed = seed();
-    let opened = PinStore::open(&config.server.state, adopt)?;
-    let mut store = opened.store;
-    let pins = store.read_all()?;
-    match &opened.origin {
-        Origin::FirstStart => {
-            tracing::info!(state = %config.server.state.display(), "first start: a new pin store")
-        }
-        Origin::Found => tracing::info!(pins = pins.len(), "pins read"),
-        Origin::Adopted { set_aside } => tracing::warn!(?set_aside, "the pin store was made anew, as told"),
-    }
-    let certificates = certificates::open(&config)?;
-    let (listeners, addresses) = bind_all(&config)?;
-    let admin = crate::admin::bind(&config.admin).context("[admin] listen")?;
+    let runtime = runtime()?;
+    LocalSet::new().block_on(&runtime, async {
+        let prepared = Prepared::new(path)?;
+        let opened = PinStore::open(&prepared.config.server.state, adopt)?;
+        until_nobody_is_left(&prepared.config).context("[server] state")?;
+        let doors = Doors::open(&prepared.config, &mut Inherited::of_systemd(&prepared.config))?;
+        prepared.serve(doors, opened, None).await
+    })
+}
 
-    let detour = fleet::detour(&config, &addresses)?;
-    let clock = Clock::start();
-    let publisher = Publisher::new(Published::without_sites(&config));
-    let (orders, for_workers): (Vec<_>, Vec<_>) =
-        (0..config.server.threads).map(|_| mpsc::unbounded_channel()).unzip();
-    let workers = Workers::new(orders);
-    let (controller, messages, received) = reconciler::channel();
-    let (reports, reported) = mpsc::unbounded_channel();
-    let for_writer = messages.clone();
-    let report = move |all| drop(for_writer.send(Message::Committed(all)));
-    let (writer, _writing) = Writer::start(store, report).context("starting the pin writer")?;
-    let (shutdown_delay, shutdown_timeout) = (config.server.shutdown_delay, config.server.shutdown_timeout);
-    let stopping = Arc::new(AtomicBool::new(false));
-    // Other edges are there for who comes again; alone, there is only this process until the next one is there.
-    let held = if config.cluster.is_some() { Duration::ZERO } else { shutdown_timeout.mul_f64(HELD_PART) };
-    let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
-    let parts = Parts {
-        budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
-        config: config.clone(),
-        pins,
-        first_epoch: opened.first_epoch,
-        writer,
-        workers: workers.clone(),
-        publisher,
-        clock: clock.clone(),
-        reports,
-        outside: Rc::new(System::start().context("starting the thread that asks backends")?),
-        seed,
-        fleet: fleet::join(&config, detour.clone(), messages.clone())?,
-    };
-    // Who serves them has them. Kept here as well, a site that a reload replaces would stay in memory for ever.
-    config.sites = Vec::new();
-    let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
-    let challenges = acme::Challenges::default();
-    let authority = certificates::order(&config, certificates.as_ref(), &challenges, seed)?;
-    let ordering = config.acme.as_ref().zip(authority.clone()).map(|(acme, authority)| tls::Ordering {
-        authority,
-        challenges: challenges.clone(),
-        wait: acme.wait,
+/// Returns when no process has requests that was upgraded before it could be told that its heir has died.
+fn until_nobody_is_left(config: &Config) -> std::io::Result<()> {
+    let left = Leftover::lock(&config.server.state, Duration::ZERO).or_else(|_| {
+        tracing::warn!("a process that was upgraded before still has requests: this one waits for its end");
+        Leftover::lock(&config.server.state, config.server.shutdown_timeout + LAST_ANSWERS)
     });
-    let tls = certificates.clone().map(|certificates| Tls::new(certificates, ordering, public_port));
-    let tls = tls.transpose().context("preparing TLS")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    let reader = parts.publisher.reader();
-    local.block_on(&runtime, async {
+    left.map(drop)
+}
+
+/// The same, in the place of the process that has started this one for that.
+///
+/// # Errors
+/// Why this process can't take over. The other one goes on then.
+pub fn run_as_heir(path: &Path) -> Result<()> {
+    let runtime = runtime()?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut elder = Elder::found()?;
+        match take_over(path, &mut elder).await {
+            Ok((prepared, doors, opened, unsettled)) => {
+                prepared.serve(doors, opened, Some((elder, unsettled))).await
+            }
+            Err(error) => {
+                elder.fail(format!("{error:#}")).await;
+                Err(error)
+            }
+        }
+    })
+}
+
+type TakenOver = (Prepared, Doors, Opened, BTreeMap<SiteName, Found>);
+
+async fn take_over(path: &Path, elder: &mut Elder) -> Result<TakenOver> {
+    let handed = elder.meet(FORMAT).await?;
+    let prepared = Prepared::new(path)?;
+    ensure!(prepared.config.cluster.is_none(), NOT_IN_A_CLUSTER);
+    let mut inherited = Inherited(handed.sockets);
+    let mut doors = Doors::open(&prepared.config, &mut inherited)?;
+    doors.open_to_requests(&prepared.config, &mut inherited);
+    prepared.look_at(&handed.well).await?;
+    let unsettled = elder.take_over().await?;
+    let opened = PinStore::open(&prepared.config.server.state, false)?;
+    Ok((prepared, doors, opened, unsettled))
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// All that can be had before the pins are: the configuration, and what is read and started because of it.
+struct Prepared {
+    path: PathBuf,
+    program: PathBuf,
+    loaded: Loaded,
+    config: Config,
+    certificates: Option<Arc<Certificates>>,
+    outside: Rc<System>,
+}
+
+impl Prepared {
+    fn new(path: &Path) -> Result<Self> {
+        // Before whatever lies there is replaced by what it is to be upgraded to.
+        let program = std::env::current_exe().context("looking up what this process was started from")?;
+        // Paths in the file are relative to its folder, which must be the same one at every reload.
+        let path = std::path::absolute(path)?;
+        let loaded = Loaded::load(&path, None)?;
+        let config = loaded.config.clone();
+        logging::start(&config.log)?;
+        take_small_pages();
+        // Each client's connection may want one to a backend.
+        crate::net::prepare_for_files(2 * config.limits.max_connections)
+            .context("preparing for connections")?;
+        let certificates = certificates::open(&config)?;
+        let outside = Rc::new(System::start().context("starting the thread that asks backends")?);
+        Ok(Self { path, program, loaded, config, certificates, outside })
+    }
+
+    /// Whether any of these sites' backends can be reached from here, if there are some.
+    async fn look_at(&self, well: &[(String, String)]) -> Result<()> {
+        let mut not_reached = None;
+        for (name, backend) in well {
+            let site = self.config.sites.iter().find(|site| site.name.as_str() == name);
+            let (Some(site), Ok(backend)) = (site, backend.parse()) else { continue };
+            match self.outside.ask(&Way::To(backend), site, Question::Liveness).await {
+                Seen::Well => return Ok(()),
+                seen => not_reached = Some((name, seen)),
+            }
+        }
+        not_reached.map_or(Ok(()), |(site, seen)| {
+            bail!(
+                "no backend can be reached from this process, but from the one before: that of site `{site}` is \
+                 not well here ({seen})"
+            )
+        })
+    }
+
+    /// Serves until the end. Beside an elder, from the moment that it is told so.
+    async fn serve(
+        self,
+        mut doors: Doors,
+        opened: Opened,
+        elder: Option<(Elder, BTreeMap<SiteName, Found>)>,
+    ) -> Result<()> {
+        let Self { path, program, loaded, mut config, certificates, outside } = self;
+        let seed = seed();
+        let mut store = opened.store;
+        let pins = store.read_all()?;
+        match &opened.origin {
+            Origin::FirstStart => {
+                tracing::info!(state = %config.server.state.display(), "first start: a new pin store")
+            }
+            Origin::Found => tracing::info!(pins = pins.len(), "pins read"),
+            Origin::Adopted { set_aside } => {
+                tracing::warn!(?set_aside, "the pin store was made anew, as told")
+            }
+        }
+        if elder.is_none() {
+            doors.open_to_requests(&config, &mut Inherited::default());
+        }
+        let (addresses, listeners) = (doors.addresses(), doors.for_workers(config.server.threads)?);
+        let (admin, requests) = (doors.admin()?, doors.requests()?);
+        let detour = fleet::detour(&config, &addresses)?;
+        let clock = Clock::start();
+        let publisher = Publisher::new(Published::without_sites(&config));
+        let (orders, for_workers): (Vec<_>, Vec<_>) =
+            (0..config.server.threads).map(|_| mpsc::unbounded_channel()).unzip();
+        let workers = Workers::new(orders);
+        let (controller, messages, received) = reconciler::channel();
+        let (reports, reported) = mpsc::unbounded_channel();
+        let for_writer = messages.clone();
+        let report = move |all| drop(for_writer.send(Message::Committed(all)));
+        let writer = Writer::start(store, report).context("starting the pin writer")?;
+        let server = config.server.clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        // Other edges are there for who comes again; alone, there is only this process until the next one is there.
+        let held = server.shutdown_timeout.mul_f64(HELD_PART);
+        let held = if config.cluster.is_some() { Duration::ZERO } else { held };
+        let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
+        let tenures = Rc::new(if elder.is_some() { Tenures::waiting() } else { Tenures::begun() });
+        let begin = tenures.clone();
+        let for_elder = elder.as_ref().map(|(elder, _)| elder.mouth.clone());
+        let parts = Parts {
+            budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
+            config: config.clone(),
+            pins,
+            first_epoch: opened.first_epoch,
+            writer,
+            workers: workers.clone(),
+            publisher,
+            clock: clock.clone(),
+            reports,
+            outside,
+            seed,
+            fleet: fleet::join(&config, detour.clone(), messages.clone())?,
+            elder: elder.map(|(Elder { mouth, ear }, unsettled)| ElderParts {
+                mouth,
+                ear,
+                unsettled,
+                rested: Box::new(move || begin.begin()),
+            }),
+        };
+        // Who serves them has them. Kept here as well, a site that a reload replaces would stay in memory for ever.
+        config.sites = Vec::new();
+        let public_port = config.tls.public_port.unwrap_or_else(|| first_port(&config, &addresses));
+        let challenges = acme::Challenges::default();
+        let authority =
+            certificates::order(&config, certificates.as_ref(), &challenges, seed, tenures.one())?;
+        let ordering = config.acme.as_ref().zip(authority.clone()).map(|(acme, authority)| tls::Ordering {
+            authority,
+            challenges: challenges.clone(),
+            wait: acme.wait,
+        });
+        let tls = certificates.clone().map(|certificates| Tls::new(certificates, ordering, public_port));
+        let tls = tls.transpose().context("preparing TLS")?;
+        let reader = parts.publisher.reader();
         let reconciler = Reconciler::new(parts, messages);
         // The route table is published: from here on, every host is known that is going to be.
-        let reload = Reload::new(path, controller.clone(), certificates)
+        let reload = Reload::new(&path, controller.clone(), certificates)
             .telling(authority.map(|one| (one, reader.clone())))
             .serving(loaded);
         reload.tell_names();
@@ -142,7 +279,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         }
         let watching = config.swarm.clone().map(|watched| {
             let sites = provided::Provided { reload: reload.clone(), reader: reader.clone() };
-            swarm::start(swarm::Parts { config: watched, state: config.server.state.clone(), pinned }, sites)
+            let parts = swarm::Parts { config: watched, state: config.server.state.clone(), pinned };
+            swarm::start(parts, sites, tenures.one())
         });
         let swarm = watching.transpose().context("starting the thread for [provider.swarm]")?;
         let context = crate::admin::Context {
@@ -157,38 +295,77 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             },
             stopping: stopping.clone(),
         };
-        crate::admin::spawn(admin, context).context("starting the admin thread")?;
+        let administering = crate::admin::spawn(admin, context).context("starting the admin thread")?;
+        if let Some(elder) = for_elder {
+            elder.say(ToElder::Taken);
+        }
         tokio::task::spawn_local(reconciler.run(received, reported));
         for address in &addresses {
             tracing::info!(%address, "listening");
         }
-        until_stopped(reload.clone()).await?;
-        stopping.store(true, Ordering::Relaxed);
-        // Readers still come until the balancer has noticed. Who asks again doesn't want to wait for it.
-        tokio::select! {
-            () = tokio::time::sleep(shutdown_delay) => {}
-            asked = until_stopped(reload) => asked?,
-        }
-        workers.tell(Order::Stop { timeout: shutdown_timeout, held });
-        // Gates are opened as ever meanwhile: who waits at one is answered.
+        notify::tell(Told::Ready);
+        let (asks, mut asked) = mpsc::channel(1);
+        let listening =
+            requests.map(|requests| tokio::task::spawn_local(request::listen(requests, asks.clone())));
+        let upgrades = Upgrades {
+            program,
+            config: &path,
+            state: &server.state,
+            doors: &doors,
+            controller: controller.clone(),
+            refused: config.cluster.is_some().then_some(NOT_IN_A_CLUSTER),
+            timeout: server.upgrade_timeout,
+            probation: server.upgrade_probation,
+        };
+        let succeeded = tokio::select! {
+            told = until_stopped(reload.clone(), asks) => { told?; None }
+            succeeded = upgrades.until_succeeded(&mut asked) => Some(succeeded),
+        };
+        // Who asks from now on asks what comes instead.
+        listening.inspect(|listening| listening.abort());
+        drop(asked);
         let ended = move || handles.into_iter().for_each(worker::Handle::join);
-        tokio::task::spawn_blocking(ended).await?;
-        anyhow::Ok(())
-    })?;
-    for address in addresses.iter().chain([&config.admin.listen]) {
-        if let ListenAddress::Unix(path) = address {
-            // Left behind, it would look as if somebody listened.
-            let _ = std::fs::remove_file(path);
+        let Some(Succeeded { succession, _leftover }) = succeeded else {
+            stopping.store(true, Ordering::Relaxed);
+            notify::tell(Told::Stopping);
+            // Readers still come until the balancer has noticed. Who asks again doesn't want to wait for it.
+            tokio::select! {
+                () = tokio::time::sleep(server.shutdown_delay) => {}
+                asked = until_stopped(reload, mpsc::channel(1).0) => asked?,
+            }
+            let files = doors.close();
+            workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
+            // Gates are opened as ever meanwhile: who waits at one is answered.
+            tokio::task::spawn_blocking(ended).await?;
+            // Left behind, they would look as if somebody listened.
+            files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+            return Ok(());
+        };
+        notify::tell(Told::MainPid(succession.pid));
+        // The sockets are the other process's as well: what waits in their queues is accepted there.
+        drop(administering);
+        drop(doors.close());
+        workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
+        tenures.end().await;
+        succession.mouth.say(ToHeir::Rested);
+        let mut ended = tokio::task::spawn_blocking(ended);
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = &mut ended => return Ok(ended?),
+            _ = succession.ended => {}
+            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         }
+        workers.tell(Order::Stop { timeout: LAST_ANSWERS, held: Duration::ZERO });
+        Ok(ended.await?)
     }
-    Ok(())
 }
 
-/// Reloads at each SIGHUP, and returns at SIGTERM or SIGINT.
-async fn until_stopped(reload: Reload) -> Result<()> {
+/// Reloads at each SIGHUP, asks for an upgrade at each SIGUSR2, and returns at SIGTERM or SIGINT.
+async fn until_stopped(reload: Reload, upgrades: mpsc::Sender<Asked>) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut upgrade = signal(SignalKind::user_defined2())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
@@ -197,34 +374,15 @@ async fn until_stopped(reload: Reload) -> Result<()> {
                 let _ = reload.reload().await;
                 continue;
             }
+            _ = upgrade.recv() => {
+                if upgrades.try_send(Asked::by_signal()).is_err() {
+                    tracing::warn!("SIGUSR2: another upgrade is under way");
+                }
+                continue;
+            }
         }
         return Ok(());
     }
-}
-
-/// For each worker its listeners; and the addresses that they listen on.
-fn bind_all(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<ListenAddress>)> {
-    let mut workers: Vec<Vec<Listener>> = Vec::new();
-    workers.resize_with(config.server.threads, Vec::new);
-    let mut addresses: Vec<ListenAddress> = Vec::new();
-    let Listen { http, https, edges, .. } = &config.listen;
-    for (key, list, kind) in [
-        ("[listen] http", http.as_slice(), Kind::Http),
-        ("[listen] https", https.as_slice(), Kind::Https),
-        ("[cluster] detour", edges.as_slice(), Kind::Edges),
-    ] {
-        for listener in list {
-            let address = &listener.address;
-            let (address, bound) = listener::bind(address, config.server.threads)
-                .with_context(|| format!("{key}: can't listen on {address}"))?;
-            let number = addresses.len();
-            addresses.push(address);
-            for (worker, bound) in workers.iter_mut().zip(bound) {
-                worker.push(Listener { bound, number, kind });
-            }
-        }
-    }
-    Ok((workers, addresses))
 }
 
 /// The port of the first listener of TLS; that of its default, if there is none.

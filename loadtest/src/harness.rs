@@ -3,11 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use ghostpin::demo::client::{self, Reply, SiteView};
 use ghostpin::demo::deeds::Deeds;
 use ghostpin::demo::processes::{Proxy, Reserved, Scratch, Signal, StandIn};
+use rustix::process::{Pid, kill_process};
 use serde_json::json;
+use tokio::process::Command;
 
 /// The site that scenarios with a single one use.
 pub const SITE: &str = "blog";
@@ -46,6 +49,18 @@ pub struct Edge {
     http: Reserved,
     admin: Reserved,
     proxy: Option<Proxy>,
+    /// The process that has taken over from it.
+    heir: Option<Heir>,
+}
+
+/// Killed when dropped. It is nobody's child here.
+#[derive(Debug)]
+struct Heir(Pid);
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
 }
 
 impl Edge {
@@ -59,6 +74,7 @@ impl Edge {
             http: Reserved::any()?,
             admin: Reserved::any()?,
             proxy: None,
+            heir: None,
         })
     }
 
@@ -117,6 +133,43 @@ impl Edge {
         }
     }
 
+    /// Has another process take over by `ghostpin upgrade`, with this configuration file and, if one is given, this program.
+    /// The inner error is what was said about why the old process goes on.
+    pub async fn upgrade(&mut self, config: &Path, program: Option<&Path>) -> io::Result<Result<(), String>> {
+        let mut command = Command::new(&self.program);
+        command.args(["upgrade", "--json", "--config"]).arg(config).args(program);
+        let output = command.kill_on_drop(true).stdin(Stdio::null()).output().await?;
+        if !output.status.success() {
+            return Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        let done: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let pid = done["serves"]["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let heir = Heir(pid.ok_or_else(|| io::Error::other(format!("no process was named: {done}")))?);
+        if let Some(before) = self.heir.replace(heir) {
+            // It has a life of its own until its last request has ended.
+            std::mem::forget(before);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Number of the process that decides.
+    pub fn pid(&self) -> io::Result<u32> {
+        match &self.heir {
+            Some(Heir(pid)) => Ok(pid.as_raw_nonzero().get().cast_unsigned()),
+            None => self.proxy()?.id().ok_or_else(not_running),
+        }
+    }
+
+    /// Where operators come in.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// A file beside the configuration.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path(name)
+    }
+
     pub fn proxy(&self) -> io::Result<&Proxy> {
         self.proxy.as_ref().ok_or_else(not_running)
     }
@@ -171,7 +224,7 @@ impl Edge {
 
     /// Resident memory of the process, in KiB.
     pub fn memory(&self) -> io::Result<u64> {
-        let id = self.proxy()?.id().ok_or_else(not_running)?;
+        let id = self.pid()?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ghostpin_loadtest::harness::{self, Settings};
 use ghostpin_loadtest::report::Report;
-use scenarios::{comeback, crash, crowd, frozen, held, kill9, many, planned, release, reload};
+use scenarios::{comeback, crash, crowd, frozen, held, kill9, many, planned, release, reload, upgrade};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -57,11 +57,13 @@ enum Scenario {
     Reload,
     /// kill -9 of ghostpin at random moments of handoffs.
     Kill9,
+    /// One process after the other takes over, and some that are no good try to.
+    Upgrade,
     /// Every scenario.
     All,
 }
 
-const ALL: [Scenario; 11] = [
+const ALL: [Scenario; 12] = [
     Scenario::Crash,
     Scenario::Frozen,
     Scenario::Comeback,
@@ -73,6 +75,7 @@ const ALL: [Scenario; 11] = [
     Scenario::Late,
     Scenario::Reload,
     Scenario::Kill9,
+    Scenario::Upgrade,
 ];
 
 fn main() -> ExitCode {
@@ -131,6 +134,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Report> {
         Scenario::Late => many::late(settings).await,
         Scenario::Reload => reload::run(settings).await,
         Scenario::Kill9 => kill9::run(settings).await,
+        Scenario::Upgrade => upgrade::run(settings).await,
         Scenario::All => unreachable!("taken apart before"),
     }
 }
@@ -149,7 +153,9 @@ mod tests {
         let settings = Settings { ghostpin: "ghostpin".into(), log: None, quick: true, seed: 0 };
         let edge = Edge::new(&settings).unwrap();
         let backends = ["127.0.0.1:2368", "127.0.0.1:2369"].map(|address| address.parse().unwrap());
-        for tables in ["", TABLES, many::TABLES, held::TABLES, release::TABLES, crowd::TABLES] {
+        for tables in
+            ["", TABLES, many::TABLES, held::TABLES, release::TABLES, crowd::TABLES, upgrade::TABLES]
+        {
             let text = edge.config(tables, &site(SITE, &[HOST, "www.blog.example"], &backends));
             let taken = Config::parse(&text, Path::new("run.toml"));
             assert_eq!(taken.unwrap_or_else(|errors| panic!("{errors}\n{text}")).sites.len(), 1);

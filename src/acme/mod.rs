@@ -28,6 +28,7 @@ pub use store::{StoreError, certificates_in};
 
 use crate::config;
 use crate::core::orders::{Dice, Served};
+use crate::tenure::Tenure;
 use store::Store;
 
 /// Callers of [`Authority::want`] that may wait at a time.
@@ -126,27 +127,40 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// Starts the thread, with nothing served yet.
+/// Starts the thread, with nothing served yet. It works while it is its turn.
 ///
 /// # Errors
 /// The folder can't be used, or no thread can be had.
-pub fn start(parts: Parts) -> Result<Authority, StoreError> {
-    let (store, mut remembered) = Store::open(&parts.state)?;
+pub fn start(parts: Parts, tenure: Tenure) -> Result<Authority, StoreError> {
+    // If it is another process's turn, that one has it open.
+    let opened = tenure.has_begun().then(|| Store::open(&parts.state)).transpose()?;
     let (messages, received) = mpsc::unbounded_channel();
     let status: Arc<Mutex<Status>> = Arc::default();
     let shared = status.clone();
     let dice = Dice::new(parts.seed);
-    let run = move || {
-        if let Err(error) = store.look(&mut remembered) {
+    let work = async move || {
+        let opened = opened.map_or_else(|| Store::open(&parts.state), Ok);
+        let looked = opened.and_then(|(store, mut remembered)| {
+            store.look(&mut remembered)?;
+            Ok((store, remembered))
+        });
+        match looked {
+            Ok((store, remembered)) => {
+                keeper::Keeper::new(parts, store, remembered, dice, shared).run(received).await;
+            }
             // To order all of them anew would be worse.
-            return tracing::error!(%error, "no certificates are ordered: those that are there can't be read");
+            Err(error) => {
+                tracing::error!(%error, "no certificates are ordered: those that are there can't be read");
+            }
         }
+    };
+    let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs only a few file descriptors");
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, keeper::Keeper::new(parts, store, remembered, dice, shared).run(received));
+        local.block_on(&runtime, tenure.work(work));
     };
     let spawned = thread::Builder::new().name("acme".to_owned()).spawn(run);
     spawned.map_err(StoreError::io("start the thread for", Path::new("acme")))?;

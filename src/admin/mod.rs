@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use axum::serve;
+use tokio::sync::oneshot;
 
 pub use guard::Guard;
 use peer::Peer;
@@ -84,27 +85,38 @@ pub fn bind(config: &config::Admin) -> std::io::Result<Bound> {
     }
 }
 
-/// Serves the admin API on a thread of its own, as long as the process lives.
+/// Serves the admin API on a thread of its own, until what is returned is dropped: from then on, no connection is taken.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn spawn(bound: Bound, context: Context) -> std::io::Result<()> {
+pub fn spawn(bound: Bound, context: Context) -> std::io::Result<oneshot::Sender<()>> {
+    let (until, dropped) = oneshot::channel();
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs only a few file descriptors");
-        if let Err(error) = runtime.block_on(answer(bound, context)) {
+        if let Err(error) = runtime.block_on(answer(bound, context, async { drop(dropped.await) })) {
             tracing::error!(%error, "the admin API has ended");
         }
     })?;
-    Ok(())
+    Ok(until)
 }
 
-async fn answer(bound: Bound, context: Context) -> std::io::Result<()> {
+async fn answer(
+    bound: Bound,
+    context: Context,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     let routes = routes::all(context).into_make_service_with_connect_info::<Peer>();
     match bound {
-        Bound::Tcp(listener) => serve(tokio::net::TcpListener::from_std(listener)?, routes).await,
-        Bound::Unix(listener) => serve(tokio::net::UnixListener::from_std(listener)?, routes).await,
+        Bound::Tcp(listener) => {
+            let serving = serve(tokio::net::TcpListener::from_std(listener)?, routes);
+            serving.with_graceful_shutdown(until).await
+        }
+        Bound::Unix(listener) => {
+            let serving = serve(tokio::net::UnixListener::from_std(listener)?, routes);
+            serving.with_graceful_shutdown(until).await
+        }
     }
 }

@@ -215,7 +215,7 @@ fn refusal(site: &str, error: WishError) -> Problem {
     let refused = match &error {
         WishError::NoSite(_) => return Problem::no_site(site),
         WishError::Stopping => return Problem::stopping(),
-        WishError::NewController | WishError::NoController => {
+        WishError::NewController | WishError::NoController | WishError::Succeeded => {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the wish was not fulfilled", error);
         }
         WishError::Refused(refused) => refused,

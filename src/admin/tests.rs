@@ -115,7 +115,7 @@ impl Edge {
         let (reports, reported) = tokio::sync::mpsc::unbounded_channel();
         let for_writer = messages.clone();
         let report = move |all| drop(for_writer.send(Message::Committed(all)));
-        let (writer, _) = Writer::start(opened.store, report).unwrap();
+        let writer = Writer::start(opened.store, report).unwrap();
         let parts = Parts {
             budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
             config: config.clone(),
@@ -129,6 +129,7 @@ impl Edge {
             outside: Rc::new(System::start().unwrap()),
             seed: 1,
             fleet,
+            elder: None,
         };
         let is_alone = parts.fleet.is_none();
         let reconciler = Reconciler::new(parts, messages);
@@ -157,7 +158,7 @@ impl Edge {
             (Bound::Unix(_), ListenAddress::Unix(path)) => Place::Unix(path.clone()),
             (Bound::Unix(_), ListenAddress::Tcp(_)) => unreachable!("what is bound is what was asked for"),
         };
-        tokio::task::spawn_local(answer(bound, context));
+        tokio::task::spawn_local(answer(bound, context, std::future::pending()));
         let client = Client { place, token: config.admin.token, actor: "ann@desk".to_owned() };
         let edge = Self { client, config: path, backends, reader, _folder: folder };
         if alive && is_alone {

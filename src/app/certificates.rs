@@ -8,6 +8,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use crate::acme;
 use crate::certs::{Certificates, Place, Sources};
 use crate::config::{self, Config};
+use crate::tenure::Tenure;
 
 /// The certificates that are shown, if any listener needs them.
 pub(super) fn open(config: &Config) -> Result<Option<Arc<Certificates>>> {
@@ -40,6 +41,7 @@ pub(super) fn order(
     certificates: Option<&Arc<Certificates>>,
     challenges: &acme::Challenges,
     seed: u64,
+    tenure: Tenure,
 ) -> Result<Option<acme::Authority>> {
     let Some(acme) = config.acme.clone() else { return Ok(None) };
     let certificates = certificates.cloned();
@@ -54,5 +56,5 @@ pub(super) fn order(
         }),
         seed,
     };
-    acme::start(parts).map(Some).context("[acme]")
+    acme::start(parts, tenure).map(Some).context("[acme]")
 }

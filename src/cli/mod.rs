@@ -1,4 +1,4 @@
-//! The command line: one file a verb. All but `run`, `certs-dev` and `demo` ask a running ghostpin over its admin API.
+//! The command line: one file a verb. All but `run`, `upgrade`, `certs-dev` and `demo` ask a running ghostpin over its admin API.
 
 pub mod access;
 pub mod certs;
@@ -20,6 +20,7 @@ pub mod reload;
 pub mod run;
 pub mod site;
 pub mod sites;
+pub mod upgrade;
 mod wish;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ enum Verb {
     Hold(hold::HoldArgs),
     Release(release::ReleaseArgs),
     Reload(reload::ReloadArgs),
+    Upgrade(upgrade::UpgradeArgs),
     Journal(journal::JournalArgs),
     Certs(certs::CertsArgs),
     Edges(edges::EdgesArgs),
@@ -68,8 +70,12 @@ impl Cli {
         let done = match self.verb {
             Verb::Demo(args) => return args.run(),
             Verb::StandIn(args) => return args.run(),
-            Verb::Run(args) => args.run(),
+            Verb::Run(args) => match args.run() {
+                Ok(code) => return code,
+                Err(failure) => Err(failure),
+            },
             Verb::CertsDev(args) => args.run(),
+            Verb::Upgrade(args) => args.run(),
             Verb::Check(args) => asking(args.run()),
             Verb::Sites(args) => asking(args.run()),
             Verb::Site(args) => asking(args.run()),

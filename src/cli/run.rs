@@ -1,11 +1,13 @@
 //! `ghostpin run`
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 
 use super::access::DEFAULT_CONFIG;
 use super::failure::Failure;
+use crate::{app, supervise};
 
 /// Run the proxy. SIGHUP reloads the configuration; SIGTERM and SIGINT let requests in flight end, and stop.
 #[derive(Args, Clone, Debug)]
@@ -16,10 +18,22 @@ pub struct RunArgs {
     /// Go on although the pin store was lost or damaged, with each site pinned to its first backend.
     #[arg(long)]
     adopt: bool,
+    /// Take over from the process that has started this one.
+    #[arg(long, hide = true, conflicts_with = "adopt")]
+    heir: bool,
+    /// Stay, and start another process that serves: for upgrades where this one's end would be that of a container. As the
+    /// first process there, ghostpin does so by itself.
+    #[arg(long, conflicts_with = "heir")]
+    supervise: bool,
 }
 
 impl RunArgs {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        crate::app::run(&self.config, self.adopt).map_err(|error| Failure::Refused(format!("{error:#}")))
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let done = match () {
+            () if self.supervise || supervise::is_wanted() => supervise::run(),
+            () if self.heir => app::run_as_heir(&self.config).map(|()| ExitCode::SUCCESS),
+            () => app::run(&self.config, self.adopt).map(|()| ExitCode::SUCCESS),
+        };
+        done.map_err(|error| Failure::Refused(format!("{error:#}")))
     }
 }

@@ -249,9 +249,10 @@ pub fn answer_bytes(result: &Result<Option<Pin>, WishError>) -> Vec<u8> {
             error: Some(match error {
                 WishError::Refused(refused) => format!("{refused:?}"),
                 WishError::NoSite(_) => "NoSite".to_owned(),
-                WishError::NewController | WishError::NoController | WishError::Stopping => {
-                    "NewController".to_owned()
-                }
+                WishError::NewController
+                | WishError::NoController
+                | WishError::Stopping
+                | WishError::Succeeded => "NewController".to_owned(),
             }),
         },
     })

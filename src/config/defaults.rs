@@ -14,6 +14,10 @@ pub const DEFAULT_THREADS: u32 = 0;
 pub const DEFAULT_SHUTDOWN_DELAY: Duration = Duration::ZERO;
 /// `server.shutdown_timeout`: below the 90 s after which systemd kills, long enough for an upload in flight.
 pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// `server.upgrade_timeout`: a million sites are read in a tenth of it.
+pub const DEFAULT_UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
+/// `server.upgrade_probation`: what dies young does so within a second or two.
+pub const DEFAULT_UPGRADE_PROBATION: Duration = Duration::from_secs(3);
 
 /// `listen.http`: loopback; nothing is open to the world unless somebody wrote that it is to be.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";

@@ -229,7 +229,9 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         state,
         threads,
         shutdown_delay,
-        shutdown_timeout
+        shutdown_timeout,
+        upgrade_timeout,
+        upgrade_probation
     );
     differing!(
         keys,
@@ -278,6 +280,8 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
             threads = "server.threads",
             shutdown_delay = "server.shutdown_delay",
             shutdown_timeout = "server.shutdown_timeout",
+            upgrade_timeout = "server.upgrade_timeout",
+            upgrade_probation = "server.upgrade_probation",
         ],
         trusted_proxies
     );

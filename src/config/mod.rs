@@ -93,6 +93,10 @@ pub struct Server {
     pub shutdown_delay: Duration,
     /// How long a stop waits for requests in flight.
     pub shutdown_timeout: Duration,
+    /// How long the new process of an upgrade may take to be ready.
+    pub upgrade_timeout: Duration,
+    /// For how long it is watched before it takes over.
+    pub upgrade_probation: Duration,
 }
 
 /// `[listen]`: where readers come in.

@@ -39,21 +39,15 @@ impl Config {
     /// # Errors
     /// Like [`Config::load`], for what concerns `[admin]`.
     pub fn load_admin(path: &Path) -> Result<Admin, ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let text = include::read_text(path).unwrap_or_else(|error| {
-            errors.add(Source::new(path, "").whole(), "", format!("can't be read: {error}"));
-            String::new()
-        });
-        // Whoever asks for one site of a million shouldn't wait for all of them, nor for one that is wrong to be mended.
-        let text = pieces::above_sites(&text).unwrap_or(&text);
-        let source = Source::new(path, text);
-        let (span, mut root) = root(text, &source, &mut errors);
-        root = root.remove_entry("admin").into_iter().collect();
-        let root = Spanned::new(span, DeValue::Table(root));
-        let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
-        let report = &mut Report { source: &source, errors: &mut errors, whole };
-        let admin = admin(&top.admin, &Listen::default(), report);
-        errors.unless_any(admin)
+        load_table(path, "admin", |top, report| admin(&top.admin, &Listen::default(), report))
+    }
+
+    /// The same of `[server]`.
+    ///
+    /// # Errors
+    /// Like [`Config::load`], for what concerns `[server]`.
+    pub fn load_server(path: &Path) -> Result<Server, ConfigErrors> {
+        load_table(path, "server", |top, report| server(&top.server, report))
     }
 
     /// Reads `text` as if it stood in the file at `origin`, and all that it includes.
@@ -193,6 +187,28 @@ fn included(top: &RawFile, source: &Source, errors: &mut ConfigErrors) -> Vec<(S
     texts
 }
 
+/// One table of the file at `path`, without a look at the others.
+fn load_table<T>(
+    path: &Path,
+    table: &str,
+    make: impl FnOnce(&RawFile, &mut Report<'_, '_>) -> T,
+) -> Result<T, ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    let text = include::read_text(path).unwrap_or_else(|error| {
+        errors.add(Source::new(path, "").whole(), "", format!("can't be read: {error}"));
+        String::new()
+    });
+    // Whoever asks for one site of a million shouldn't wait for all of them, nor for one that is wrong to be mended.
+    let text = pieces::above_sites(&text).unwrap_or(&text);
+    let source = Source::new(path, text);
+    let (span, mut root) = root(text, &source, &mut errors);
+    root = root.remove_entry(table).into_iter().collect();
+    let root = Spanned::new(span, DeValue::Table(root));
+    let Read { value: top, whole } = read::<RawFile>(root, "", &source, &mut errors);
+    let made = make(&top, &mut Report { source: &source, errors: &mut errors, whole });
+    errors.unless_any(made)
+}
+
 fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
     let state = raw.state.as_ref().map_or(DEFAULT_STATE, |key| key.get_ref());
     if let Some(key) = raw.state.as_ref().filter(|key| key.get_ref().is_empty()) {
@@ -207,6 +223,8 @@ fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
         trusted_proxies: raw.trusted_proxies.iter().flatten().map(|key| key.0).collect(),
         shutdown_delay: raw.shutdown_delay.map_or(DEFAULT_SHUTDOWN_DELAY, |key| key.0.0),
         shutdown_timeout: raw.shutdown_timeout.map_or(DEFAULT_SHUTDOWN_TIMEOUT, |key| key.0.0),
+        upgrade_timeout: raw.upgrade_timeout.map_or(DEFAULT_UPGRADE_TIMEOUT, |key| key.0.0),
+        upgrade_probation: raw.upgrade_probation.map_or(DEFAULT_UPGRADE_PROBATION, |key| key.0.0),
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct RawServer {
     pub(super) trusted_proxies: Option<Vec<Text<ipnet::IpNet>>>,
     pub(super) shutdown_delay: Option<Text<Period<0, HOUR>>>,
     pub(super) shutdown_timeout: Option<Text<Period<0, HOUR>>>,
+    pub(super) upgrade_timeout: Option<Text<Period<1, HOUR>>>,
+    pub(super) upgrade_probation: Option<Text<Period<0, HOUR>>>,
 }
 
 /// `[listen]`

@@ -6,6 +6,7 @@
 mod counts;
 pub mod detours;
 pub mod fleet;
+mod following;
 pub mod hooks;
 pub mod names;
 pub mod outside;
@@ -25,6 +26,9 @@ use crate::config::diff::Plan;
 use crate::core::handoff::Refused;
 use crate::core::{Pin, SiteName};
 use crate::observe::journal;
+use crate::upgrade::elder::Heir;
+pub use following::Succession;
+use reconciler::HandOver;
 use view::{SiteSummary, SiteView, Status};
 
 /// What may be asked of the reconciler.
@@ -59,6 +63,8 @@ pub enum Ask {
     Leave(oneshot::Sender<bool>),
     /// The same, with other sites of a provider and what the file said last.
     Provide(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// Sites that serve and whose backend is well, and those backends, but not more than so many.
+    Well(usize, oneshot::Sender<Vec<(String, String)>>),
     /// Something for the journal of a site: its kind, and what happened.
     Note(SiteName, &'static str, String),
     /// A configuration was refused; what holds is named in [`Status`].
@@ -94,6 +100,9 @@ pub enum WishError {
     /// The process is about to end.
     #[error("ghostpin is stopping")]
     Stopping,
+    /// A new process decides now, in the middle of it.
+    #[error("a new process has taken over: look at the site, and ask again if need be")]
+    Succeeded,
 }
 
 /// What a reload has changed.
@@ -155,6 +164,23 @@ impl Controller {
     /// Leaves the fleet, and returns when no request of it is left here; `Some(false)` if this process is alone.
     pub async fn leave(&self) -> Option<bool> {
         self.ask(Ask::Leave).await
+    }
+
+    /// Sites that serve and whose backend is well, and those backends, but not more than `most`.
+    pub async fn well(&self, most: usize) -> Option<Vec<(String, String)>> {
+        self.ask(|answer| Ask::Well(most, answer)).await
+    }
+
+    /// Hands all pins over to another process, which is ready. The error says why it has not taken them; it has ended then,
+    /// and this one goes on.
+    pub async fn hand_over(&self, heir: Heir) -> Result<Succession, String> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.0.send(reconciler::Message::HandOver(HandOver { heir, answer }));
+        let answered = match asked {
+            Ok(()) => answered.await.ok(),
+            Err(_) => None,
+        };
+        answered.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
     }
 
     /// Asks for something and waits until it is done or refused.

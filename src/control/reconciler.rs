@@ -6,6 +6,8 @@ mod applying;
 mod chronicle;
 mod detour;
 mod fleet;
+mod handing_over;
+mod heir;
 mod leading;
 mod probing;
 mod provided;
@@ -47,7 +49,11 @@ use crate::gate::{Gate, HoldBudget, Report, SiteKey, Surroundings};
 use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
+use crate::upgrade::ToHeir;
 use crate::workers::{Order, Workers};
+pub use handing_over::HandOver;
+use heir::Elder;
+pub use heir::ElderParts;
 use wishes::{Unsaid, Unseen};
 
 /// A backend that has no pin is probed this many times less often: nobody waits for it.
@@ -119,6 +125,10 @@ pub enum Message {
     Committed(Vec<Committed>),
     /// By the fleet's store.
     Fleet(News),
+    /// By whoever has started a heir.
+    HandOver(HandOver),
+    /// By the elder; `None` when it has ended.
+    Elder(Option<ToHeir>),
     /// By whoever looks after a name.
     Looked {
         /// The name.
@@ -154,6 +164,8 @@ pub struct Parts {
     pub seed: u64,
     /// This process is one of many edges.
     pub fleet: Option<FleetParts>,
+    /// The process that this one takes over from.
+    pub elder: Option<ElderParts>,
 }
 
 /// See the module's text.
@@ -195,6 +207,11 @@ pub struct Reconciler {
     counts: Counts,
     refused_update: Option<String>,
     fleet: Option<Fleet>,
+    /// The process that this one has taken over from, as long as it has requests.
+    elder: Option<Elder>,
+    /// A heir that waits for the pins.
+    heir: Option<HandOver>,
+    hooks_running: usize,
 }
 
 /// A reconciler's ears, and its handle.
@@ -227,7 +244,7 @@ impl Reconciler {
             outside: parts.outside,
             gates: Surroundings::new(parts.budget, lifeline, parts.reports),
             names: Names::new(&parts.config.resolver, messages.clone()),
-            messages,
+            messages: messages.clone(),
             schedule: Schedule::new(Instant::now()),
             proofs: Rc::new(Semaphore::new(PROOFS_MAX)),
             proved: None,
@@ -242,6 +259,9 @@ impl Reconciler {
             counts: Counts::default(),
             refused_update: None,
             fleet,
+            elder: parts.elder.map(|elder| Elder::new(elder, messages)),
+            heir: None,
+            hooks_running: 0,
         };
         if let Err(why) = reconciler.apply(parts.config) {
             // The configuration was checked when it was read.
@@ -284,6 +304,12 @@ impl Reconciler {
                     break;
                 }
             }
+            if let Some(ask) = self.heir.take_if(|_| self.hooks_running == 0) {
+                match self.hand_over(ask).await {
+                    Ok((this, heir)) => return this.become_follower(heir).run(reports).await,
+                    Err(this) => self = this,
+                }
+            }
         }
     }
 
@@ -294,7 +320,7 @@ impl Reconciler {
             Report::Left { site, generation } if self.fleet.is_some() => {
                 self.edge_of(site, |site| edge::Input::Left { site, generation });
             }
-            Report::Left { site, generation } => self.step(site, Input::Left { generation }),
+            Report::Left { site, generation } => self.left_here(site, generation),
             Report::Expired { site } => self.edge_of(site, |site| edge::Input::Expired { site }),
             Report::Suspected { site, epoch } => {
                 if self.fleet.is_some() {
@@ -336,6 +362,7 @@ impl Reconciler {
                 }
             }
             Message::HookDone { site, generation, hook, result } => {
+                self.hooks_running -= 1;
                 if let (Err(why), Some(entry)) = (&result, self.sites.get(&site)) {
                     self.note(
                         entry.name().clone(),
@@ -348,6 +375,8 @@ impl Reconciler {
             Message::Doubtful { site, backend } => self.judge_anew(&site, backend),
             Message::LookedThrough(look, seen) => self.looked_through(look, &seen),
             Message::Fleet(news) => self.heard(news),
+            Message::HandOver(ask) => self.heir_waits(ask),
+            Message::Elder(message) => self.elder_says(message),
             Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
             Message::Committed(all) => {
@@ -383,7 +412,9 @@ impl Reconciler {
             Ask::Site(name, answer) => {
                 let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
                 let newest = || self.journal.newest(&Filter::of_site(&name, LAST_HANDOFFS));
-                drop(answer.send(entry.map(|entry| entry.view(newest()))));
+                let mut view = entry.map(|entry| entry.view(newest()));
+                self.waits_for_elder(&name, view.as_mut());
+                drop(answer.send(view));
             }
             Ask::Status(answer) => drop(answer.send(self.status())),
             Ask::Journal(filter, answer) => drop(answer.send(self.journal.newest(&filter))),
@@ -406,6 +437,7 @@ impl Reconciler {
                 drop(answer.send(applied));
             }
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
+            Ask::Well(most, answer) => drop(answer.send(self.well(most))),
             Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => self.refused(why),
         }
@@ -470,8 +502,12 @@ impl Reconciler {
     fn perform_one(&mut self, key: SiteKey, effect: Effect) {
         let Some(entry) = self.sites.get_mut(&key) else { return };
         match effect {
-            Effect::Shut { generation } => entry.gate.shut(generation),
+            Effect::Shut { generation } => {
+                self.elder.iter_mut().for_each(|elder| elder.shut(entry.name(), generation));
+                entry.gate.shut(generation);
+            }
             Effect::Cut => {
+                self.elder.iter().for_each(|elder| elder.cut(entry.name()));
                 if let Some(open) = &mut entry.open {
                     open.entry_mut().cut += u64::from(entry.gate.in_flight());
                 }
@@ -482,6 +518,7 @@ impl Reconciler {
                 if entry.gate.pin().is_some_and(|before| before.epoch != pin.epoch) {
                     self.workers.tell(Order::Purge(key));
                 }
+                self.elder.iter_mut().for_each(|elder| elder.open(entry.name(), &pin));
                 entry.gate.open(pin);
             }
             Effect::Commit(pin) => {
@@ -499,6 +536,7 @@ impl Reconciler {
                     old: old.map_or_else(String::new, |old| old.to_string()),
                     new: new.to_string(),
                 };
+                self.hooks_running += 1;
                 let in_turn = entry.hooks_in_turn.get_or_insert_default().clone();
                 let messages = self.messages.clone();
                 // A hook that was begun is let come to its end, whatever becomes of the handoff: half of a fencing

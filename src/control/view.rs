@@ -103,6 +103,8 @@ pub struct ProbeView {
 pub struct Status {
     /// Its version.
     pub version: String,
+    /// Number of the process.
+    pub pid: u32,
     /// Sites configured.
     pub sites: usize,
     /// Sites by phase: vacant, proving, serving, draining, fencing.

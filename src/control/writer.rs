@@ -30,14 +30,17 @@ pub struct Committed {
 }
 
 /// The way to the thread. The thread ends when this is dropped and all is written.
-pub struct Writer(Box<dyn Fn(Commit) + Send>);
+pub struct Writer {
+    write: Box<dyn Fn(Commit) + Send>,
+    thread: Option<thread::JoinHandle<()>>,
+}
 
 impl Writer {
     /// Starts the thread. `report` is called on it.
     pub fn start(
         mut store: PinStore,
         report: impl Fn(Vec<Committed>) + Send + 'static,
-    ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+    ) -> std::io::Result<Self> {
         let (commits, received) = mpsc::channel::<Commit>();
         let thread = thread::Builder::new().name("pin-writer".to_owned()).spawn(move || {
             while let Ok(first) = received.recv() {
@@ -46,17 +49,27 @@ impl Writer {
             }
         })?;
         // The thread lives as long as this end.
-        Ok((Self::to(move |commit| drop(commits.send(commit))), thread))
+        let write = Box::new(move |commit| drop(commits.send(commit)));
+        Ok(Self { write, thread: Some(thread) })
     }
 
     /// Hands pins to somebody else, who makes them durable and reports so.
     pub fn to(write: impl Fn(Commit) + Send + 'static) -> Self {
-        Self(Box::new(write))
+        Self { write: Box::new(write), thread: None }
+    }
+
+    /// Returns when all is written and reported, and the store is closed.
+    pub fn close(self) {
+        let Self { write, thread } = self;
+        drop(write);
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that writes pins has panicked");
+        }
     }
 
     /// Has a pin written.
     pub fn write(&self, commit: Commit) {
-        (self.0)(commit);
+        (self.write)(commit);
     }
 }
 

@@ -12,6 +12,7 @@ mod backend;
 pub mod fleet;
 pub mod handoff;
 pub mod health;
+pub mod heir;
 pub mod names;
 pub mod orders;
 pub mod release;

@@ -44,7 +44,7 @@ pub enum Report {
 }
 
 /// What became of the requests at a gate since it was shut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// Held.
     pub held: u64,

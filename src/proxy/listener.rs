@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::rc::Rc;
@@ -56,6 +57,28 @@ pub enum Bound {
     Tcp(TcpListener),
     /// At a path.
     Unix(UnixListener),
+}
+
+impl Bound {
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// There are no file descriptors to be had.
+    pub fn another(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
 }
 
 /// Binds `address` once for each of `count` workers, and says what it has become: port 0 is any port. The kernel spreads

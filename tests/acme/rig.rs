@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ghostpin::acme::{Authority, Challenges, Parts};
 use ghostpin::config::Config;
+use ghostpin::tenure::Tenures;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::PATIENCE;
@@ -187,7 +188,11 @@ impl Rig {
             seed: 7,
         };
         // A former one in this process ends soon after its last handle is gone.
-        let start = || ghostpin::acme::start(parts.clone()).map_err(|error| println!("{error}")).ok();
+        let start = || {
+            ghostpin::acme::start(parts.clone(), Tenures::begun().one())
+                .map_err(|error| println!("{error}"))
+                .ok()
+        };
         Library { authority: until("the folder is free", start), installed }
     }
 

@@ -242,6 +242,7 @@ impl Process {
                 ended: self.ended.clone(),
             }),
             seed: self.seed,
+            elder: None,
             fleet: Some(FleetParts {
                 terms: Terms { margin, cut_max: cluster.lease_ttl },
                 commands,

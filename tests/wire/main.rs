@@ -21,3 +21,4 @@ mod stop;
 mod stream;
 mod tls;
 mod tunnel;
+mod upgrade;

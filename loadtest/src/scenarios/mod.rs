@@ -10,3 +10,4 @@ pub mod many;
 pub mod planned;
 pub mod release;
 pub mod reload;
+pub mod upgrade;

@@ -46,7 +46,10 @@ impl Reconciler {
                 continue;
             }
             let Some(entry) = self.sites.get_mut(&key) else { continue };
-            let effects = entry.core.begin();
+            let effects = match &mut self.elder {
+                Some(elder) => elder.take_up(entry),
+                None => entry.core.begin(),
+            };
             self.perform(key, effects);
             for backend in self.sites[&key].backends() {
                 self.plan_next(key, backend, true);
@@ -195,6 +198,7 @@ impl Reconciler {
     pub(super) fn status(&self) -> Status {
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
             sites: self.by_name.len(),
             phases: Default::default(),
             held: self.gates.budget.held(),

@@ -186,7 +186,7 @@ impl Reconciler {
         }
     }
 
-    fn entry_of(&self, site: &SiteName) -> Option<(SiteKey, &SiteEntry)> {
+    pub(super) fn entry_of(&self, site: &SiteName) -> Option<(SiteKey, &SiteEntry)> {
         let key = *self.by_name.get(site).or_else(|| self.leaving.get(site))?;
         Some((key, self.sites.get(&key)?))
     }

@@ -12,7 +12,7 @@ use crate::core::{Epoch, Pin};
 mod folder;
 mod redb;
 
-pub use self::redb::PinStore;
+pub use self::redb::{FORMAT, PinStore};
 
 /// A store that is ready, and how it came to be.
 #[derive(Debug)]

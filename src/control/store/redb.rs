@@ -27,9 +27,9 @@ const SEAL: &str = "pins.seal";
 const PINS: TableDefinition<&str, &[u8]> = TableDefinition::new("pins");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
-/// Format of the tables; another one is refused.
 const META_FORMAT: &str = "format";
-const FORMAT: u64 = 1;
+/// Format of the tables. A store of another one is refused.
+pub const FORMAT: u64 = 1;
 /// See [`Opened::first_epoch`].
 const META_FIRST_EPOCH: &str = "first_epoch";
 /// How many commits there were, this one included.

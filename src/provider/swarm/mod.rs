@@ -21,6 +21,7 @@ pub use view::{ManagerView, SwarmView};
 use super::Sites;
 use crate::config::provider::Swarm;
 use crate::core::Backend;
+use crate::tenure::Tenure;
 
 /// What it is made from.
 #[derive(Clone, Debug)]
@@ -77,11 +78,11 @@ impl Watched {
     }
 }
 
-/// Starts the thread. It ends with the process.
+/// Starts the thread. It works while it is its turn.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn start(parts: Parts, sites: impl Sites + Send) -> std::io::Result<Watched> {
+pub fn start(parts: Parts, sites: impl Sites + Send, tenure: Tenure) -> std::io::Result<Watched> {
     let watched = Watched::new(&parts.config);
     let shared = watched.clone();
     thread::Builder::new().name("swarm".to_owned()).spawn(move || {
@@ -89,8 +90,8 @@ pub fn start(parts: Parts, sites: impl Sites + Send) -> std::io::Result<Watched>
             .enable_all()
             .build()
             .expect("a runtime needs only a few file descriptors");
-        let watch = watch::Watch::new(parts, sites, shared);
-        tokio::task::LocalSet::new().block_on(&runtime, watch.run());
+        let work = async move || watch::Watch::new(parts, sites, shared).run().await;
+        tokio::task::LocalSet::new().block_on(&runtime, tenure.work(work));
     })?;
     Ok(watched)
 }

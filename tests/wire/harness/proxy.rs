@@ -117,6 +117,8 @@ impl Config {
 pub(crate) struct Proxy {
     folder: TempDir,
     child: Child,
+    /// The process that has taken over from it.
+    heir: Option<Pid>,
     pub(crate) address: SocketAddr,
 }
 
@@ -129,12 +131,25 @@ impl Proxy {
         proxy
     }
 
+    /// Starts it under a supervisor, and waits until all its sites serve.
+    #[track_caller]
+    pub(crate) fn start_supervised(config: &Config) -> Self {
+        let proxy = Self::start_with(config, &["--supervise"]);
+        proxy.until_serving(config);
+        proxy
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub(crate) fn start_unready(config: &Config) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    #[track_caller]
+    fn start_with(config: &Config, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("gp").tempdir().expect("a folder");
-        let child = launch(config, folder.path(), &[]);
-        let mut proxy = Self { folder, child, address: ([0, 0, 0, 0], 0).into() };
+        let child = launch(config, folder.path(), arguments);
+        let mut proxy = Self { folder, child, heir: None, address: ([0, 0, 0, 0], 0).into() };
         proxy.until_listening();
         proxy
     }
@@ -148,6 +163,9 @@ impl Proxy {
     }
 
     pub(crate) fn kill(&mut self) {
+        if let Some(heir) = self.heir.take() {
+            let _ = rustix::process::kill_process(heir, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -212,13 +230,49 @@ impl Proxy {
         });
     }
 
+    /// Has `program`, or the same one again, take over by `ghostpin upgrade`. The error is what that said.
+    pub(crate) fn upgrade(&mut self, config: &Config, program: Option<&Path>) -> Result<(), String> {
+        let file = self.path("ghostpin.toml");
+        std::fs::write(&file, config.text(self.folder.path())).expect("a file");
+        let mut upgrade = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+        upgrade.args(["upgrade", "--json", "--config"]).arg(file).args(program);
+        let output = upgrade.output().expect("ghostpin starts");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let pid = done["serves"]["pid"].as_i64().expect("a number");
+        self.heir = Pid::from_raw(pid as i32);
+        Ok(())
+    }
+
+    /// Waits until the process that was started first has ended, and takes its heir for it.
+    #[track_caller]
+    pub(crate) fn until_elder_ended(&mut self) {
+        until("the old process has ended", || self.ended().is_some());
+        assert!(self.ended().expect("it has ended").success(), "{}", self.log());
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid() as i32).expect("a process");
         rustix::process::kill_process(pid, signal).expect("it lives");
     }
 
+    /// Of the process that decides.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.heir.map_or(self.child.id(), |heir| heir.as_raw_nonzero().get() as u32)
+    }
+
+    /// As it says itself.
+    #[track_caller]
+    pub(crate) fn pid_that_serves(&self) -> u32 {
+        let (_, status) = self.admin("GET", "/v1/status", "");
+        status["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a number")
+    }
+
+    pub(crate) fn signal_supervisor(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process");
+        rustix::process::kill_process(pid, signal).expect("it lives");
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -1,0 +1,86 @@
+//! Upgrades: one at a time, until one has succeeded.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::doors::Doors;
+use crate::control::store::FORMAT;
+use crate::control::{Controller, Succession};
+use crate::upgrade::elder::Heir;
+use crate::upgrade::leftover::Leftover;
+use crate::upgrade::request::{Asked, Outcome};
+
+/// So many sites are looked at by a new process before it says that it is ready.
+const LOOKED_AT: usize = 20;
+/// How long a process that was upgraded before may take to end once it has no requests any more.
+const LEFTOVER_MAX: Duration = Duration::from_secs(2);
+
+/// What an upgrade needs to know of this process.
+pub(super) struct Upgrades<'a> {
+    /// What this process was started from.
+    pub(super) program: PathBuf,
+    pub(super) config: &'a Path,
+    pub(super) state: &'a Path,
+    pub(super) doors: &'a Doors,
+    pub(super) controller: Controller,
+    /// Why there can't be any.
+    pub(super) refused: Option<&'static str>,
+    /// `server.upgrade_timeout`
+    pub(super) timeout: Duration,
+    /// `server.upgrade_probation`
+    pub(super) probation: Duration,
+}
+
+/// Another process serves.
+pub(super) struct Succeeded {
+    pub(super) succession: Succession,
+    /// Until this process has ended.
+    pub(super) _leftover: Leftover,
+}
+
+impl Upgrades<'_> {
+    /// Does what is asked for, and returns when another process serves.
+    pub(super) async fn until_succeeded(&self, asked: &mut mpsc::Receiver<Asked>) -> Succeeded {
+        while let Some(asked) = asked.recv().await {
+            match self.upgrade(&asked).await {
+                Ok(succeeded) => {
+                    let Succession { pid, version, .. } = &succeeded.succession;
+                    tracing::info!(pid, version, "upgraded: the new process serves");
+                    asked.done(Outcome::Serves { pid: *pid, version: version.clone() });
+                    return succeeded;
+                }
+                Err(why) => {
+                    tracing::error!(why, "the upgrade has failed: this process goes on");
+                    asked.done(Outcome::Failed(why));
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn upgrade(&self, asked: &Asked) -> Result<Succeeded, String> {
+        if let Some(why) = self.refused {
+            return Err(why.to_owned());
+        }
+        let program = asked.request.program.as_deref().unwrap_or(&self.program);
+        let config = asked.request.config.as_deref().unwrap_or(self.config);
+        let leftover = Leftover::lock(self.state, LEFTOVER_MAX).map_err(|error| {
+            format!("{error}: try again when it has ended, at the latest after server.shutdown_timeout")
+        })?;
+        let well = self.controller.well(LOOKED_AT).await.ok_or("ghostpin is stopping")?;
+        let sockets = self
+            .doors
+            .to_hand_over()
+            .map_err(|error| format!("the sockets can't be handed over: {error}"))?;
+        let mut heir = Heir::start(program, config)?;
+        asked.step(format!("{} was started as process {}", program.display(), heir.pid()));
+        heir.prepare(FORMAT, sockets, well, self.timeout).await?;
+        asked.step(format!("version {} is ready; it is watched for {:?}", heir.version(), self.probation));
+        heir.watch(self.probation).await?;
+        asked.step("it takes over");
+        let succession = self.controller.hand_over(heir).await?;
+        Ok(Succeeded { succession, _leftover: leftover })
+    }
+}

@@ -1,0 +1,127 @@
+//! How the pins go to another process: nothing is decided from the moment that the store is closed until the heir has said
+//! that it has taken over, or is dead. What happens meanwhile waits in the queues, so that a heir that fails was a pause.
+
+use super::*;
+use crate::control::following::{Following, Succession};
+use crate::control::store::{PinStore, StoreError};
+use crate::core::handoff::{Draining, Fencing};
+use crate::core::health::State;
+use crate::upgrade::Unsettled;
+use crate::upgrade::elder::Heir;
+
+/// Whoever else has opened the store meanwhile may keep it for so long.
+const OPEN_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A heir that is ready.
+#[derive(Debug)]
+pub struct HandOver {
+    /// It.
+    pub heir: Heir,
+    /// Told what becomes of it.
+    pub answer: oneshot::Sender<Result<Succession, String>>,
+}
+
+impl Reconciler {
+    /// It is served as soon as no hook runs: a hook is never run twice at a time.
+    pub(super) fn heir_waits(&mut self, ask: HandOver) {
+        let why = if self.has_elder() {
+            "the process before this one still has requests: try again when it has ended"
+        } else if self.heir.is_some() {
+            "another upgrade is under way"
+        } else {
+            self.heir = Some(ask);
+            return;
+        };
+        drop(ask.heir);
+        drop(ask.answer.send(Err(why.to_owned())));
+    }
+
+    /// Sites that serve and whose backend is well, and those backends, but not more than `most`.
+    pub(super) fn well(&self, most: usize) -> Vec<(String, String)> {
+        let is_well = |entry: &&SiteEntry| {
+            let pinned = entry.core.pin().map(|pin| &pin.backend);
+            let mut candidates = entry.core.candidates().iter();
+            *entry.core.phase() == Phase::Serving
+                && candidates.any(|c| Some(&c.backend) == pinned && c.health.state() == State::Well)
+        };
+        let sites =
+            self.by_name.values().filter_map(|key| self.sites.get(key)).map(AsRef::as_ref).filter(is_well);
+        let pinned = sites.filter_map(|entry| Some((entry.name(), &entry.core.pin()?.backend)));
+        pinned.map(|(site, backend)| (site.to_string(), backend.to_string())).take(most).collect()
+    }
+
+    /// Hands over. If the heir fails, it is dead, and all is as it was.
+    pub(super) async fn hand_over(mut self, ask: HandOver) -> Result<(Self, HandOver), Self> {
+        let HandOver { mut heir, answer } = ask;
+        let closed = Writer::to(|_| {});
+        std::mem::replace(&mut self.writer, closed).close();
+        let Err(why) = heir.take_over(self.unsettled()).await else {
+            return Ok((self, HandOver { heir, answer }));
+        };
+        tracing::warn!(why, "the new process has not taken over: the pin store is opened again");
+        // It may have it open.
+        drop(heir);
+        let why = match self.open_store_again().await {
+            Ok(()) => why,
+            Err(error) => {
+                let why = format!("{why}; and the pin store can't be opened any more: {error}");
+                tracing::error!(why, "no pin can be moved until ghostpin is restarted");
+                why
+            }
+        };
+        drop(answer.send(Err(why)));
+        Err(self)
+    }
+
+    async fn open_store_again(&mut self) -> Result<(), String> {
+        let until = Instant::now() + OPEN_AGAIN_MAX;
+        let opened = loop {
+            match PinStore::open(&self.config.server.state, false) {
+                Err(StoreError::InUse { .. }) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+                opened => break opened.map_err(|error| error.to_string())?,
+            }
+        };
+        let messages = self.messages.clone();
+        let report = move |all| drop(messages.send(Message::Committed(all)));
+        self.writer = Writer::start(opened.store, report).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Sites that are not just served.
+    fn unsettled(&self) -> Vec<Unsettled> {
+        let keys = self.shut.iter().chain(self.leaving.values());
+        let entries = keys.filter_map(|key| self.sites.get(key));
+        entries
+            .map(|entry| Unsettled {
+                site: entry.name().to_string(),
+                hold: entry.core.is_on_hold(),
+                to: match entry.core.phase() {
+                    Phase::Draining(Draining::Move { target }) | Phase::Proving { target, .. } => {
+                        Some(target)
+                    }
+                    Phase::Fencing {
+                        target,
+                        step: Fencing::Cutting | Fencing::Stopping | Fencing::Waiting,
+                    } => target.as_ref(),
+                    _ => None,
+                }
+                .map(ToString::to_string),
+            })
+            .collect()
+    }
+
+    /// The heir has taken over: from now on, this process does what it says.
+    pub(super) fn become_follower(mut self, ask: HandOver) -> Following {
+        let HandOver { heir, answer } = ask;
+        let unseen = std::mem::take(&mut self.unseen).into_iter().map(|unseen| unseen.answer);
+        for wish in std::mem::take(&mut self.wishes).into_values().chain(unseen) {
+            drop(wish.send(Err(WishError::Succeeded)));
+        }
+        let gates = self.sites.iter().map(|(key, entry)| (*key, entry.name().clone(), entry.gate.clone()));
+        let (following, succession) = Following::new(heir, gates, self.workers.clone());
+        drop(answer.send(Ok(succession)));
+        following
+    }
+}

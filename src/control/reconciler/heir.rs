@@ -1,0 +1,149 @@
+//! What this process does beside the one that it has taken over from: whoever is fenced here is fenced there as well.
+
+use super::*;
+use crate::control::view::SiteView;
+use crate::core::handoff::Found;
+use crate::core::heir::Fences;
+use crate::upgrade::line::{Ear, Mouth};
+use crate::upgrade::{ToElder, ToHeir};
+
+/// What a heir knows of its elder.
+pub struct ElderParts {
+    /// What is said to it.
+    pub mouth: Mouth<ToElder>,
+    /// What it says.
+    pub ear: Ear<ToHeir>,
+    /// Sites that it has not just served.
+    pub unsettled: BTreeMap<SiteName, Found>,
+    /// Called when it does no more what one process does at a time.
+    pub rested: Box<dyn FnOnce()>,
+}
+
+/// The elder, while it has requests.
+pub(super) struct Elder {
+    mouth: Mouth<ToElder>,
+    fences: Fences,
+    unsettled: BTreeMap<SiteName, Found>,
+    rested: Option<Box<dyn FnOnce()>>,
+}
+
+impl Elder {
+    /// Whatever it says goes to `messages`. Needs a `LocalSet`.
+    pub(super) fn new(parts: ElderParts, messages: mpsc::UnboundedSender<Message>) -> Self {
+        let ElderParts { mouth, mut ear, unsettled, rested } = parts;
+        tokio::task::spawn_local(async move {
+            while let Some(packet) = ear.recv().await {
+                let _ = messages.send(Message::Elder(Some(packet.message)));
+            }
+            let _ = messages.send(Message::Elder(None));
+        });
+        let mut fences = Fences::default();
+        unsettled.keys().for_each(|site| fences.shut_there(site));
+        Self { mouth, fences, unsettled, rested: Some(rested) }
+    }
+
+    /// The first effects of a site. Where there is a pin, the elder may have requests under it: nothing is taken for
+    /// fenced.
+    pub(super) fn take_up(&mut self, entry: &mut SiteEntry) -> Vec<Effect> {
+        let Some(pin) = entry.core.pin().cloned() else { return entry.core.begin() };
+        match self.unsettled.remove(entry.name()) {
+            Some(found) => entry.core.take_over(found),
+            None => {
+                let open = Effect::Open(pin);
+                std::iter::once(open).chain(entry.core.take_over(Found::Serving)).collect()
+            }
+        }
+    }
+
+    pub(super) fn shut(&mut self, site: &SiteName, generation: u64) {
+        self.fences.shut(site, generation);
+        self.mouth.say(ToElder::Shut { site: site.to_string(), generation });
+    }
+
+    pub(super) fn cut(&self, site: &SiteName) {
+        self.mouth.say(ToElder::Cut { site: site.to_string() });
+    }
+
+    pub(super) fn open(&mut self, site: &SiteName, pin: &Pin) {
+        if self.fences.opened(site) {
+            self.mouth.say(ToElder::open(site, pin));
+        }
+    }
+
+    fn has_rested(&mut self) {
+        if let Some(rested) = self.rested.take() {
+            rested();
+        }
+    }
+}
+
+impl Reconciler {
+    /// Whether the process that this one has taken over from still has requests.
+    pub(super) fn has_elder(&self) -> bool {
+        self.elder.is_some()
+    }
+
+    /// Says so, where it is the elder that is waited for.
+    pub(super) fn waits_for_elder(&self, site: &SiteName, view: Option<&mut SiteView>) {
+        let waits = self.elder.as_ref().is_some_and(|elder| elder.fences.waits_for_elder(site));
+        if let Some(view) = view.filter(|_| waits) {
+            view.waiting_for += "; the process before this one still has requests of it";
+        }
+    }
+
+    /// This process's last lease is gone; the elder's may not be.
+    pub(super) fn left_here(&mut self, key: SiteKey, generation: u64) {
+        if let (Some(elder), Some(entry)) = (&mut self.elder, self.sites.get(&key))
+            && !elder.fences.left_here(entry.name(), generation)
+        {
+            return;
+        }
+        self.step(key, Input::Left { generation });
+    }
+
+    /// What the elder's requests have come to.
+    pub(super) fn elder_says(&mut self, message: Option<ToHeir>) {
+        let Some(elder) = &mut self.elder else { return };
+        match message {
+            Some(ToHeir::Left { site, generation }) => {
+                let site = SiteName::from(site.as_str());
+                if elder.fences.left_there(&site, generation) {
+                    self.left_everywhere(&site, generation);
+                }
+            }
+            Some(ToHeir::Suspected { site, epoch }) => {
+                let site = SiteName::from(site.as_str());
+                elder.fences.shut_there(&site);
+                if let Some((key, _)) = self.entry_of(&site) {
+                    self.report(Report::Suspected { site: key, epoch: Epoch(epoch) });
+                }
+            }
+            Some(ToHeir::Doubted { site, epoch }) => {
+                if let Some((key, _)) = self.entry_of(&SiteName::from(site.as_str())) {
+                    self.report(Report::Doubted { site: key, epoch: Epoch(epoch) });
+                }
+            }
+            Some(ToHeir::Emptied { site, tally }) => {
+                if let Some((key, _)) = self.entry_of(&SiteName::from(site.as_str())) {
+                    self.report(Report::Emptied { site: key, tally });
+                }
+            }
+            Some(ToHeir::Rested) => elder.has_rested(),
+            Some(other) => tracing::warn!(?other, "the process before this one says what was not expected"),
+            None => {
+                elder.has_rested();
+                tracing::info!("the process before this one has ended");
+                let Some(elder) = self.elder.take() else { return };
+                for (site, generation) in elder.fences.elder_gone() {
+                    self.left_everywhere(&site, generation);
+                }
+            }
+        }
+    }
+
+    fn left_everywhere(&mut self, site: &SiteName, generation: u64) {
+        if let Some((key, _)) = self.entry_of(site) {
+            self.step(key, Input::Left { generation });
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The new process's side, up to the moment at which the pins change hands.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::line::{self, Ear, Mouth};
+use super::{Named, PROTOCOL, ToElder, ToHeir};
+use crate::core::SiteName;
+use crate::core::handoff::Found;
+
+/// How long the elder may take to hear why there will be no heir.
+const LAST_WORD_MAX: Duration = Duration::from_secs(2);
+
+/// The process that has started this one.
+#[derive(Debug)]
+pub struct Elder {
+    /// What is said to it.
+    pub mouth: Mouth<ToElder>,
+    /// What it says.
+    pub ear: Ear<ToHeir>,
+}
+
+/// What it has handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// Listening sockets.
+    pub sockets: Vec<(Named, OwnedFd)>,
+    /// Sites whose backends it finds well, and where these are.
+    pub well: Vec<(String, String)>,
+}
+
+/// Why there is no heir here.
+#[derive(Debug, thiserror::Error)]
+pub enum NoHeir {
+    /// Nobody has started this process as one.
+    #[error("--heir is for `ghostpin upgrade`, which starts the new process by itself: {0}")]
+    NoLine(#[source] io::Error),
+    /// The elder is gone.
+    #[error("the process that started this one has gone")]
+    ElderGone,
+    /// The elder is of a version that this one can't follow.
+    #[error(
+        "version {version} can't hand over to this one, {}: {why}. Stop it, and start this one in its place",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Foreign {
+        /// The elder's.
+        version: String,
+        /// What differs.
+        why: String,
+    },
+    /// The elder says what this one doesn't expect.
+    #[error("the process that started this one says {0}, which was not expected")]
+    Unexpected(String),
+}
+
+impl Elder {
+    /// Takes what standard input is, and puts nothing in its place.
+    ///
+    /// # Errors
+    /// [`NoHeir::NoLine`]
+    pub fn found() -> Result<Self, NoHeir> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(NoHeir::NoLine)?;
+        rustix::net::sockopt::socket_type(&stdin).map_err(|error| NoHeir::NoLine(error.into()))?;
+        let nothing = File::open("/dev/null").map_err(NoHeir::NoLine)?;
+        rustix::stdio::dup2_stdin(&nothing).map_err(|error| NoHeir::NoLine(error.into()))?;
+        let (mouth, ear) = line::talk(stdin).map_err(NoHeir::NoLine)?;
+        Ok(Self { mouth, ear })
+    }
+
+    /// Says why there will be no heir, and returns when that was heard.
+    pub async fn fail(mut self, why: String) {
+        self.mouth.say(ToElder::Failed(why));
+        // It has other things to say, and closes the line.
+        while let Ok(Some(_)) = tokio::time::timeout(LAST_WORD_MAX, self.ear.recv()).await {}
+    }
+
+    /// What it hands over to a process that reads stores of this format.
+    ///
+    /// # Errors
+    /// It is another version, or gone.
+    pub async fn meet(&mut self, store_format: u64) -> Result<Handed, NoHeir> {
+        let mut handed = Handed { sockets: Vec::new(), well: Vec::new() };
+        loop {
+            let packet = self.ear.recv().await.ok_or(NoHeir::ElderGone)?;
+            match (packet.message, packet.socket) {
+                (ToHeir::Hello { protocol, version, store_format: theirs }, None) => {
+                    let why = if protocol != PROTOCOL {
+                        format!("it speaks protocol {protocol}, this one {PROTOCOL}")
+                    } else if theirs != store_format {
+                        format!("its pin store is of format {theirs}, this one reads {store_format}")
+                    } else {
+                        continue;
+                    };
+                    return Err(NoHeir::Foreign { version, why });
+                }
+                (ToHeir::Socket(named), Some(socket)) => handed.sockets.push((named, socket)),
+                (ToHeir::Prepare { well }, None) => return Ok(Handed { well, ..handed }),
+                (other, _) => return Err(NoHeir::Unexpected(format!("{other:?}"))),
+            }
+        }
+    }
+
+    /// Says that this process is ready, and returns when it is to take over, with what the elder has not settled.
+    ///
+    /// # Errors
+    /// The elder is gone, or has thought better of it.
+    pub async fn take_over(&mut self) -> Result<BTreeMap<SiteName, Found>, NoHeir> {
+        self.mouth.say(ToElder::Ready { version: env!("CARGO_PKG_VERSION").to_owned() });
+        let mut unsettled = BTreeMap::new();
+        loop {
+            match self.ear.recv().await.ok_or(NoHeir::ElderGone)?.message {
+                ToHeir::Ping => self.mouth.say(ToElder::Pong),
+                ToHeir::Unsettled(site) => {
+                    unsettled.insert(SiteName::from(site.site.as_str()), site.found());
+                }
+                ToHeir::TakeOver => return Ok(unsettled),
+                other => return Err(NoHeir::Unexpected(format!("{other:?}"))),
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! How one process takes over from another: what the old one (the *elder*) and the new one (the *heir*) say to each other.
+//!
+//! The elder starts the heir with one end of a socket pair as its standard input. Over it go the listening sockets, and
+//! messages of JSON, one a packet. Whoever sees the other's end close knows that it is dead. docs/decisions/0010-upgrades.md
+//! says why it is like that; what each side does with the messages is in [`elder`], [`heir`], and, once pins change hands, in
+//! the control plane.
+
+pub mod elder;
+pub mod heir;
+pub mod leftover;
+pub mod line;
+pub mod request;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::handoff::Found;
+use crate::core::{Epoch, Pin, SiteName};
+use crate::gate::Tally;
+
+/// What the messages mean. A heir of another one is not taken.
+pub const PROTOCOL: u32 = 1;
+
+/// What the elder says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToHeir {
+    /// The first thing.
+    Hello {
+        /// See [`PROTOCOL`].
+        protocol: u32,
+        /// What the elder's pin store is written like.
+        store_format: u64,
+        /// The elder's version, for people.
+        version: String,
+    },
+    /// A listening socket comes with it.
+    Socket(Named),
+    /// That was all; and these sites are well, as far as the elder can tell: the heir looks whether it can reach them.
+    Prepare {
+        /// Their names, and where their backends are. A few will do.
+        well: Vec<(String, String)>,
+    },
+    /// Wants a [`ToElder::Pong`].
+    Ping,
+    /// A site that is not just served: with requests that wait, or that have yet to end.
+    Unsettled(Unsettled),
+    /// The pin store is closed, and all else was said: the heir decides from now on.
+    TakeOver,
+    /// After [`ToElder::Shut`] of this generation, no request of the elder's is left at the site.
+    Left {
+        /// Which site.
+        site: String,
+        /// As it was told.
+        generation: u64,
+    },
+    /// A request of the elder's found that the backend of this epoch refuses connections: its gate is shut.
+    Suspected {
+        /// Which site.
+        site: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Something went wrong with the backend of this epoch.
+    Doubted {
+        /// Which site.
+        site: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The elder's held requests of a site were let go.
+    Emptied {
+        /// Which site.
+        site: String,
+        /// What became of them.
+        tally: Tally,
+    },
+    /// What one process does at a time (ordering certificates, watching a swarm) the elder does no more.
+    Rested,
+}
+
+/// What the heir says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToElder {
+    /// It can take over.
+    Ready {
+        /// Its version, for people.
+        version: String,
+    },
+    /// It can't, and ends.
+    Failed(String),
+    /// It is not stuck.
+    Pong,
+    /// It has the pins, and accepts connections.
+    Taken,
+    /// Let nobody in any more, and say [`ToHeir::Left`].
+    Shut {
+        /// Which site.
+        site: String,
+        /// Goes back.
+        generation: u64,
+    },
+    /// End the requests that are still there.
+    Cut {
+        /// Which site.
+        site: String,
+    },
+    /// Let those who wait go, under this pin.
+    Open {
+        /// Which site.
+        site: String,
+        /// The pin's epoch
+        epoch: u64,
+        /// and its backend.
+        backend: String,
+    },
+}
+
+impl ToElder {
+    /// [`Self::Open`] under this pin.
+    pub fn open(site: &SiteName, pin: &Pin) -> Self {
+        Self::Open { site: site.to_string(), epoch: pin.epoch.0, backend: pin.backend.to_string() }
+    }
+}
+
+/// The pin that was said; `None` if its backend is none to this version.
+pub fn pin(epoch: u64, backend: &str) -> Option<Pin> {
+    Some(Pin { epoch: Epoch(epoch), backend: backend.parse().ok()? })
+}
+
+/// What a socket is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Which list of addresses it is in.
+    pub door: Door,
+    /// The address as it is configured. Where any port would do, it has become another one.
+    pub configured: String,
+}
+
+/// A list of addresses that are listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// `listen.http`
+    Http,
+    /// `listen.https`
+    Https,
+    /// `cluster.detour`
+    Edges,
+    /// `admin.listen`
+    Admin,
+    /// Where [`request`]s come in.
+    Requests,
+}
+
+/// A site that the heir has to settle.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// Its name.
+    pub site: String,
+    /// An operator holds it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
+    /// Where its pin was to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl Unsettled {
+    /// How the heir finds it.
+    pub fn found(&self) -> Found {
+        Found::Fenced { to: self.to.as_ref().and_then(|to| to.parse().ok()), hold: self.hold }
+    }
+}

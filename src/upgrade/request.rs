@@ -1,0 +1,139 @@
+//! How an upgrade is asked for: a line of JSON over a Unix socket in the state folder, which belongs to whoever ghostpin
+//! runs as. To start a program is not a right that the admin API's token should give.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+/// What is listened on in the state folder.
+const SOCKET: &str = "upgrade.sock";
+/// No request is longer: it has two paths.
+const BYTES_MAX: u64 = 16 * 1024;
+
+/// An upgrade that is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The program to start; otherwise what lies now where the running one was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
+    /// Its configuration file, from the root; otherwise that of the running process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
+}
+
+/// What is answered, until it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// How far it is, for people.
+    Step(String),
+    /// The last one.
+    Done(Outcome),
+}
+
+/// What has become of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The new process serves.
+    Serves {
+        /// Its number.
+        pid: u32,
+        /// Its version.
+        version: String,
+    },
+    /// The old one goes on, for this reason.
+    Failed(String),
+}
+
+/// A request, and where its answers go.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is wanted.
+    pub request: Request,
+    /// Nobody need be there.
+    pub answers: mpsc::UnboundedSender<Answer>,
+}
+
+impl Asked {
+    /// By a signal: with all as it is, and nobody who waits for the answer.
+    pub fn by_signal() -> Self {
+        Self { request: Request::default(), answers: mpsc::unbounded_channel().0 }
+    }
+
+    /// Tells whoever asked, and the log.
+    pub fn step(&self, text: impl Into<String>) {
+        let text = text.into();
+        tracing::info!("upgrade: {text}");
+        let _ = self.answers.send(Answer::Step(text));
+    }
+
+    /// The last word.
+    pub fn done(&self, outcome: Outcome) {
+        let _ = self.answers.send(Answer::Done(outcome));
+    }
+}
+
+/// Where requests come in.
+pub fn socket_in(state: &Path) -> PathBuf {
+    state.join(SOCKET)
+}
+
+/// Takes requests.
+pub async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let asked = asked.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = one(stream, asked).await {
+                tracing::debug!(%error, "who asked for an upgrade has gone");
+            }
+        });
+    }
+}
+
+async fn one(stream: tokio::net::UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut line = String::new();
+    tokio::io::AsyncReadExt::take(tokio::io::BufReader::new(reading), BYTES_MAX).read_line(&mut line).await?;
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    match serde_json::from_str(&line) {
+        Ok(request) => {
+            if let Err(refused) = asked.send(Asked { request, answers }).await {
+                refused.0.done(Outcome::Failed("ghostpin is stopping".to_owned()));
+            }
+        }
+        Err(error) => {
+            let why = format!("the request can't be understood: {error}");
+            let _ = answers.send(Answer::Done(Outcome::Failed(why)));
+        }
+    }
+    while let Some(answer) = answered.recv().await {
+        let mut line = serde_json::to_vec(&answer)?;
+        line.push(b'\n');
+        writing.write_all(&line).await?;
+    }
+    Ok(())
+}
+
+/// Asks for an upgrade, calls `step` as it goes on, and returns what has become of it.
+///
+/// # Errors
+/// Nobody listens there, or whoever did has gone without a last word.
+pub fn ask(socket: &Path, request: &Request, mut step: impl FnMut(&str)) -> io::Result<Outcome> {
+    let mut stream = UnixStream::connect(socket)?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    for line in BufReader::new(stream).lines() {
+        match serde_json::from_str(&line?)? {
+            Answer::Step(text) => step(&text),
+            Answer::Done(outcome) => return Ok(outcome),
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}

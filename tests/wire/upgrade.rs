@@ -1,0 +1,364 @@
+//! One process takes over from another: nobody notices, and if the new one is no good, nothing has happened.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Backend, Client, Config, PATIENCE, Proxy, until};
+
+/// Without time that a new process is watched for: what is tested is what comes then.
+fn config(backends: &[&Backend]) -> Config {
+    let mut config = Config::of(backends);
+    config.server += "\nupgrade_probation = '0s'";
+    config
+}
+
+/// A backend whose `/slow` ends when it is told so, and what tells it.
+fn slow(name: &'static str) -> (Backend, mpsc::Sender<()>) {
+    let (go_on, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let backend = Backend::with(name, move |head, conn| {
+        if head.path() == "/slow" {
+            let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        conn.answer(200, name);
+    });
+    (backend, go_on)
+}
+
+#[test]
+fn no_request_fails_while_one_process_after_the_other_takes_over() {
+    let a = Backend::named("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    let (address, done, answered) = (proxy.address, AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(Client::to(address).get("a.test", "/").status, 200);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..3 {
+            let before = proxy.pid();
+            proxy.upgrade(&config, None).unwrap();
+            assert_ne!(proxy.pid(), before);
+            let so_far = answered.load(Ordering::Relaxed);
+            until("more are answered", || answered.load(Ordering::Relaxed) > so_far + 10);
+            // Only one at a time may still have requests.
+            until("the one before has ended", || {
+                let state = fs::read_to_string(format!("/proc/{before}/stat")).unwrap_or_default();
+                state.is_empty() || state.contains(") Z")
+            });
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(proxy.epoch(), 1, "the pin has not moved");
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn requests_that_are_held_in_the_old_process_go_where_the_new_one_moves_the_pin() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = config(&[&a, &b]).hold("timeout = '10m'");
+    let mut proxy = Proxy::start(&config);
+    proxy.until_well(&b);
+    proxy.hold();
+    let held = proxy.get_meanwhile("/");
+    until("it is held", || proxy.held() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    assert_eq!(proxy.site("a")["on_hold"], true, "an operator's hold outlives the process");
+    assert!(proxy.ended().is_none(), "it waits for the held one");
+    proxy.until_well(&b);
+    assert_eq!(proxy.handoff(&b).0, 200);
+    assert_eq!(held.join().unwrap().text(), "B GET 0");
+    proxy.until_elder_ended();
+    assert_eq!((a.count(), proxy.epoch()), (0, 2));
+}
+
+#[test]
+fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
+    let (a, go_on) = slow("A");
+    let b = Backend::named("B");
+    let config = config(&[&a, &b]).handoff("drain_timeout = '10m'");
+    let mut proxy = Proxy::start(&config);
+    let slow = proxy.get_meanwhile("/slow");
+    until("it is under way", || a.count() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    proxy.until_well(&b);
+    std::thread::scope(|scope| {
+        let moving = scope.spawn(|| proxy.handoff(&b));
+        until("it waits", || proxy.site("a")["phase"] == "draining");
+        let waits_for = proxy.site("a")["waiting_for"].as_str().unwrap_or_default().to_owned();
+        assert!(waits_for.ends_with("the process before this one still has requests of it"), "{waits_for}");
+        let late = proxy.get_meanwhile("/");
+        until("who comes now waits", || proxy.held() == 1);
+        assert_eq!(b.count(), 0);
+        go_on.send(()).unwrap();
+        assert_eq!(slow.join().unwrap().text(), "A");
+        assert_eq!(moving.join().unwrap().0, 200);
+        assert_eq!(late.join().unwrap().text(), "B GET 0");
+    });
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn what_the_old_process_does_not_end_in_time_is_cut_before_the_pin_moves() {
+    let (a, _go_on) = slow("A");
+    let b = Backend::named("B");
+    let config = config(&[&a, &b]).handoff("drain_timeout = '100ms'");
+    let mut proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.post("a.test", "/slow", "x");
+    until("it is under way", || a.count() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    proxy.until_well(&b);
+    assert_eq!(proxy.handoff(&b).0, 200);
+    assert_eq!(client.response().status, 502, "whether it was carried out is not known");
+    assert_eq!(proxy.get("/").text(), "B GET 0");
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn a_request_of_the_old_process_whose_backend_dies_is_answered_by_the_next_one() {
+    let (mut a, _go_on) = slow("A");
+    let b = Backend::named("B");
+    let config = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    proxy.until_well(&b);
+    let slow = proxy.get_meanwhile("/slow");
+    until("it is under way", || a.count() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    a.stop();
+    assert_eq!(slow.join().unwrap().text(), "B GET 0");
+    assert_eq!(proxy.pinned(), b.address);
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn a_websocket_goes_on_in_the_old_process_until_its_time_is_over() {
+    let a = Backend::with("A", crate::tunnel::echo);
+    let mut config = config(&[&a]);
+    config.server += "\nshutdown_timeout = '2s'";
+    let mut proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    crate::tunnel::upgrade(&mut client);
+    proxy.upgrade(&config, None).unwrap();
+    client.send("hello");
+    assert_eq!(client.reader.exactly(5).unwrap(), b"HELLO");
+    let refused = proxy.upgrade(&config, None).unwrap_err();
+    assert!(refused.contains("still has requests"), "{refused}");
+    proxy.until_elder_ended();
+    assert!(client.is_closed());
+    proxy.upgrade(&config, None).unwrap();
+}
+
+#[test]
+fn sigusr2_asks_for_the_same_as_the_command() {
+    let a = Backend::named("A");
+    let mut proxy = Proxy::start(&config(&[&a]));
+    proxy.signal(Signal::USR2);
+    proxy.until_elder_ended();
+    assert!(proxy.log().contains("upgraded: the new process serves"), "{}", proxy.log());
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+    let heir = proxy.pid_that_serves().cast_signed();
+    kill_process(Pid::from_raw(heir).unwrap(), Signal::TERM).unwrap();
+}
+
+#[test]
+fn keys_that_need_a_restart_are_in_force_after_an_upgrade() {
+    let a = Backend::named("A");
+    let before = config(&[&a]);
+    let mut proxy = Proxy::start(&before);
+    let mut after = before.clone();
+    after.server = after.server.replace("threads = 2", "threads = 1");
+    after.http = format!("{}, '127.0.0.1:0'", before.http.replace("127.0.0.1", "127.0.0.2"));
+    proxy.upgrade(&after, None).unwrap();
+    proxy.until_elder_ended();
+    let (_, status) = proxy.admin("GET", "/v1/status", "");
+    let listening: Vec<&str> =
+        status["listening"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert!(listening[0].starts_with("127.0.0.2:"), "{listening:?}");
+    assert_eq!(listening[1], proxy.address.to_string(), "what was listened on before still is");
+    for _ in 0..8 {
+        assert_eq!(proxy.get("/").text(), "A GET 0", "the queues of the workers that are gone are not");
+    }
+    let workers = fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap();
+    let name = |task: PathBuf| fs::read_to_string(task.join("comm")).unwrap_or_default();
+    assert_eq!(workers.filter(|task| name(task.as_ref().unwrap().path()).starts_with("worker-")).count(), 1);
+}
+
+/// After an upgrade that has failed for this reason.
+#[track_caller]
+fn nothing_has_happened(proxy: &mut Proxy, said: &str, why: &str) {
+    assert!(said.contains(why), "{said}");
+    assert!(said.contains("the old process goes on"), "{said}");
+    assert!(proxy.log().contains("this process goes on"), "{}", proxy.log());
+    assert!(proxy.ended().is_none());
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+    // It decides, and what it decides is durable.
+    let epoch = proxy.epoch();
+    proxy.hold();
+    proxy.release();
+    let to = proxy.site("a")["candidates"][1]["address"].as_str().expect("an address").to_owned();
+    until("the move is done", || {
+        proxy.admin("POST", "/v1/sites/a/handoff", &format!("{{\"to\": \"{to}\"}}")).0 == 200
+    });
+    assert!(proxy.epoch() > epoch);
+}
+
+/// A program of one line.
+fn script(proxy: &Proxy, line: &str) -> PathBuf {
+    let path = proxy.path("other-program");
+    fs::write(&path, format!("#!/bin/sh\n{line}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+#[test]
+fn a_program_that_is_no_ghostpin_changes_nothing() {
+    for (line, why) in [
+        ("exit 3", "exit status: 3"),
+        ("exec 0</dev/null; exec sleep 60", "closed its standard input"),
+        ("exec sleep 60", "was not ready after 3s (server.upgrade_timeout)"),
+    ] {
+        let (a, b) = (Backend::named("A"), Backend::named("B"));
+        let mut config = config(&[&a, &b]);
+        config.server += "\nupgrade_timeout = '3s'";
+        let mut proxy = Proxy::start(&config);
+        let program = script(&proxy, line);
+        let said = proxy.upgrade(&config, Some(&program)).unwrap_err();
+        nothing_has_happened(&mut proxy, &said, why);
+    }
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    let said = proxy.upgrade(&config, Some(&proxy.path("not-there"))).unwrap_err();
+    nothing_has_happened(&mut proxy, &said, "can't be started");
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let good = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&good);
+    let mut wrong = good.clone();
+    wrong.hold = "timeout = 'soon'".into();
+    let said = proxy.upgrade(&wrong, None).unwrap_err();
+    nothing_has_happened(&mut proxy, &said, "hold.timeout");
+}
+
+#[test]
+fn a_new_process_that_reaches_no_backend_changes_nothing() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let good = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&good);
+    proxy.until_well(&a);
+    let mut blind = good.clone();
+    blind.health = "path = '/probe'\nexpect = '299'".into();
+    let said = proxy.upgrade(&blind, None).unwrap_err();
+    nothing_has_happened(&mut proxy, &said, "site `a` is not well here (status 200)");
+}
+
+/// The process that the one under test has started.
+fn child_of(parent: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// Upgrades to a process that this signal is sent while it is being watched.
+fn signalled(signal: Signal, why: &str) {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let mut config = Config::of(&[&a, &b]);
+    config.server += "\nupgrade_probation = '10m'";
+    let mut proxy = Proxy::start(&config);
+    let (elder, log) = (proxy.pid(), proxy.path("log"));
+    let signalling = std::thread::spawn(move || {
+        until("it is ready", || fs::read_to_string(&log).unwrap_or_default().contains("it is watched for"));
+        kill_process(child_of(elder).expect("a heir"), signal).unwrap();
+    });
+    let said = proxy.upgrade(&config, None).unwrap_err();
+    signalling.join().unwrap();
+    nothing_has_happened(&mut proxy, &said, why);
+}
+
+#[test]
+fn a_new_process_that_dies_while_it_is_watched_changes_nothing() {
+    signalled(Signal::KILL, "signal: 9");
+}
+
+#[test]
+fn a_new_process_that_gets_stuck_while_it_is_watched_changes_nothing() {
+    signalled(Signal::STOP, "it is stuck");
+}
+
+#[test]
+fn a_new_process_that_cant_have_the_pins_changes_nothing() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    let state = fs::File::open(proxy.path("state")).unwrap();
+    let log = proxy.path("log");
+    // Whoever waits for a lock has it before anybody who only tries.
+    let disturbing = std::thread::spawn(move || {
+        state.lock().unwrap();
+        until("the new one is told", || {
+            fs::read_to_string(&log).unwrap_or_default().contains("is in use by another process")
+        });
+    });
+    let waits = || fs::read_to_string("/proc/locks").unwrap_or_default().contains("-> FLOCK");
+    until("it waits for the lock", waits);
+    let said = proxy.upgrade(&config, None).unwrap_err();
+    disturbing.join().unwrap();
+    nothing_has_happened(&mut proxy, &said, "is in use by another process");
+}
+
+#[test]
+fn when_the_new_process_dies_the_old_one_lets_nothing_more_through() {
+    let (a, go_on) = slow("A");
+    let b = Backend::named("B");
+    let config = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.post("a.test", "/slow", "x");
+    until("it is under way", || a.count() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    proxy.signal(Signal::KILL);
+    assert_eq!(client.response().status, 502, "nobody vouches for the backend any more");
+    drop(go_on);
+    proxy.until_elder_ended();
+    proxy.kill_and_restart(&config);
+    assert_eq!(proxy.get("/").text(), "A");
+}
+
+#[test]
+fn a_supervisor_stays_when_another_process_takes_over_and_ends_with_the_last_one() {
+    let a = Backend::named("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start_supervised(&config);
+    let before = proxy.pid_that_serves();
+    proxy.upgrade(&config, None).unwrap();
+    until("the old process has ended", || !fs::exists(format!("/proc/{before}")).unwrap());
+    assert!(proxy.ended().is_none(), "the supervisor stays");
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+    proxy.signal_supervisor(Signal::TERM);
+    until("both have ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success(), "the signal was passed on");
+}
+
+#[test]
+fn a_supervisor_ends_with_what_the_process_that_serves_has_ended_with() {
+    let a = Backend::named("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start_supervised(&config);
+    proxy.upgrade(&config, None).unwrap();
+    proxy.signal(Signal::KILL);
+    until("it has ended", || proxy.ended().is_some());
+    assert_eq!(proxy.ended().unwrap().code(), Some(128 + 9));
+}
