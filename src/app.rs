@@ -35,7 +35,7 @@ use crate::core::SiteName;
 use crate::core::handoff::Found;
 use crate::gate::HoldBudget;
 use crate::notify::{self, Told};
-use crate::observe::logging;
+use crate::observe::logging::{self, Logs};
 use crate::provider::swarm;
 use crate::proxy::tls::{self, Tls};
 use crate::proxy::worker;
@@ -139,6 +139,8 @@ struct Prepared {
     config: Config,
     certificates: Option<Arc<Certificates>>,
     outside: Rc<System>,
+    logs: Logs,
+    access: Option<Access>,
 }
 
 impl Prepared {
@@ -149,14 +151,14 @@ impl Prepared {
         let path = std::path::absolute(path)?;
         let loaded = Loaded::load(&path, None)?;
         let config = loaded.config.clone();
-        logging::start(&config.log)?;
+        let (logs, access) = logging::start(&config.log)?;
         take_small_pages();
         // Each client's connection may want one to a backend.
         crate::net::prepare_for_files(2 * config.limits.max_connections)
             .context("preparing for connections")?;
         let certificates = certificates::open(&config)?;
         let outside = Rc::new(System::start().context("starting the thread that asks backends")?);
-        Ok(Self { path, program, loaded, config, certificates, outside })
+        Ok(Self { path, program, loaded, config, certificates, outside, logs, access })
     }
 
     /// Whether any of these sites' backends can be reached from here, if there are some.
@@ -185,7 +187,8 @@ impl Prepared {
         opened: Opened,
         elder: Option<(Elder, BTreeMap<SiteName, Found>)>,
     ) -> Result<()> {
-        let Self { path, program, loaded, mut config, certificates, outside } = self;
+        let Self { path, program, loaded, mut config, certificates, outside, logs, access } = self;
+        let _ending = logs.ending();
         let seed = seed();
         let mut store = opened.store;
         let pins = store.read_all()?;
@@ -270,6 +273,7 @@ impl Prepared {
             tls,
             challenges,
             detour: detour.map(|detour| detour.token),
+            access,
             seed,
         };
         let mut handles = Vec::new();
@@ -294,6 +298,7 @@ impl Prepared {
                 listen: config.admin.listen.clone(),
             },
             stopping: stopping.clone(),
+            logs: logs.clone(),
         };
         let administering = crate::admin::spawn(admin, context).context("starting the admin thread")?;
         if let Some(elder) = for_elder {
@@ -318,7 +323,7 @@ impl Prepared {
             probation: server.upgrade_probation,
         };
         let succeeded = tokio::select! {
-            told = until_stopped(reload.clone(), asks) => { told?; None }
+            told = until_stopped(reload.clone(), &logs, asks) => { told?; None }
             succeeded = upgrades.until_succeeded(&mut asked) => Some(succeeded),
         };
         // Who asks from now on asks what comes instead.
@@ -331,7 +336,7 @@ impl Prepared {
             // Readers still come until the balancer has noticed. Who asks again doesn't want to wait for it.
             tokio::select! {
                 () = tokio::time::sleep(server.shutdown_delay) => {}
-                asked = until_stopped(reload, mpsc::channel(1).0) => asked?,
+                asked = until_stopped(reload, &logs, mpsc::channel(1).0) => asked?,
             }
             let files = doors.close();
             workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
@@ -360,9 +365,11 @@ impl Prepared {
     }
 }
 
-/// Reloads at each SIGHUP, asks for an upgrade at each SIGUSR2, and returns at SIGTERM or SIGINT.
-async fn until_stopped(reload: Reload, upgrades: mpsc::Sender<Asked>) -> Result<()> {
+/// Reloads at each SIGHUP, opens logs again at each SIGUSR1, asks for an upgrade at each SIGUSR2, and returns at SIGTERM or
+/// SIGINT.
+async fn until_stopped(reload: Reload, logs: &Logs, upgrades: mpsc::Sender<Asked>) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut user = signal(SignalKind::user_defined1())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut upgrade = signal(SignalKind::user_defined2())?;
@@ -370,6 +377,10 @@ async fn until_stopped(reload: Reload, upgrades: mpsc::Sender<Asked>) -> Result<
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
             _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+            _ = user.recv() => {
+                logs.reopen();
+                continue;
+            }
             _ = hangup.recv() => {
                 let _ = reload.reload().await;
                 continue;

@@ -47,8 +47,8 @@ pub struct Published {
     pub trusted_proxies: Arc<[ipnet::IpNet]>,
     /// Replaced pages.
     pub pages: config::Pages,
-    /// Whether each request leaves a line.
-    pub access_log: bool,
+    /// How many of the requests that are like nearly all others leave a line; `None` if no request does.
+    pub access_log: Option<config::Share>,
 }
 
 impl Published {
@@ -64,7 +64,7 @@ impl Published {
             listeners: Self::settings(&config.listen),
             trusted_proxies: config.server.trusted_proxies.as_slice().into(),
             pages: config.pages.clone(),
-            access_log: config.log.access,
+            access_log: config.log.access.then_some(config.log.access_share),
         }
     }
 

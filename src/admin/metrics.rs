@@ -76,6 +76,7 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     for (is, count) in ["taken", "with_problems", "in_conflict"].iter().zip(swarm.counts()) {
         services.add(&[is], count);
     }
+    context.logs.render(&mut text);
     text.family(&BUILD).add(&[&status.version], 1);
     process::render(&mut text);
     text.into_string()

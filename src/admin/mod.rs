@@ -28,6 +28,7 @@ use peer::Peer;
 use crate::app::Reload;
 use crate::config::{self, ListenAddress};
 use crate::net::bind_unix;
+use crate::observe::logging::Logs;
 use crate::observe::metrics::WorkerMetrics;
 use crate::provider::swarm;
 use crate::published::Reader;
@@ -60,6 +61,8 @@ pub struct Context {
     pub guard: Guard,
     /// ghostpin was asked to stop.
     pub stopping: Arc<AtomicBool>,
+    /// What was not logged.
+    pub logs: Logs,
 }
 
 impl Context {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Limits;
 use super::acme::Challenge;
 use super::cluster::Partition;
+use super::{AccessFormat, Limits, Share};
 
 /// `server.state`: beside the configuration, so that a first try needs no rights elsewhere.
 pub const DEFAULT_STATE: &str = "./state";
@@ -126,6 +126,10 @@ pub const DEFAULT_SWARM_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DEFAULT_LOG_LEVEL: &str = "info";
 /// `log.access`: one line a request, with its epoch and backend, is the evidence after an incident.
 pub const DEFAULT_LOG_ACCESS: bool = true;
+/// `log.access_format`: what programs read without a mistake.
+pub const DEFAULT_LOG_ACCESS_FORMAT: AccessFormat = AccessFormat::Json;
+/// `log.access_share`: all of them, until that is too much for somebody.
+pub const DEFAULT_LOG_ACCESS_SHARE: Share = Share::ALL;
 
 /// What a kind of application brings along; every line can be overridden.
 pub(super) struct Profile {

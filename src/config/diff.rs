@@ -252,7 +252,17 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         }
     }
     differing!(keys, Tls, &old.tls, &new.tls, [certificates = "tls.certificates"], public_port);
-    differing!(keys, Log, &old.log, &new.log, [access = "log.access"], format, level);
+    differing!(
+        keys,
+        Log,
+        &old.log,
+        &new.log,
+        [access = "log.access", access_share = "log.access_share"],
+        format,
+        level,
+        access_to,
+        access_format
+    );
     differing!(
         keys,
         Pages,
@@ -285,7 +295,20 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ],
         trusted_proxies
     );
-    differing!(keys, Log, &old.log, &new.log, [format = "log.format", level = "log.level"], access);
+    differing!(
+        keys,
+        Log,
+        &old.log,
+        &new.log,
+        [
+            format = "log.format",
+            level = "log.level",
+            access_to = "log.access_to",
+            access_format = "log.access_format",
+        ],
+        access,
+        access_share
+    );
     let addresses =
         |list: &[Listener]| list.iter().map(|listener| listener.address.clone()).collect::<Vec<_>>();
     for (key, old, new) in listeners(&old.listen, &new.listen) {
@@ -368,7 +391,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         acme: old.acme.clone(),
         cluster: old.cluster.clone(),
         swarm: old.swarm.clone(),
-        log: Log { access: new.log.access, ..old.log.clone() },
+        log: Log { access: new.log.access, access_share: new.log.access_share, ..old.log.clone() },
         ..new
     }
 }
@@ -451,11 +474,14 @@ mod tests {
     #[test]
     fn what_needs_a_restart_needs_it_until_the_restart() {
         let running = config("[log]\naccess = true");
-        let written = config("[server]\nthreads = 7\n[log]\nlevel = \"debug\"\naccess = false");
+        let written = config(
+            "[server]\nthreads = 7\n[log]\nlevel = \"debug\"\naccess = false\naccess_to = 'stdout'\naccess_share = 0.5",
+        );
         let after_a_reload = in_force(&running, written.clone());
         let plan = Plan::between(&after_a_reload, &written, unpinned);
         assert_eq!(plan.settings, [] as [&str; 0], "these were set by the reload");
-        assert_eq!(plan.needs_restart, ["server.threads", "log.level"]);
+        assert_eq!(plan.needs_restart, ["server.threads", "log.level", "log.access_to"]);
+        assert_eq!(after_a_reload.log.access_share, written.log.access_share);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod provider;
 mod quick;
 mod raw;
 mod read;
+pub mod share;
 mod site;
 mod units;
 mod written;
@@ -46,6 +47,7 @@ pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;
 pub use quick::Loaded;
+pub use share::Share;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -257,8 +259,37 @@ pub struct Log {
     pub format: LogFormat,
     /// Filter in the form of `tracing-subscriber`'s `EnvFilter`, such as `info` or `ghostpin=debug`.
     pub level: String,
-    /// Whether each request leaves a line.
+    /// Whether requests leave a line.
     pub access: bool,
+    /// Where those lines go.
+    pub access_to: AccessTo,
+    /// What they look like there.
+    pub access_format: AccessFormat,
+    /// How many of those requests leave a line that were answered well and at once; the others always do.
+    pub access_share: Share,
+}
+
+/// Where lines about requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessTo {
+    /// To the log, with all others.
+    Log,
+    /// To standard output.
+    Stdout,
+    /// To systemd's journal, with a field for each part.
+    Journald,
+    /// To a file, which is opened again at SIGUSR1.
+    File(PathBuf),
+}
+
+/// Form of lines about requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+    /// Apache's combined format, and what ghostpin adds.
+    Combined,
 }
 
 /// Form of log lines.

@@ -18,7 +18,7 @@ use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statu
 use super::provider::RawProvider;
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
-use super::{App, BackendSpec, Failover, ListenAddress, LogFormat, WarmStandby};
+use super::{AccessFormat, App, BackendSpec, Failover, ListenAddress, LogFormat, Share, WarmStandby};
 use crate::core::SiteName;
 
 /// The file that `--config` names.
@@ -214,6 +214,9 @@ pub(super) struct RawLog {
     pub(super) format: Option<LogFormat>,
     pub(super) level: Option<Text<Filter>>,
     pub(super) access: Option<bool>,
+    pub(super) access_to: Option<Spanned<String>>,
+    pub(super) access_format: Option<Spanned<AccessFormat>>,
+    pub(super) access_share: Option<Share>,
 }
 
 /// `[pages]`

@@ -236,6 +236,15 @@ pub const SWARM_SERVICES: Family = gauge(
     "Services that have a site; that have problems; that run several tasks. One may be counted in several.",
 );
 
+// Logs.
+
+/// By log.
+pub const LOG_DROPPED: Family = counter(
+    "ghostpin_log_lines_dropped_total",
+    &["log"],
+    "Lines that were not written, for the log could not keep up or its place took no more.",
+);
+
 // The process. Names are those that Prometheus' client libraries use.
 
 /// Which ghostpin this is.
@@ -325,7 +334,7 @@ pub const FLEET_DETOURS: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 46] = [
+pub const OF_THE_PROCESS: [Family; 47] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -364,6 +373,7 @@ pub const OF_THE_PROCESS: [Family; 46] = [
     SWARM_AGE,
     SWARM_INDEX,
     SWARM_SERVICES,
+    LOG_DROPPED,
     BUILD,
     CPU,
     RESIDENT,

@@ -31,11 +31,12 @@ pub mod wait;
 pub mod wheel;
 pub mod worker;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 
 use answer::{Asker, Refusal};
 use connection::Connection;
@@ -48,6 +49,7 @@ use wait::Waited;
 use worker::Worker;
 
 use crate::alike::{Likeness, Shared};
+use crate::config::Share;
 use crate::core::retry::{self, Attempt, Outcome, Unsent, Verdict};
 use crate::core::{Backend, Epoch, Pin};
 use crate::gate::{Leads, Lease, Part, Turn};
@@ -101,6 +103,16 @@ struct Line {
     method: http::Method,
     host: Box<str>,
     path: Box<str>,
+    version: Version,
+    referer: Option<Box<str>>,
+    user_agent: Option<Box<str>>,
+    share: Share,
+}
+
+/// What a field says.
+fn said<'h>(head: &'h RequestHead, name: &str) -> Option<Cow<'h, str>> {
+    let field = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))?;
+    Some(String::from_utf8_lossy(field.value))
 }
 
 /// Serves one request.
@@ -132,10 +144,16 @@ type Answered = Result<Answer, Refusal>;
 
 impl Journey {
     fn new(worker: &Rc<Worker>, connection: &Rc<Connection>, head: &RequestHead) -> Self {
-        let line = worker.published(|published| published.access_log).then(|| Line {
+        let more = |name| worker.access.tells_more().then(|| said(head, name)).flatten();
+        let line = worker.published(|published| published.access_log).map(|share| Line {
             method: head.method.clone(),
             host: head.host().into(),
             path: head.path().into(),
+            version: head.version,
+            // Its query may hold as much as that of the request's own address.
+            referer: more("referer").and_then(|url| url.split(['?', '#']).next().map(Into::into)),
+            user_agent: more("user-agent").map(Into::into),
+            share,
         });
         Self {
             request_id: worker.request_ids.borrow_mut().of(&head.fields, connection.sender()),
@@ -397,7 +415,7 @@ impl Journey {
         if let Some(record) = self.record(answer.head.status, refusal) {
             match &mut answer.body {
                 Body::Relayed(relay, _) => relay.record_at_end(record),
-                Body::Whole(_) | Body::Tunnel(_) => record.write(),
+                Body::Whole(_) | Body::Tunnel(_) => self.worker.access.write(&record),
             }
         }
         answer
@@ -411,6 +429,10 @@ impl Journey {
             method: line.method,
             host: line.host,
             path: line.path,
+            version: line.version,
+            referer: line.referer,
+            user_agent: line.user_agent,
+            share: line.share,
             request_id: self.request_id.as_str().into(),
             site: self.site.as_ref().map(|site| site.name().clone()),
             pin: self.pin.take(),
@@ -430,7 +452,7 @@ impl Drop for Journey {
         // It has no answer, for nobody waits for one: the client has left, or this process ends.
         let status = StatusCode::from_u16(LEFT).expect("a status");
         if let Some(record) = self.record(status, Some("left")) {
-            record.write();
+            self.worker.access.write(&record);
         }
     }
 }

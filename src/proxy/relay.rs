@@ -208,7 +208,7 @@ impl Drop for Relay {
         let is_through = self.is_through && !self.is_ended();
         if let Some(mut record) = self.record.take() {
             record.broken_off = !is_through;
-            record.write();
+            self.worker.access.write(&record);
         }
         let Some(Handed { link, tracked }) = self.handed.take() else { return };
         // Half an answer can't be followed by another one, nor an answer that came before its request was through.

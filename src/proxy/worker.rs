@@ -31,6 +31,7 @@ use crate::acme::Challenges;
 use crate::clock::{Clock, ROUND, Tick};
 use crate::config::{Limits, ListenerSettings, Secret};
 use crate::net::Socket;
+use crate::observe::access::AccessLog;
 use crate::observe::metrics::{Count, WorkerMetrics};
 use crate::published::{Published, Reader};
 use crate::workers::Order;
@@ -65,6 +66,8 @@ pub struct Common {
     pub challenges: Challenges,
     /// Who knows this may bring requests of other edges.
     pub detour: Option<Secret>,
+    /// Where lines about requests go.
+    pub access: AccessLog,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
 }
@@ -105,6 +108,8 @@ pub struct Worker {
     pub metrics: Arc<WorkerMetrics>,
     /// Makes ids for requests that have none.
     pub request_ids: RefCell<RequestIds>,
+    /// Where lines about requests go.
+    pub access: AccessLog,
     clock: Clock,
     /// The time of day, and when it was written down.
     date: RefCell<(Tick, HeaderValue)>,
@@ -162,6 +167,7 @@ impl Worker {
             pool: Pool::default(),
             flights: Flights::new(common.clock.clone()),
             metrics,
+            access: common.access,
             request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
             wheel: RefCell::new(Wheel::new(common.clock.now())),
             unlooked: RefCell::default(),

@@ -4,6 +4,7 @@
 //! Nothing waits for luck: a test waits for a condition, up to [`harness::PATIENCE`], and a condition that does not
 //! come is a failure.
 
+mod access;
 mod cut;
 mod deadlines;
 mod fields;

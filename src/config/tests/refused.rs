@@ -32,7 +32,7 @@ fn unknown_keys_are_refused_and_the_near_one_is_named() {
     refused("[server]\nthread = 2", "2: server.thread: ", "did you mean `threads`?");
     refused("[sever]\nthreads = 2", "1: sever: ", "did you mean `server`?");
     refused("[[sites]]\nname = \"a\"", "1: sites: ", "did you mean `site`?");
-    refused("[log]\nxyzzyx = 1", "2: log.xyzzyx: ", "known here: format, level, access");
+    refused("[log]\nxyzzyx = 1", "2: log.xyzzyx: ", "known here: format, level, access, access_to");
     refused_in_site("host = []", "6: site.host: ", "did you mean `hosts`?");
     refused_in_site("hold.timeot = \"1s\"", "6: site.hold.timeot: ", "did you mean `timeout`?");
     refused_in_site(
@@ -332,4 +332,12 @@ fn a_flood_of_mistakes_is_counted_not_printed() {
     assert_eq!(errors.count(), 1_000);
     assert_eq!(errors.iter().count(), MAX_ERRORS);
     assert!(errors.to_string().ends_with("... and 900 more"), "{errors}");
+}
+
+#[test]
+fn a_place_or_a_share_of_the_access_log_that_is_none_is_refused() {
+    refused("[log]\naccess_to = 'journal'", "2: log.access_to: ", "\"journald\"");
+    refused("[log]\naccess_share = 2", "2: log.access_share: ", "between 0 and 1");
+    refused("[log]\naccess_format = 'combined'", "2: log.access_format: ", "a file");
+    refused("[log]\naccess_to = 'stdout'\naccess_format = 'xml'", "3: log.access_format: ", "combined");
 }

@@ -13,6 +13,7 @@ fn worker(config: &Config) -> Worker {
         tls: None,
         challenges: Default::default(),
         detour: None,
+        access: Default::default(),
         seed: 0,
     };
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)

@@ -1,0 +1,123 @@
+//! The access log in a place of its own.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Backend, Config, Proxy, until};
+
+fn logging(a: &Backend, lines: &str) -> Config {
+    let mut config = Config::of(&[a]);
+    config.log = lines.into();
+    config
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+#[test]
+fn no_line_is_lost_while_the_access_log_is_moved_away() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&logging(&a, "access_to = './access.log'"));
+    let path = proxy.path("access.log");
+    let mut files = vec![path.clone()];
+    let mut client = proxy.client();
+    let mut asked = 0;
+    let mut ask = |times: u32| {
+        for _ in 0..times {
+            assert_eq!(client.get("a.test", &format!("/{asked}?key=secret")).status, 200);
+            asked += 1;
+        }
+    };
+    for round in 1..=5 {
+        ask(20);
+        let moved = proxy.path(&format!("access.log.{round}"));
+        fs::rename(&path, &moved).unwrap();
+        files.push(moved);
+        ask(20);
+        proxy.signal(Signal::USR1);
+        ask(20);
+        until("it was opened again", || path.exists());
+    }
+    let all = || files.iter().flat_map(|path| lines(path)).collect::<Vec<Value>>();
+    until("all lines were written", || all().len() == 300);
+    let mut numbers: Vec<u32> =
+        all().iter().map(|line| line["path"].as_str().unwrap()[1..].parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+    assert!(all().iter().all(|line| line["site"] == "a" && line["epoch"] == 1 && line["status"] == 200));
+    assert!(!proxy.log().contains("\"access\""), "they are not in the log as well");
+}
+
+#[test]
+fn of_many_alike_a_share_leaves_a_line_and_errors_and_held_ones_all_do() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&logging(&a, "access_to = './access.log'\naccess_share = 0"));
+    let path = proxy.path("access.log");
+    assert_eq!(proxy.get("/like-all-others").status, 200);
+    proxy.hold();
+    let held = proxy.get_meanwhile("/held");
+    until("it is held", || proxy.held() == 1);
+    proxy.release();
+    assert_eq!(held.join().unwrap().status, 200);
+    assert_eq!(proxy.client().get("nobody.test", "/refused").status, 404);
+    until("both are written", || lines(&path).len() == 2);
+    let lines = lines(&path);
+    assert_eq!((&lines[0]["path"], &lines[0]["status"]), (&"/held".into(), &200.into()));
+    assert!(lines[0]["held_ms"].is_u64() && lines[0]["attempts"] == 1);
+    assert_eq!((&lines[1]["path"], &lines[1]["refusal"]), (&"/refused".into(), &"unknown_host".into()));
+}
+
+#[test]
+fn a_combined_line_says_what_apache_says_and_keeps_queries_to_itself() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&logging(&a, "access_to = 'stdout'\naccess_format = 'combined'"));
+    let mut client = proxy.client();
+    client.send(
+        "GET /a-post/?key=secret HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8\r\n\
+         Referer: http://b.test/from?token=secret\r\n\r\n",
+    );
+    assert_eq!(client.response().status, 200);
+    let line = || proxy.log().lines().find(|line| line.contains("/a-post/")).map(str::to_owned);
+    until("it is written", || line().is_some());
+    let line = line().unwrap();
+    assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+    assert!(line.contains("] \"GET /a-post/ HTTP/1.1\" 200 "), "{line}");
+    assert!(
+        line.contains(" \"http://b.test/from\" \"curl/8\" host=\"a.test\" site=\"a\" epoch=1 "),
+        "{line}"
+    );
+    assert!(!proxy.log().contains("secret"));
+}
+
+#[test]
+fn a_log_that_takes_nothing_keeps_no_reader_waiting() {
+    let a = Backend::named("A");
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // It can be written to, and nobody reads.
+    let _nobody = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let proxy = Proxy::start(&logging(&a, &format!("access_to = '{}'", pipe.display())));
+    let mut client = proxy.client();
+    let path = format!("/{}", "long".repeat(500));
+    // Ten times what a pipe takes.
+    for _ in 0..320 {
+        assert_eq!(client.get("a.test", &path).status, 200);
+    }
+    assert_eq!(proxy.metric("ghostpin_log_lines_dropped_total{log=\"access\"}"), 0, "they wait, in memory");
+    assert_eq!(proxy.metric("ghostpin_stalled_workers"), 0);
+}
+
+#[test]
+fn an_access_log_that_cannot_be_written_is_an_error_with_a_way_out() {
+    let a = Backend::named("A");
+    let mut proxy = Proxy::start(&logging(&a, ""));
+    let said = proxy.restart_in_vain(&logging(&a, "access_to = './no-such-folder/access.log'"));
+    assert!(said.contains("[log] access_to") && said.contains("no-such-folder"), "{said}");
+}
