@@ -45,6 +45,7 @@ use crate::upgrade::heir::Elder;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{self, Asked};
 use crate::upgrade::{ToElder, ToHeir};
+use crate::watchdog;
 use crate::workers::{Order, Workers};
 use doors::{Doors, Inherited};
 pub use reload::Reload;
@@ -287,6 +288,10 @@ impl Prepared {
             swarm::start(parts, sites, tenures.one())
         });
         let swarm = watching.transpose().context("starting the thread for [provider.swarm]")?;
+        let pulses = handles.iter().map(|handle| handle.pulse.clone()).collect();
+        let journal = controller.clone();
+        let tell = Box::new(move |site, kind, note| journal.note(site, kind, note));
+        let stalls = watchdog::start(pulses, reader.clone(), config.server.watchdog, tell, logs.clone());
         let context = crate::admin::Context {
             reload: reload.clone(),
             listening: addresses.as_slice().into(),
@@ -298,6 +303,7 @@ impl Prepared {
                 listen: config.admin.listen.clone(),
             },
             stopping: stopping.clone(),
+            stalls: stalls.context("starting the thread that watches the workers")?,
             logs: logs.clone(),
         };
         let administering = crate::admin::spawn(admin, context).context("starting the admin thread")?;

@@ -1,5 +1,6 @@
 //! Rules of the fleet that a build with the feature `broken` breaks on purpose: whether the runs under faults would
-//! notice is found out that way. In every other build, no rule can be broken, and nothing of this is left.
+//! notice is found out that way. In every other build, no rule can be broken, and nothing of this is left. A thread can be
+//! made to stand still in every build with debug assertions, as tests have; in a release nothing is left of that either.
 
 use crate::core::fleet::Moment;
 
@@ -52,6 +53,24 @@ pub const fn breaks(_: Rule) -> bool {
 pub const fn awake(now: Moment) -> Moment {
     now
 }
+
+/// Stands still, with the whole thread, at a request for `/stall`, for as long as the file is there that
+/// `GHOSTPIN_STALL` names. Builds for tests alone can do so.
+#[cfg(debug_assertions)]
+pub fn stall(path: &str) {
+    static FILE: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os("GHOSTPIN_STALL").map(Into::into));
+    if let Some(file) = file.as_ref().filter(|_| path == "/stall") {
+        while file.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+/// Does nothing.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub const fn stall(_: &str) {}
 
 #[cfg(feature = "broken")]
 mod chosen {

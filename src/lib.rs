@@ -34,4 +34,5 @@ pub mod published;
 pub mod supervise;
 pub mod tenure;
 pub mod upgrade;
+pub mod watchdog;
 pub mod workers;

@@ -77,6 +77,8 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
         services.add(&[is], count);
     }
     context.logs.render(&mut text);
+    text.one(&WORKERS_STALLED, context.stalls.now());
+    text.one(&WORKER_STALLS, context.stalls.total());
     text.family(&BUILD).add(&[&status.version], 1);
     process::render(&mut text);
     text.into_string()

@@ -32,6 +32,7 @@ use crate::observe::logging::Logs;
 use crate::observe::metrics::WorkerMetrics;
 use crate::provider::swarm;
 use crate::published::Reader;
+use crate::watchdog::Stalls;
 
 /// The OpenAPI document that describes all routes.
 pub const DOCUMENT: &str = include_str!("openapi.json");
@@ -61,6 +62,8 @@ pub struct Context {
     pub guard: Guard,
     /// ghostpin was asked to stop.
     pub stopping: Arc<AtomicBool>,
+    /// Workers that stand still.
+    pub stalls: Arc<Stalls>,
     /// What was not logged.
     pub logs: Logs,
 }

@@ -27,6 +27,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "ghostpin is stopping")
     }
 
+    /// Workers stand still, and who comes to one of them waits in vain.
+    pub fn stalled(workers: u64) -> Self {
+        let detail =
+            format!("{workers} of the worker threads stand still: see /v1/journal?kind=worker_stalled");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stalled", detail)
+    }
+
     /// Nothing is called like that.
     pub fn no_site(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "no such site", format!("there is no site `{name}`"))

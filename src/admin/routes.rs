@@ -90,6 +90,10 @@ async fn ready(State(context): State<Context>) -> Answer<&'static str> {
     if context.stopping.load(Ordering::Relaxed) {
         return Err(Problem::stopping());
     }
+    let stalled = context.stalls.now();
+    if stalled > 0 {
+        return Err(Problem::stalled(stalled));
+    }
     let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
     let is_heard = context.swarm.as_ref().is_none_or(|swarm| swarm.view().is_heard());
     // It serves, by the last good state. Why is told to those who may ask for more.

@@ -18,6 +18,8 @@ pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
 /// `server.upgrade_probation`: what dies young does so within a second or two.
 pub const DEFAULT_UPGRADE_PROBATION: Duration = Duration::from_secs(3);
+/// `server.watchdog_limit`: a disk that hangs may come back in that time; what ends here ends every reader's connection.
+pub const DEFAULT_WATCHDOG_LIMIT: Duration = Duration::from_secs(30);
 
 /// `listen.http`: loopback; nothing is open to the world unless somebody wrote that it is to be.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";

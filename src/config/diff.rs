@@ -231,7 +231,8 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
         shutdown_delay,
         shutdown_timeout,
         upgrade_timeout,
-        upgrade_probation
+        upgrade_probation,
+        watchdog
     );
     differing!(
         keys,
@@ -292,6 +293,7 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
             shutdown_timeout = "server.shutdown_timeout",
             upgrade_timeout = "server.upgrade_timeout",
             upgrade_probation = "server.upgrade_probation",
+            watchdog = "server.watchdog",
         ],
         trusted_proxies
     );

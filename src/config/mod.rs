@@ -99,6 +99,15 @@ pub struct Server {
     pub upgrade_timeout: Duration,
     /// For how long it is watched before it takes over.
     pub upgrade_probation: Duration,
+    /// What is done about a worker that stands still.
+    pub watchdog: Watchdog,
+}
+
+/// What is done about a worker that stands still, besides telling of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watchdog {
+    /// After so long, the process ends, for its supervisor to start it again; `None` if it goes on.
+    pub restart_after: Option<Duration>,
 }
 
 /// `[listen]`: where readers come in.

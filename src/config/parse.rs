@@ -12,8 +12,8 @@ use super::errors::{ConfigErrors, Report, Source};
 use super::listener::RawListeners;
 use super::quick::Loaded;
 use super::raw::{
-    RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawProxyProtocol, RawResolver,
-    RawServer, RawSite, RawTls,
+    OnStall, RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawProxyProtocol,
+    RawResolver, RawServer, RawSite, RawTls,
 };
 use super::read::{Read, read};
 use super::site::Sites;
@@ -225,6 +225,10 @@ fn server(raw: &RawServer, report: &mut Report<'_, '_>) -> Server {
         shutdown_timeout: raw.shutdown_timeout.map_or(DEFAULT_SHUTDOWN_TIMEOUT, |key| key.0.0),
         upgrade_timeout: raw.upgrade_timeout.map_or(DEFAULT_UPGRADE_TIMEOUT, |key| key.0.0),
         upgrade_probation: raw.upgrade_probation.map_or(DEFAULT_UPGRADE_PROBATION, |key| key.0.0),
+        watchdog: Watchdog {
+            restart_after: (raw.watchdog == Some(OnStall::Restart))
+                .then(|| raw.watchdog_limit.map_or(DEFAULT_WATCHDOG_LIMIT, |key| key.0.0)),
+        },
     }
 }
 

@@ -64,8 +64,18 @@ pub(super) struct RawServer {
     pub(super) trusted_proxies: Option<Vec<Text<ipnet::IpNet>>>,
     pub(super) shutdown_delay: Option<Text<Period<0, HOUR>>>,
     pub(super) shutdown_timeout: Option<Text<Period<0, HOUR>>>,
-    pub(super) upgrade_timeout: Option<Text<Period<1, HOUR>>>,
+    pub(super) upgrade_timeout: Option<Text<Period<SECOND, HOUR>>>,
     pub(super) upgrade_probation: Option<Text<Period<0, HOUR>>>,
+    pub(super) watchdog: Option<OnStall>,
+    pub(super) watchdog_limit: Option<Text<Period<{ 2 * SECOND }, HOUR>>>,
+}
+
+/// What is done about a worker that stands still.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnStall {
+    Report,
+    Restart,
 }
 
 /// `[listen]`

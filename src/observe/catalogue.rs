@@ -245,6 +245,18 @@ pub const LOG_DROPPED: Family = counter(
     "Lines that were not written, for the log could not keep up or its place took no more.",
 );
 
+// The workers.
+
+/// Now.
+pub const WORKERS_STALLED: Family = gauge(
+    "ghostpin_stalled_workers",
+    &[],
+    "Worker threads that stand still now, and with them all of their connections.",
+);
+/// Since the start.
+pub const WORKER_STALLS: Family =
+    counter("ghostpin_worker_stalls_total", &[], "Times that a worker thread has stood still for a second.");
+
 // The process. Names are those that Prometheus' client libraries use.
 
 /// Which ghostpin this is.
@@ -334,7 +346,7 @@ pub const FLEET_DETOURS: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 47] = [
+pub const OF_THE_PROCESS: [Family; 49] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -374,6 +386,8 @@ pub const OF_THE_PROCESS: [Family; 47] = [
     SWARM_INDEX,
     SWARM_SERVICES,
     LOG_DROPPED,
+    WORKERS_STALLED,
+    WORKER_STALLS,
     BUILD,
     CPU,
     RESIDENT,

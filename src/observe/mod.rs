@@ -1,4 +1,4 @@
-//! What operators see: log lines, the access log, metrics, the journal of handoffs.
+//! What operators see: log lines, the access log, metrics, the journal of handoffs, and what each worker is at.
 
 pub mod access;
 pub mod catalogue;
@@ -6,4 +6,5 @@ pub mod journal;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod pulse;
 pub mod text;

@@ -94,13 +94,14 @@ async fn serve_request(worker: &Rc<Worker>, connection: &Rc<Connection>, head: R
     let delivery = Delivery { old: head.version == Version::HTTP_10, close: !head.keeps_alive() };
     let body = has_body.then(|| ClientBody::Http1(connection.clone()));
     let active = connection.request_began();
+    let named = worker.places.take();
     let request = pin!(async {
-        let answer = super::serve(worker, connection, head, body).await;
+        let answer = super::serve(worker, connection, head, body, &named).await;
         deliver(worker, connection, answer, delivery).await
     });
-    let delivered = connection.unless_left(request).await;
+    let delivered = named.drive(pin!(connection.unless_left(request))).await;
     if let Some(Delivered::Tunnel(handed)) = delivered {
-        tunnel::relay(&connection.inbound, &connection.socket, handed).await;
+        named.drive(pin!(tunnel::relay(&connection.inbound, &connection.socket, handed))).await;
         return false;
     }
     drop(active);

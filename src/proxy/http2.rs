@@ -33,6 +33,7 @@ use super::{Answer, Body, headers};
 use crate::http1::request::is_writable;
 use crate::http1::{BadBody, Fields, Known, Length, RequestHead};
 use crate::net::Socket;
+use crate::observe::pulse::Named;
 
 /// What a client of HTTP/2 says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -84,9 +85,20 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
 async fn serve_request(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    mut request: Request<Incoming>,
-) -> Result<Response<StreamBody>, Infallible> {
+    request: Request<Incoming>,
+) -> Result<Response<NamedBody>, Infallible> {
     let (worker, connection) = (&worker, &connection);
+    let named = worker.places.take();
+    let answered = named.drive(pin!(answer_request(worker, connection, request, &named))).await;
+    Ok(answered.map(|body| NamedBody { body, named }))
+}
+
+async fn answer_request(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    mut request: Request<Incoming>,
+    named: &Named,
+) -> Response<StreamBody> {
     let active = connection.request_began();
     // Who asks for much at once waits for the sockets of others to be looked at, and longer the more it is.
     for _ in 0..(connection.active() - 1) / STREAMS_A_TURN {
@@ -105,7 +117,7 @@ async fn serve_request(
         Ok(head) => {
             let body =
                 has_body.then(|| ClientBody::Http2 { incoming, current: Bytes::new(), trailers: None });
-            super::serve(worker, connection, head, body).await
+            super::serve(worker, connection, head, body, named).await
         }
         Err(reason) => super::refuse(worker, reason),
     };
@@ -137,10 +149,10 @@ async fn serve_request(
             parts.status = StatusCode::OK;
             parts.headers.remove("sec-websocket-accept");
             tokio::task::spawn_local(tunnel(websocket, handed, active));
-            return Ok(Response::from_parts(parts, StreamBody::Tunnelled));
+            return Response::from_parts(parts, StreamBody::Tunnelled);
         }
     };
-    Ok(Response::from_parts(parts, body))
+    Response::from_parts(parts, body)
 }
 
 /// Whether a request asks for its stream to become a WebSocket.
@@ -232,6 +244,33 @@ impl http_body::Body for StreamBody {
             Self::Relayed(_, Length::Nothing) => SizeHint::with_exact(0),
             Self::Relayed(..) | Self::Tunnelled => SizeHint::default(),
         }
+    }
+}
+
+/// A body that has its turns as its request has had.
+struct NamedBody {
+    body: StreamBody,
+    named: Named,
+}
+
+impl http_body::Body for NamedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { body, named } = self.get_mut();
+        named.turn(|| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

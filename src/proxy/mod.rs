@@ -49,6 +49,7 @@ use wait::Waited;
 use worker::Worker;
 
 use crate::alike::{Likeness, Shared};
+use crate::broken;
 use crate::config::Share;
 use crate::core::retry::{self, Attempt, Outcome, Unsent, Verdict};
 use crate::core::{Backend, Epoch, Pin};
@@ -56,6 +57,7 @@ use crate::gate::{Leads, Lease, Part, Turn};
 use crate::http1::{BadRequest, Length, RequestHead, ResponseHead};
 use crate::observe::access::Record;
 use crate::observe::metrics::Count;
+use crate::observe::pulse::Named;
 use crate::published::PublishedSite;
 
 /// What the access log says of a request that nobody waits for any more. No client ever sees it.
@@ -115,15 +117,18 @@ fn said<'h>(head: &'h RequestHead, name: &str) -> Option<Cow<'h, str>> {
     Some(String::from_utf8_lossy(field.value))
 }
 
-/// Serves one request.
+/// Serves one request, which is to have its turns as what it is `named`.
 pub async fn serve(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     head: RequestHead,
     body: Option<ClientBody>,
+    named: &Named,
 ) -> Answer {
     let asker = Asker::of(&head);
     let mut journey = Journey::new(worker, connection, &head);
+    named.is(head.method.as_str(), head.host(), head.path(), journey.request_id.as_str());
+    broken::stall(head.path());
     let safe = retry::is_safe(&head.method);
     let mut outgoing = Outgoing { safe, wants_fresh: false, body, head };
     let answer = journey.go_where_the_host_is(&mut outgoing).await;

@@ -33,6 +33,7 @@ use crate::config::{Limits, ListenerSettings, Secret};
 use crate::net::Socket;
 use crate::observe::access::AccessLog;
 use crate::observe::metrics::{Count, WorkerMetrics};
+use crate::observe::pulse::{Places, Pulse};
 use crate::published::{Published, Reader};
 use crate::workers::Order;
 
@@ -86,6 +87,8 @@ pub struct Way {
 pub struct Handle {
     /// Its counters.
     pub metrics: Arc<WorkerMetrics>,
+    /// Whether it turns its loop, and what it is at.
+    pub pulse: Arc<Pulse>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -110,6 +113,8 @@ pub struct Worker {
     pub request_ids: RefCell<RequestIds>,
     /// Where lines about requests go.
     pub access: AccessLog,
+    /// What tells which request has its turn.
+    pub places: Rc<Places>,
     clock: Clock,
     /// The time of day, and when it was written down.
     date: RefCell<(Tick, HeaderValue)>,
@@ -146,7 +151,8 @@ pub fn spawn(
     common: Common,
 ) -> std::io::Result<Handle> {
     let metrics = Arc::new(WorkerMetrics::new(Refusal::all().map(|refusal| refusal.words().label).collect()));
-    let for_thread = metrics.clone();
+    let pulse = Arc::new(Pulse::default());
+    let for_thread = (metrics.clone(), pulse.clone());
     let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -154,20 +160,24 @@ pub fn spawn(
             .event_interval(61)
             .build()
             .expect("a runtime needs only a few file descriptors");
-        let worker = Rc::new(Worker::new(number, for_thread, common));
+        let (metrics, pulse) = for_thread;
+        let worker = Rc::new(Worker::new(number, metrics, Places::new(pulse.clone()), common));
         let local = LocalSet::new();
         local.block_on(&runtime, worker.run(listeners, received));
+        // What is left is dropped, which may take its time.
+        pulse.end();
     })?;
-    Ok(Handle { metrics, thread })
+    Ok(Handle { metrics, pulse, thread })
 }
 
 impl Worker {
-    fn new(number: usize, metrics: Arc<WorkerMetrics>, common: Common) -> Self {
+    fn new(number: usize, metrics: Arc<WorkerMetrics>, places: Rc<Places>, common: Common) -> Self {
         Self {
             pool: Pool::default(),
             flights: Flights::new(common.clock.clone()),
             metrics,
             access: common.access,
+            places,
             request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
             wheel: RefCell::new(Wheel::new(common.clock.now())),
             unlooked: RefCell::default(),
@@ -232,6 +242,7 @@ impl Worker {
 
     /// Looks at all that has a deadline, but the connections.
     fn round(&self, count: u32) {
+        self.places.beat();
         let now = self.clock.look();
         for _ in 0..self.flights.look(|connection| self.limits(connection)) {
             self.metrics.count(Count::SlowReaders);

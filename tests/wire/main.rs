@@ -23,3 +23,4 @@ mod stream;
 mod tls;
 mod tunnel;
 mod upgrade;
+mod watchdog;

@@ -16,7 +16,7 @@ fn worker(config: &Config) -> Worker {
         access: Default::default(),
         seed: 0,
     };
-    Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), common)
+    Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), Places::new(Arc::default()), common)
 }
 
 /// A connection just accepted, and the client's end of it.

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) limits: String,
     pub(crate) log: String,
     pub(crate) sites: Vec<(String, String)>,
+    /// Of the process, besides what this one has.
+    pub(crate) environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             limits: String::new(),
             log: "level = 'info'".into(),
             sites: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -441,6 +444,7 @@ fn launch(config: &Config, folder: &Path, arguments: &[&str]) -> Child {
         .arg("--config")
         .arg(file)
         .args(arguments)
+        .envs(config.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file descriptor"))
         .stderr(log)
