@@ -28,15 +28,17 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     text.one(&HELD_MAX, status.held_max);
     text.one(&IN_FLIGHT, status.in_flight);
     text.one(&CONFLICTS, status.conflicts);
+    let seconds = |millis: Option<u64>| millis.unwrap_or(0) as f64 / 1e3;
     let mut handoffs = text.family(&HANDOFFS);
     for kind in &status.handoffs_by {
         handoffs.add(&[&kind.cause, &kind.outcome], kind.count);
     }
+    text.one(&LONGEST_HANDOFF, seconds(Some(status.longest_handoff_ms)));
     text.one(&PROBES, status.probes);
+    text.one(&COMMITS_FAILED, status.commits_failed);
     text.one(&LATE_ANSWERS, status.late_answers);
     text.one(&UPDATE_REFUSED, u8::from(status.refused_update.is_some()));
     text.one(&RELOADS, status.reloads);
-    let seconds = |millis: Option<u64>| millis.unwrap_or(0) as f64 / 1e3;
     text.one(&LAST_RELOAD, seconds(status.last_reload_ms));
     text.one(&LAST_REFUSED_UPDATE, seconds(status.refused_update_ms));
     let certificates = context.reload.certificates.as_ref().map(|all| all.summary());

@@ -13,6 +13,8 @@ pub(super) struct Counts {
     pub(super) handoffs: BTreeMap<(&'static str, &'static str), u64>,
     /// Of backends.
     pub(super) probes: u64,
+    /// Pins that could not be made durable.
+    pub(super) commits_failed: u64,
     /// Configurations put in force.
     pub(super) reloads: u64,
     /// When that was.

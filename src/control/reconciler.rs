@@ -390,6 +390,7 @@ impl Reconciler {
                     match result {
                         Ok(()) => self.step(site, Input::Committed { epoch: pin.epoch }),
                         Err(why) => {
+                            self.counts.commits_failed += 1;
                             if let Some(entry) = self.sites.get(&site) {
                                 let note = format!("the pin on {} can't be made durable: {why}", pin.backend);
                                 self.note(entry.name().clone(), "commit_failed", note);

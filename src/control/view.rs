@@ -121,8 +121,12 @@ pub struct Status {
     pub handoffs: u64,
     /// The same, by cause and outcome; those that never happened are left out.
     pub handoffs_by: Vec<HandoffCount>,
+    /// For how long the handoff has been going on that has lasted longest, in milliseconds; 0 if there is none.
+    pub longest_handoff_ms: u64,
     /// Probes since the start.
     pub probes: u64,
+    /// Pins that could not be made durable since the start.
+    pub commits_failed: u64,
     /// Answers that were kept from clients because their epoch was over.
     pub late_answers: u64,
     /// The last update that was refused, until one is accepted; the last good state stays in force.

@@ -130,6 +130,18 @@ pub const HANDOFFS: Family = counter(
 );
 /// Of backends.
 pub const PROBES: Family = counter("ghostpin_probes_total", &[], "Probes of backends.");
+/// Of those that have not ended.
+pub const LONGEST_HANDOFF: Family = gauge(
+    "ghostpin_longest_handoff_seconds",
+    &[],
+    "For how long the handoff has been going on that has lasted longest, holds of operators included; 0 if there is none.",
+);
+/// That handoffs wait for.
+pub const COMMITS_FAILED: Family = counter(
+    "ghostpin_pin_commits_failed_total",
+    &[],
+    "Pins that could not be made durable, so that no gate was opened under them.",
+);
 /// 0 while G1 and G2 hold.
 pub const LATE_ANSWERS: Family = counter(
     "ghostpin_late_answers_total",
@@ -346,7 +358,7 @@ pub const FLEET_DETOURS: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 49] = [
+pub const OF_THE_PROCESS: [Family; 51] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -357,7 +369,9 @@ pub const OF_THE_PROCESS: [Family; 49] = [
     IN_FLIGHT,
     CONFLICTS,
     HANDOFFS,
+    LONGEST_HANDOFF,
     PROBES,
+    COMMITS_FAILED,
     LATE_ANSWERS,
     UPDATE_REFUSED,
     RELOADS,

@@ -87,6 +87,7 @@ pub struct PhaseTime {
 pub struct OpenEntry {
     entry: Entry,
     phase: &'static str,
+    began: Instant,
     since: Instant,
 }
 
@@ -198,7 +199,13 @@ impl Entry {
 impl OpenEntry {
     /// The handoff has just begun, in this phase.
     pub fn new(entry: Entry, phase: &'static str) -> Self {
-        Self { entry, phase, since: Instant::now() }
+        let now = Instant::now();
+        Self { entry, phase, began: now, since: now }
+    }
+
+    /// For how long it has been going on.
+    pub fn lasts(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// It is in this phase now.

@@ -207,7 +207,9 @@ impl Reconciler {
             conflicts: 0,
             handoffs: self.counts.handoffs.values().sum(),
             handoffs_by: self.counts.handoffs_by(),
+            longest_handoff_ms: 0,
             probes: self.counts.probes,
+            commits_failed: self.counts.commits_failed,
             late_answers: self.counts.late_of_gone_sites,
             refused_update: self.refused_update.clone(),
             refused_update_ms: self.counts.last_refused_update.map(millis),
@@ -223,6 +225,8 @@ impl Reconciler {
                 Phase::Draining(_) => &mut status.phases.draining,
                 Phase::Fencing { .. } => &mut status.phases.fencing,
             } += 1;
+            let lasts = entry.open.as_ref().map_or(0, |open| open.lasts().as_millis() as u64);
+            status.longest_handoff_ms = status.longest_handoff_ms.max(lasts);
             status.conflicts += entry.conflicts().len();
             status.in_flight += u64::from(entry.gate.in_flight());
             status.late_answers += entry.gate.late();
