@@ -35,7 +35,9 @@ use crate::core::SiteName;
 use crate::core::handoff::Found;
 use crate::gate::HoldBudget;
 use crate::notify::{self, Told};
-use crate::observe::logging::{self, Logs};
+use crate::observe::access::AccessLog;
+use crate::observe::logging::{self, Ending, Logs};
+use crate::observe::otlp::{self, Traced, Tracer};
 use crate::provider::swarm;
 use crate::proxy::tls::{self, Tls};
 use crate::proxy::worker;
@@ -141,7 +143,11 @@ struct Prepared {
     certificates: Option<Arc<Certificates>>,
     outside: Rc<System>,
     logs: Logs,
-    access: Option<Access>,
+    /// What was logged is written when this is dropped.
+    ending: Ending,
+    access: AccessLog,
+    tracer: Tracer,
+    traced: Traced,
 }
 
 impl Prepared {
@@ -153,13 +159,16 @@ impl Prepared {
         let loaded = Loaded::load(&path, None)?;
         let config = loaded.config.clone();
         let (logs, access) = logging::start(&config.log)?;
+        let ending = logs.ending();
+        let (tracer, traced) =
+            otlp::start(config.traces.as_ref()).map_err(anyhow::Error::msg).context("[traces] endpoint")?;
         take_small_pages();
         // Each client's connection may want one to a backend.
         crate::net::prepare_for_files(2 * config.limits.max_connections)
             .context("preparing for connections")?;
         let certificates = certificates::open(&config)?;
         let outside = Rc::new(System::start().context("starting the thread that asks backends")?);
-        Ok(Self { path, program, loaded, config, certificates, outside, logs, access })
+        Ok(Self { path, program, loaded, config, certificates, outside, logs, ending, access, tracer, traced })
     }
 
     /// Whether any of these sites' backends can be reached from here, if there are some.
@@ -188,8 +197,8 @@ impl Prepared {
         opened: Opened,
         elder: Option<(Elder, BTreeMap<SiteName, Found>)>,
     ) -> Result<()> {
-        let Self { path, program, loaded, mut config, certificates, outside, logs, access } = self;
-        let _ending = logs.ending();
+        let Self { path, program, loaded, mut config, certificates, outside, logs, access, .. } = self;
+        let Self { tracer, traced, ending: _ending, .. } = self;
         let seed = seed();
         let mut store = opened.store;
         let pins = store.read_all()?;
@@ -275,6 +284,7 @@ impl Prepared {
             challenges,
             detour: detour.map(|detour| detour.token),
             access,
+            tracer,
             seed,
         };
         let mut handles = Vec::new();
@@ -305,6 +315,7 @@ impl Prepared {
             stopping: stopping.clone(),
             stalls: stalls.context("starting the thread that watches the workers")?,
             logs: logs.clone(),
+            traced: traced.clone(),
         };
         let administering = crate::admin::spawn(admin, context).context("starting the admin thread")?;
         if let Some(elder) = for_elder {
@@ -348,6 +359,7 @@ impl Prepared {
             workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
             // Gates are opened as ever meanwhile: who waits at one is answered.
             tokio::task::spawn_blocking(ended).await?;
+            traced.end();
             // Left behind, they would look as if somebody listened.
             files.iter().for_each(|file| drop(std::fs::remove_file(file)));
             return Ok(());
@@ -361,13 +373,17 @@ impl Prepared {
         succession.mouth.say(ToHeir::Rested);
         let mut ended = tokio::task::spawn_blocking(ended);
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            ended = &mut ended => return Ok(ended?),
-            _ = succession.ended => {}
-            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+        let is_cut = tokio::select! {
+            done = &mut ended => { done?; false }
+            _ = succession.ended => true,
+            _ = terminate.recv() => true,
+        };
+        if is_cut {
+            workers.tell(Order::Stop { timeout: LAST_ANSWERS, held: Duration::ZERO });
+            ended.await?;
         }
-        workers.tell(Order::Stop { timeout: LAST_ANSWERS, held: Duration::ZERO });
-        Ok(ended.await?)
+        traced.end();
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod budget;
 mod lease;
+mod reason;
 mod report;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use crate::lifeline::Lifeline;
 pub use budget::HoldBudget;
 use lease::Paced;
 pub use lease::{Held, Leads, Lease, Part, Turn};
+use reason::Reason;
+pub use reason::Words as ReasonInWords;
 pub use report::{Report, Tally};
 
 /// Number of a site in this process. It stands for the site in maps on the way of requests.
@@ -81,6 +84,8 @@ pub struct Gate {
     opened: AtomicU64,
     /// and up to which of these times its leases were told to end.
     cut: AtomicU64,
+    /// What those are told who ask why it is shut.
+    reason: Reason,
     /// How its requests get to the backend, if not directly. It changes while the gate is open: the backend is the same.
     detour: ArcSwapOption<Detour>,
     /// Whether the end of this process's time shuts this gate, too.
@@ -174,6 +179,7 @@ impl Gate {
             late: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            reason: Reason::default(),
             detour: ArcSwapOption::empty(),
             bound: AtomicBool::new(true),
             queue: Mutex::default(),

@@ -2,6 +2,7 @@
 
 use crate::certs::Summary;
 use crate::control::view::{FleetStatus, SiteView, Status};
+use crate::core::handoff::Phase;
 use crate::observe::catalogue::*;
 use crate::observe::text::Text;
 use crate::observe::{metrics, process};
@@ -9,7 +10,7 @@ use crate::observe::{metrics, process};
 use super::Context;
 
 /// Phases, in the words of the views.
-const PHASES: [&str; 5] = ["vacant", "proving", "serving", "draining", "fencing"];
+const PHASES: [&str; 5] = Phase::NAMES;
 
 /// What may be said of a manager.
 const MANAGER_STATES: [&str; 4] = ["answers", "refused", "fails", "unknown"];
@@ -79,6 +80,7 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
         services.add(&[is], count);
     }
     context.logs.render(&mut text);
+    context.traced.render(&mut text);
     text.one(&WORKERS_STALLED, context.stalls.now());
     text.one(&WORKER_STALLS, context.stalls.total());
     text.family(&BUILD).add(&[&status.version], 1);

@@ -30,6 +30,7 @@ use crate::config::{self, ListenAddress};
 use crate::net::bind_unix;
 use crate::observe::logging::Logs;
 use crate::observe::metrics::WorkerMetrics;
+use crate::observe::otlp::Traced;
 use crate::provider::swarm;
 use crate::published::Reader;
 use crate::watchdog::Stalls;
@@ -64,6 +65,8 @@ pub struct Context {
     pub stopping: Arc<AtomicBool>,
     /// Workers that stand still.
     pub stalls: Arc<Stalls>,
+    /// What was traced.
+    pub traced: Traced,
     /// What was not logged.
     pub logs: Logs,
 }

@@ -152,6 +152,7 @@ impl Edge {
             guard: Guard { token: config.admin.token.clone(), listen: config.admin.listen.clone() },
             stopping: Arc::default(),
             stalls: Arc::default(),
+            traced: Default::default(),
             logs: Default::default(),
         };
         let bound = bind(&config.admin).unwrap();

@@ -133,6 +133,9 @@ pub const DEFAULT_LOG_ACCESS_FORMAT: AccessFormat = AccessFormat::Json;
 /// `log.access_share`: all of them, until that is too much for somebody.
 pub const DEFAULT_LOG_ACCESS_SHARE: Share = Share::ALL;
 
+/// `traces.share`: one of a hundred shows what most are like, and costs nothing that is noticed.
+pub const DEFAULT_TRACES_SHARE: Share = Share::HUNDREDTH;
+
 /// What a kind of application brings along; every line can be overridden.
 pub(super) struct Profile {
     /// `health.path`

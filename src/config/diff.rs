@@ -320,6 +320,9 @@ pub fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     differing!(keys, Tls, &old.tls, &new.tls, [public_port = "tls.public_port"], certificates);
     differing!(keys, Admin, &old.admin, &new.admin, [listen = "admin.listen", token = "admin.token"]);
+    if old.traces != new.traces {
+        keys.push("traces");
+    }
     if old.swarm != new.swarm {
         keys.push("provider.swarm");
     }
@@ -393,6 +396,7 @@ pub fn in_force(old: &Config, new: Config) -> Config {
         acme: old.acme.clone(),
         cluster: old.cluster.clone(),
         swarm: old.swarm.clone(),
+        traces: old.traces.clone(),
         log: Log { access: new.log.access, access_share: new.log.access_share, ..old.log.clone() },
         ..new
     }

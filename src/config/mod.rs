@@ -33,6 +33,7 @@ mod raw;
 mod read;
 pub mod share;
 mod site;
+mod traces;
 mod units;
 mod written;
 
@@ -48,6 +49,7 @@ pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use names::host;
 pub use quick::Loaded;
 pub use share::Share;
+pub use traces::Traces;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +76,8 @@ pub struct Config {
     pub swarm: Option<provider::Swarm>,
     /// `[log]`
     pub log: Log,
+    /// `[traces]`; `None` if nothing is traced.
+    pub traces: Option<Traces>,
     /// `[pages]`
     pub pages: Pages,
     /// What sites get that a provider brings.

@@ -111,6 +111,7 @@ impl Config {
             cluster,
             swarm: provider::swarm(&top.provider, report),
             log: log(&top.log, report),
+            traces: traces::traces(&top.traces, report),
             pages: pages(&top.pages, report),
             defaults: SiteDefaults::of(top),
             sites,

@@ -16,6 +16,7 @@ use super::cookies::Cookies;
 use super::listener::RawListeners;
 use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::provider::RawProvider;
+use super::traces::RawTraces;
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
 use super::{AccessFormat, App, BackendSpec, Failover, ListenAddress, LogFormat, Share, WarmStandby};
@@ -41,6 +42,7 @@ pub(super) struct RawFile {
     pub(super) cluster: Option<Spanned<RawCluster>>,
     pub(super) provider: RawProvider,
     pub(super) log: RawLog,
+    pub(super) traces: Option<Spanned<RawTraces>>,
     pub(super) pages: RawPages,
     /// Sites are taken out and read one by one; the field is here so that its key is known.
     #[serde(rename = "site")]

@@ -13,6 +13,8 @@ pub struct Share(f64);
 impl Share {
     /// All of them.
     pub const ALL: Self = Self(1.0);
+    /// One of a hundred.
+    pub const HUNDREDTH: Self = Self(0.01);
     /// None of them.
     pub const NONE: Self = Self(0.0);
 

@@ -474,6 +474,7 @@ impl Reconciler {
         }
         let Some(entry) = self.sites.get_mut(&key) else { return };
         let phase = entry.core.phase().name();
+        entry.gate.tell_phase(entry.core.phase());
         if let Some(open) = &mut entry.open {
             open.enter(phase);
         }

@@ -257,6 +257,18 @@ pub const LOG_DROPPED: Family = counter(
     "Lines that were not written, for the log could not keep up or its place took no more.",
 );
 
+// Traces.
+
+/// To a collector.
+pub const SPANS_SENT: Family =
+    counter("ghostpin_trace_spans_sent_total", &[], "Spans that a collector has taken.");
+/// None.
+pub const SPANS_DROPPED: Family = counter(
+    "ghostpin_trace_spans_dropped_total",
+    &[],
+    "Spans that were dropped, for the collector did not take them or too many waited for it.",
+);
+
 // The workers.
 
 /// Now.
@@ -358,7 +370,7 @@ pub const FLEET_DETOURS: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 51] = [
+pub const OF_THE_PROCESS: [Family; 53] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,
@@ -400,6 +412,8 @@ pub const OF_THE_PROCESS: [Family; 51] = [
     SWARM_INDEX,
     SWARM_SERVICES,
     LOG_DROPPED,
+    SPANS_SENT,
+    SPANS_DROPPED,
     WORKERS_STALLED,
     WORKER_STALLS,
     BUILD,

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -27,6 +27,7 @@ use crate::detour::Errand;
 use crate::http1::response::HEAD_BYTES_MAX;
 use crate::http1::{BadAnswer, BadBody, BadRequest, RequestHead, ResponseHead};
 use crate::observe::metrics::Count;
+use crate::observe::trace::{Step, Trace};
 
 /// Room for the head of a request, in bytes: enough for most.
 const HEAD_BYTES_USUAL: usize = 1024;
@@ -191,7 +192,13 @@ async fn send(
         let reused_connection = pooled.is_some();
         let link = link.insert(match pooled {
             Some(link) => link,
-            None => connect(worker, tracked, target).await?,
+            None => {
+                let began = additions.trace.map(|_| Instant::now());
+                let connected = connect(worker, tracked, target).await;
+                let failed = connected.as_ref().err().map(|failed| failed.why.as_str());
+                note(additions.trace, Step::Connect, began, failed);
+                connected?
+            }
         });
         outgoing.wants_fresh = reused_connection;
         if tracked.lease.as_ref().is_some_and(|lease| !lease.may_hand_over()) {
@@ -203,7 +210,11 @@ async fn send(
         let mut upload = Upload::new(head, outgoing.head.length, outgoing.body.take());
         let mut is_sent = false;
         let exchange = poll_fn(|cx| exchange(cx, flight, link, &mut upload, &mut is_sent));
-        let broken = match flight.guard(exchange).await {
+        let began = additions.trace.map(|_| Instant::now());
+        let exchanged = flight.guard(exchange).await;
+        let failed = (!matches!(exchanged, Ok(Ok(_)))).then_some("no answer");
+        note(additions.trace, Step::Wait, began, failed);
+        let broken = match exchanged {
             Ok(Ok(head)) => return Ok((head, (!is_sent).then_some(upload))),
             Ok(Err(broken)) => broken,
             Err(Ended::Cut) if !upload.has_begun() => {
@@ -218,6 +229,13 @@ async fn send(
             Broken::NotSent(error) => return Err(unsent_because(Unsent::NotDispatched, &error)),
             broken => return Err(lost(&broken, reused_connection)),
         }
+    }
+}
+
+/// A step is over, of a request that is traced.
+fn note(trace: Option<&Trace>, step: Step, began: Option<Instant>, failed: Option<&str>) {
+    if let (Some(trace), Some(began)) = (trace, began) {
+        trace.step(step, began, Vec::new(), failed);
     }
 }
 

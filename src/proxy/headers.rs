@@ -10,6 +10,7 @@ use http::{Method, StatusCode, Version};
 use crate::core::Epoch;
 use crate::http1::fields::write;
 use crate::http1::{Field, Fields, Known, Length, RequestHead, ResponseHead};
+use crate::observe::trace::{TRACEPARENT, TRACESTATE, Trace};
 
 mod peer;
 mod request_id;
@@ -28,6 +29,8 @@ pub struct Additions<'a> {
     pub request_id: &'a str,
     /// The epoch of its lease, if the backend is to know: a fencing token.
     pub epoch: Option<Epoch>,
+    /// What is told of it, if it was chosen.
+    pub trace: Option<&'a Trace>,
 }
 
 /// Names the epoch to a backend that is told.
@@ -35,12 +38,18 @@ const EPOCH: &str = "x-ghostpin-epoch";
 
 /// Writes the head of a request as a backend gets it: HTTP/1.1, for a path, with ghostpin's own word on who asks.
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>) {
-    let Additions { peer, fixed, request_id, epoch } = *additions;
+    let Additions { peer, fixed, request_id, epoch, trace } = *additions;
     let fields = &head.fields;
     for part in [head.method.as_str().as_bytes(), b" ", head.path_and_query_bytes(), b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
     let is_told = |name: &[u8]| epoch.is_some() && name.eq_ignore_ascii_case(EPOCH.as_bytes());
+    let is_of_another_trace = |name: &[u8]| {
+        trace.is_some_and(|trace| {
+            name.eq_ignore_ascii_case(TRACEPARENT.as_bytes())
+                || (!trace.is_continued() && name.eq_ignore_ascii_case(TRACESTATE.as_bytes()))
+        })
+    };
     let is_fixed =
         |name: &[u8]| fixed.iter().any(|(fixed, _)| name.eq_ignore_ascii_case(fixed.as_str().as_bytes()));
     if !is_fixed(b"host") {
@@ -61,7 +70,12 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
             Known::Host | Known::Expect | Known::XRequestId | Known::XForwardedFor => false,
             _ => !is_of_connection(field.known),
         };
-        if passes && !named.has(&field) && !is_fixed(field.name) && !is_told(field.name) {
+        if passes
+            && !named.has(&field)
+            && !is_fixed(field.name)
+            && !is_told(field.name)
+            && !is_of_another_trace(field.name)
+        {
             field.write(out);
         }
     }
@@ -78,6 +92,9 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
     put(b"x-request-id", request_id.as_bytes());
     if let Some(epoch) = epoch {
         put(EPOCH.as_bytes(), epoch.to_string().as_bytes());
+    }
+    if let Some(trace) = trace {
+        put(TRACEPARENT.as_bytes(), trace.traceparent().as_bytes());
     }
     for (name, value) in fixed {
         write(out, name.as_str().as_bytes(), value.as_bytes());

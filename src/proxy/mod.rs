@@ -24,6 +24,7 @@ pub mod proxied;
 pub mod redirect;
 pub mod relay;
 pub mod tls;
+mod traced;
 pub mod tunnel;
 pub mod turn;
 pub mod upload;
@@ -44,6 +45,7 @@ use forward::{Failed, Fault, Outgoing, Target};
 use headers::{Additions, RequestId};
 use link::Handed;
 use relay::Relay;
+use traced::Traced;
 use upload::ClientBody;
 use wait::Waited;
 use worker::Worker;
@@ -99,6 +101,8 @@ struct Journey {
     is_secure: bool,
     /// What the access log says of the request, if there is one.
     line: Option<Line>,
+    /// What its trace says, if it has one.
+    traced: Option<Box<Traced>>,
 }
 
 struct Line {
@@ -163,6 +167,7 @@ impl Journey {
         Self {
             request_id: worker.request_ids.borrow_mut().of(&head.fields, connection.sender()),
             line,
+            traced: Traced::begin(&worker.tracer, head, connection.sender()),
             is_secure: connection.sender().is_secure(head),
             connection: connection.clone(),
             worker: worker.clone(),
@@ -238,7 +243,13 @@ impl Journey {
                 None => {
                     self.worker.metrics.count(Count::Held);
                     let like = self.likeness(site, outgoing);
-                    self.waited.at(&self.worker, site, &self.connection, outgoing, like).await?
+                    let began = self.traced.as_ref().map(|_| (Instant::now(), site.gate.reason()));
+                    let turn = self.waited.at(&self.worker, site, &self.connection, outgoing, like).await;
+                    if let (Some(traced), Some((began, before))) = (&self.traced, began) {
+                        let failed = turn.as_ref().err().map(|refusal| refusal.words().label);
+                        traced.held(began, before, site.gate.reason(), failed);
+                    }
+                    turn?
                 }
             };
             let pin = lease.pin().clone();
@@ -329,7 +340,12 @@ impl Journey {
             fixed: &target.site.headers,
             request_id: self.request_id.as_str(),
             epoch,
+            trace: self.traced.as_ref().map(|traced| &*traced.trace),
         };
+        let began = self.traced.as_ref().map(|traced| {
+            traced.trace.attempt_begins();
+            (Instant::now(), target.backend.to_string())
+        });
         let worker = &self.worker;
         let answer = match leads {
             None => forward::attempt(worker, target, additions, outgoing, tracked).await,
@@ -339,6 +355,10 @@ impl Journey {
                 Box::pin(collapse::for_others(leads, attempt)).await
             }
         };
+        if let (Some(traced), Some((began, backend))) = (&self.traced, began) {
+            let failed = answer.as_ref().err().map(|failed| failed.why.as_str());
+            traced.attempted(began, self.attempts, backend, failed);
+        }
         if let Err(failed) = &answer {
             if failed.fault == Fault::GoneClient {
                 // Nobody is there to read an answer: this request goes with the connection.
@@ -417,6 +437,12 @@ impl Journey {
             answer.head.fields.push("strict-transport-security", hsts.as_bytes());
         }
         self.worker.metrics.answered(answer.head.status, self.began.elapsed(), refusal);
+        if let Some(traced) = self.traced(answer.head.status, refusal) {
+            match &mut answer.body {
+                Body::Relayed(relay, _) => relay.trace_to_end(traced),
+                Body::Whole(_) | Body::Tunnel(_) => traced.end(false),
+            }
+        }
         if let Some(record) = self.record(answer.head.status, refusal) {
             match &mut answer.body {
                 Body::Relayed(relay, _) => relay.record_at_end(record),
@@ -424,6 +450,15 @@ impl Journey {
             }
         }
         answer
+    }
+
+    /// Its trace, once, with all but its end.
+    fn traced(&mut self, status: StatusCode, refusal: Option<&'static str>) -> Option<Box<Traced>> {
+        let mut traced = self.traced.take()?;
+        traced.answered(status, refusal, self.waited.total());
+        let site = self.site.as_ref().map(|site| site.name().as_str());
+        traced.belongs_to(self.request_id.as_str(), site, self.pin.as_deref());
+        Some(traced)
     }
 
     /// The line about the request, once.
@@ -456,6 +491,9 @@ impl Drop for Journey {
     fn drop(&mut self) {
         // It has no answer, for nobody waits for one: the client has left, or this process ends.
         let status = StatusCode::from_u16(LEFT).expect("a status");
+        if let Some(traced) = self.traced(status, Some("left")) {
+            traced.end(true);
+        }
         if let Some(record) = self.record(status, Some("left")) {
             self.worker.access.write(&record);
         }

@@ -16,6 +16,7 @@ use super::inbound::BodyError;
 use super::link::{Handed, Link};
 use super::outbox::Source;
 use super::pool::Line;
+use super::traced::Traced;
 use super::upload::Upload;
 use super::worker::Worker;
 use crate::alike::{Room, Shared};
@@ -46,6 +47,7 @@ pub struct Relay {
     /// `None` if the connection is not to be used again.
     way_back: Option<WayBack>,
     record: Option<Record>,
+    trace: Option<Box<Traced>>,
     worker: Rc<Worker>,
     /// Protocols that write by themselves say when they have.
     flushes: Option<(Rc<Connection>, Active)>,
@@ -63,7 +65,18 @@ impl Relay {
         handed.tracked.flight.enter(Stage::Delivering);
         let handed = Some(handed);
         let (ahead, of) = (Bytes::new(), None);
-        Self { handed, ahead, of, upload, way_back, record: None, worker, flushes: None, is_through: false }
+        Self {
+            handed,
+            ahead,
+            of,
+            upload,
+            way_back,
+            record: None,
+            trace: None,
+            worker,
+            flushes: None,
+            is_through: false,
+        }
     }
 
     /// An answer that another one asked for.
@@ -103,6 +116,11 @@ impl Relay {
     /// This line is written when the body is through, or is not going to be.
     pub fn record_at_end(&mut self, record: Record) {
         self.record = Some(record);
+    }
+
+    /// This trace ends when the body is through, or is not going to be.
+    pub fn trace_to_end(&mut self, trace: Box<Traced>) {
+        self.trace = Some(trace);
     }
 
     /// The lease is kept until the connection has been flushed, and the request is being served until the body was
@@ -184,6 +202,9 @@ impl Source for Relay {
         if let Some(record) = &mut self.record {
             record.bytes += bytes as u64;
         }
+        if let Some(trace) = &mut self.trace {
+            trace.bytes += bytes as u64;
+        }
         if !self.ahead.is_empty() {
             self.ahead.advance(bytes);
             if self.ahead.is_empty() {
@@ -209,6 +230,9 @@ impl Drop for Relay {
         if let Some(mut record) = self.record.take() {
             record.broken_off = !is_through;
             self.worker.access.write(&record);
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.end(!is_through);
         }
         let Some(Handed { link, tracked }) = self.handed.take() else { return };
         // Half an answer can't be followed by another one, nor an answer that came before its request was through.

@@ -34,6 +34,7 @@ use crate::net::Socket;
 use crate::observe::access::AccessLog;
 use crate::observe::metrics::{Count, WorkerMetrics};
 use crate::observe::pulse::{Places, Pulse};
+use crate::observe::trace::Tracer;
 use crate::published::{Published, Reader};
 use crate::workers::Order;
 
@@ -69,6 +70,8 @@ pub struct Common {
     pub detour: Option<Secret>,
     /// Where lines about requests go.
     pub access: AccessLog,
+    /// Begins traces.
+    pub tracer: Tracer,
     /// Makes request ids differ from those of other processes.
     pub seed: u64,
 }
@@ -113,6 +116,8 @@ pub struct Worker {
     pub request_ids: RefCell<RequestIds>,
     /// Where lines about requests go.
     pub access: AccessLog,
+    /// Begins traces.
+    pub tracer: Tracer,
     /// What tells which request has its turn.
     pub places: Rc<Places>,
     clock: Clock,
@@ -177,6 +182,7 @@ impl Worker {
             flights: Flights::new(common.clock.clone()),
             metrics,
             access: common.access,
+            tracer: common.tracer,
             places,
             request_ids: RefCell::new(RequestIds::new(common.seed ^ number as u64)),
             wheel: RefCell::new(Wheel::new(common.clock.now())),

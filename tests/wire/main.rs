@@ -21,6 +21,7 @@ mod shared;
 mod stop;
 mod stream;
 mod tls;
+mod traces;
 mod tunnel;
 mod upgrade;
 mod watchdog;

@@ -335,6 +335,13 @@ fn a_flood_of_mistakes_is_counted_not_printed() {
 }
 
 #[test]
+fn traces_want_a_collector() {
+    refused("[traces]\nshare = 0.5", "1: traces.endpoint: ", "/v1/traces");
+    refused("[traces]\nendpoint = 'localhost:4317'", "2: traces.endpoint: ", "http://");
+    refused("[traces]\nendpoint = 'http://127.0.0.1:4318'", "2: traces.endpoint: ", "with its path");
+}
+
+#[test]
 fn a_place_or_a_share_of_the_access_log_that_is_none_is_refused() {
     refused("[log]\naccess_to = 'journal'", "2: log.access_to: ", "\"journald\"");
     refused("[log]\naccess_share = 2", "2: log.access_share: ", "between 0 and 1");

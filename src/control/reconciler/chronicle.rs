@@ -6,14 +6,8 @@ impl Reconciler {
     pub(super) fn handoff_began(&mut self, key: SiteKey, cause: Cause) {
         let Some(site) = self.sites.get_mut(&key) else { return };
         let mut entry = self.journal.begin(site.name(), "handoff");
-        entry.cause = Some(match cause {
-            Cause::First => "first",
-            Cause::Planned => "planned",
-            Cause::Unwell => "unwell",
-            Cause::Removed => "removed",
-            Cause::Suspicion => "suspicion",
-            Cause::Hold => "hold",
-        });
+        entry.cause = Some(cause.name());
+        site.gate.tell_cause(cause);
         if matches!(cause, Cause::Planned | Cause::Hold) {
             entry.wished_by = site.wished_by.take().map(String::from);
         }
@@ -50,6 +44,7 @@ impl Reconciler {
     /// it, and how long requests waited at this edge.
     pub(super) fn handoff_followed(&mut self, key: SiteKey, before: Option<Pin>) {
         let Some(site) = self.sites.get_mut(&key) else { return };
+        site.gate.tell_phase(site.core.phase());
         let serves = *site.core.phase() == Phase::Serving;
         match (site.open.take(), before) {
             (None, Some(before)) if !serves => {

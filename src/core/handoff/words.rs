@@ -231,6 +231,24 @@ pub enum Cause {
     Hold,
 }
 
+impl Cause {
+    /// All there are.
+    pub const ALL: [Self; 6] =
+        [Self::First, Self::Planned, Self::Unwell, Self::Removed, Self::Suspicion, Self::Hold];
+
+    /// The word that operators see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Planned => "planned",
+            Self::Unwell => "unwell",
+            Self::Removed => "removed",
+            Self::Suspicion => "suspicion",
+            Self::Hold => "hold",
+        }
+    }
+}
+
 /// How a handoff ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -345,6 +363,9 @@ pub enum Fencing {
 }
 
 impl Phase {
+    /// The words for all there are.
+    pub const NAMES: [&'static str; 5] = ["vacant", "proving", "serving", "draining", "fencing"];
+
     /// The word that operators see.
     pub fn name(&self) -> &'static str {
         match self {

@@ -53,7 +53,7 @@ impl Written {
 
 fn forwarded_with(head: &RequestHead, peer: &Peer, fixed: &[(HeaderName, HeaderValue)]) -> Written {
     let mut out = Vec::new();
-    write_request(&mut out, head, &Additions { peer, fixed, request_id: "id", epoch: None });
+    write_request(&mut out, head, &Additions { peer, fixed, request_id: "id", epoch: None, trace: None });
     Written::new(&out)
 }
 
@@ -80,7 +80,7 @@ fn a_request_without_anything_to_remove_arrives_as_it_was_sent() {
     write_request(
         &mut out,
         &head,
-        &Additions { peer: &peer(READER), fixed: &[], request_id: "id", epoch: None },
+        &Additions { peer: &peer(READER), fixed: &[], request_id: "id", epoch: None, trace: None },
     );
     let expected = "GET /x?y=%20 HTTP/1.1\r\nhost: a.example:8080\r\nAccept: */*\r\nCOOKIE: a=1\r\n\
                     traceparent: 00-0-0-00\r\nTrailer: x-sum\r\nX-Empty: \r\nx-forwarded-for: 192.0.2.7\r\n\
@@ -395,7 +395,8 @@ fn a_granted_upgrade_keeps_its_fields() {
 fn a_backend_that_is_told_the_epoch_is_told_it_by_ghostpin_alone() {
     let head = request("GET /", &[("Host", "a.example"), ("X-Ghostpin-Epoch", "999")]);
     let mut out = Vec::new();
-    let told = Additions { peer: &peer(READER), fixed: &[], request_id: "id", epoch: Some(Epoch(7)) };
+    let told =
+        Additions { peer: &peer(READER), fixed: &[], request_id: "id", epoch: Some(Epoch(7)), trace: None };
     write_request(&mut out, &head, &told);
     assert_eq!(Written::new(&out).values("x-ghostpin-epoch"), ["7"]);
 }

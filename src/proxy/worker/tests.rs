@@ -14,6 +14,7 @@ fn worker(config: &Config) -> Worker {
         challenges: Default::default(),
         detour: None,
         access: Default::default(),
+        tracer: Default::default(),
         seed: 0,
     };
     Worker::new(0, Arc::new(WorkerMetrics::new(Vec::new())), Places::new(Arc::default()), common)

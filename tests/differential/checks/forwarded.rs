@@ -40,7 +40,11 @@ fn networks() -> Arc<[IpNet]> {
 fn written(head: &RequestHead, address: &str, tls: bool) -> Vec<u8> {
     let peer = Peer::new(address.parse().expect("an address"), tls, &networks());
     let mut out = Vec::new();
-    write_request(&mut out, head, &Additions { peer: &peer, fixed: &[], request_id: "own-id", epoch: None });
+    write_request(
+        &mut out,
+        head,
+        &Additions { peer: &peer, fixed: &[], request_id: "own-id", epoch: None, trace: None },
+    );
     out
 }
 

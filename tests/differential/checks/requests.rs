@@ -55,7 +55,8 @@ impl Scene {
 pub(crate) fn check_written(accepted: &Accepted, dice: &mut Dice) -> Result<(), String> {
     let scene = Scene::any(dice);
     let mut head = Vec::new();
-    let additions = Additions { peer: &scene.peer, fixed: &scene.fixed, request_id: "own-id", epoch: None };
+    let additions =
+        Additions { peer: &scene.peer, fixed: &scene.fixed, request_id: "own-id", epoch: None, trace: None };
     write_request(&mut head, &accepted.head, &additions);
     let (written, body) = if accepted.is_whole {
         let (body, length) = (&accepted.body, accepted.head.length);
