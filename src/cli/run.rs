@@ -9,7 +9,7 @@ use super::access::DEFAULT_CONFIG;
 use super::failure::Failure;
 use crate::{app, supervise};
 
-/// Run the proxy. SIGHUP reloads the configuration; SIGTERM and SIGINT let requests in flight end, and stop.
+/// Run the proxy. SIGHUP reloads the configuration; SIGUSR1 opens the access log again; SIGTERM and SIGINT let requests in flight end, and stop.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// The configuration file.
