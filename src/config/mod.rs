@@ -24,6 +24,7 @@ mod errors;
 mod include;
 pub mod labels;
 mod listener;
+mod log;
 mod names;
 mod parse;
 mod pieces;
@@ -46,6 +47,7 @@ pub use cluster::{Cluster, Partition};
 pub(crate) use common::Kinds;
 pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
+pub use log::{AccessFormat, AccessTo, Log, LogFormat};
 pub use names::host;
 pub use quick::Loaded;
 pub use share::Share;
@@ -263,56 +265,6 @@ pub struct Resolver {
     pub servers: Vec<SocketAddr>,
     /// How long one look may take, over all servers and tries.
     pub timeout: Duration,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Log {
-    /// `human` or `json`.
-    pub format: LogFormat,
-    /// Filter in the form of `tracing-subscriber`'s `EnvFilter`, such as `info` or `ghostpin=debug`.
-    pub level: String,
-    /// Whether requests leave a line.
-    pub access: bool,
-    /// Where those lines go.
-    pub access_to: AccessTo,
-    /// What they look like there.
-    pub access_format: AccessFormat,
-    /// How many of those requests leave a line that were answered well and at once; the others always do.
-    pub access_share: Share,
-}
-
-/// Where lines about requests go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessTo {
-    /// To the log, with all others.
-    Log,
-    /// To standard output.
-    Stdout,
-    /// To systemd's journal, with a field for each part.
-    Journald,
-    /// To a file, which is opened again at SIGUSR1.
-    File(PathBuf),
-}
-
-/// Form of lines about requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessFormat {
-    /// One JSON object a line.
-    Json,
-    /// Apache's combined format, and what ghostpin adds.
-    Combined,
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Human,
-    /// One JSON object a line.
-    Json,
 }
 
 /// `[pages]`: templates that replace the built-in ones. Their text is read with the configuration.

@@ -12,8 +12,8 @@ use super::errors::{ConfigErrors, Report, Source};
 use super::listener::RawListeners;
 use super::quick::Loaded;
 use super::raw::{
-    OnStall, RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawLog, RawPages, RawProxyProtocol,
-    RawResolver, RawServer, RawSite, RawTls,
+    OnStall, RawAdmin, RawFile, RawIncluded, RawLimits, RawListen, RawPages, RawProxyProtocol, RawResolver,
+    RawServer, RawSite, RawTls,
 };
 use super::read::{Read, read};
 use super::site::Sites;
@@ -110,7 +110,7 @@ impl Config {
             acme,
             cluster,
             swarm: provider::swarm(&top.provider, report),
-            log: log(&top.log, report),
+            log: log::log(&top.log, report),
             traces: traces::traces(&top.traces, report),
             pages: pages(&top.pages, report),
             defaults: SiteDefaults::of(top),
@@ -422,43 +422,6 @@ fn resolver(raw: &RawResolver) -> Resolver {
     Resolver {
         servers: raw.servers.iter().flatten().map(|key| key.0).collect(),
         timeout: raw.timeout.map_or(DEFAULT_RESOLVER_TIMEOUT, |key| key.0.0),
-    }
-}
-
-fn log(raw: &RawLog, report: &mut Report<'_, '_>) -> Log {
-    let access_to = access_to(raw, report);
-    if let Some(key) = &raw.access_format
-        && matches!(access_to, AccessTo::Log | AccessTo::Journald)
-    {
-        let message =
-            r#"is for access_to = "stdout" or a file; the log has log.format, and journald has fields"#;
-        report.wrong(key.span().start, "log.access_format", message);
-    }
-    Log {
-        format: raw.format.unwrap_or(LogFormat::Human),
-        level: raw.level.as_ref().map_or_else(|| DEFAULT_LOG_LEVEL.to_owned(), |key| key.0.0.clone()),
-        access: raw.access.unwrap_or(DEFAULT_LOG_ACCESS),
-        access_to,
-        access_format: raw.access_format.as_ref().map_or(DEFAULT_LOG_ACCESS_FORMAT, |key| *key.get_ref()),
-        access_share: raw.access_share.unwrap_or(DEFAULT_LOG_ACCESS_SHARE),
-    }
-}
-
-/// A word, or the path of a file. A path has a `/`: `journal` is a slip, and no file.
-fn access_to(raw: &RawLog, report: &mut Report<'_, '_>) -> AccessTo {
-    let Some(key) = &raw.access_to else { return AccessTo::Log };
-    match key.get_ref().as_str() {
-        "log" => AccessTo::Log,
-        "stdout" => AccessTo::Stdout,
-        "journald" => AccessTo::Journald,
-        path if path.contains('/') => AccessTo::File(report.source.folder().join(path)),
-        other => {
-            let message = format!(
-                r#"`{other}` is no place; write "log", "stdout", "journald", or the path of a file with a `/`, such as "./{other}""#
-            );
-            report.wrong(key.span().start, "log.access_to", message);
-            AccessTo::Log
-        }
     }
 }
 

@@ -14,12 +14,13 @@ use super::acme::RawAcme;
 use super::cluster::{Partition, RawCluster};
 use super::cookies::Cookies;
 use super::listener::RawListeners;
-use super::names::{Filter, Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
+use super::log::RawLog;
+use super::names::{Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::provider::RawProvider;
 use super::traces::RawTraces;
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
-use super::{AccessFormat, App, BackendSpec, Failover, ListenAddress, LogFormat, Share, WarmStandby};
+use super::{App, BackendSpec, Failover, ListenAddress, WarmStandby};
 use crate::core::SiteName;
 
 /// The file that `--config` names.
@@ -217,18 +218,6 @@ pub(super) struct RawLimits {
 pub(super) struct RawResolver {
     pub(super) servers: Option<Vec<Text<SocketAddr>>>,
     pub(super) timeout: Option<Text<Period<10, MINUTE>>>,
-}
-
-/// `[log]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawLog {
-    pub(super) format: Option<LogFormat>,
-    pub(super) level: Option<Text<Filter>>,
-    pub(super) access: Option<bool>,
-    pub(super) access_to: Option<Spanned<String>>,
-    pub(super) access_format: Option<Spanned<AccessFormat>>,
-    pub(super) access_share: Option<Share>,
 }
 
 /// `[pages]`

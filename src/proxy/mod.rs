@@ -16,6 +16,7 @@ pub mod headers;
 pub mod http1;
 pub mod http2;
 pub mod inbound;
+mod line;
 pub mod link;
 pub mod listener;
 pub mod outbox;
@@ -32,17 +33,17 @@ pub mod wait;
 pub mod wheel;
 pub mod worker;
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{StatusCode, Version};
+use http::StatusCode;
 
 use answer::{Asker, Refusal};
 use connection::Connection;
 use forward::{Failed, Fault, Outgoing, Target};
 use headers::{Additions, RequestId};
+use line::Line;
 use link::Handed;
 use relay::Relay;
 use traced::Traced;
@@ -52,7 +53,6 @@ use worker::Worker;
 
 use crate::alike::{Likeness, Shared};
 use crate::broken;
-use crate::config::Share;
 use crate::core::retry::{self, Attempt, Outcome, Unsent, Verdict};
 use crate::core::{Backend, Epoch, Pin};
 use crate::gate::{Leads, Lease, Part, Turn};
@@ -105,22 +105,6 @@ struct Journey {
     traced: Option<Box<Traced>>,
 }
 
-struct Line {
-    method: http::Method,
-    host: Box<str>,
-    path: Box<str>,
-    version: Version,
-    referer: Option<Box<str>>,
-    user_agent: Option<Box<str>>,
-    share: Share,
-}
-
-/// What a field says.
-fn said<'h>(head: &'h RequestHead, name: &str) -> Option<Cow<'h, str>> {
-    let field = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))?;
-    Some(String::from_utf8_lossy(field.value))
-}
-
 /// Serves one request, which is to have its turns as what it is `named`.
 pub async fn serve(
     worker: &Rc<Worker>,
@@ -153,20 +137,9 @@ type Answered = Result<Answer, Refusal>;
 
 impl Journey {
     fn new(worker: &Rc<Worker>, connection: &Rc<Connection>, head: &RequestHead) -> Self {
-        let more = |name| worker.access.tells_more().then(|| said(head, name)).flatten();
-        let line = worker.published(|published| published.access_log).map(|share| Line {
-            method: head.method.clone(),
-            host: head.host().into(),
-            path: head.path().into(),
-            version: head.version,
-            // Its query may hold as much as that of the request's own address.
-            referer: more("referer").and_then(|url| url.split(['?', '#']).next().map(Into::into)),
-            user_agent: more("user-agent").map(Into::into),
-            share,
-        });
         Self {
             request_id: worker.request_ids.borrow_mut().of(&head.fields, connection.sender()),
-            line,
+            line: Line::of(worker, head),
             traced: Traced::begin(&worker.tracer, head, connection.sender()),
             is_secure: connection.sender().is_secure(head),
             connection: connection.clone(),

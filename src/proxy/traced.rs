@@ -11,6 +11,7 @@ use crate::http1::RequestHead;
 use crate::observe::trace::{Step, Trace, Tracer, millis, number};
 
 use super::headers::Peer;
+use super::line::said;
 
 /// A trace that has not ended, and what it is going to say.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Traced {
     /// Begins one, if the request is chosen.
     pub fn begin(tracer: &Tracer, head: &RequestHead, peer: &Peer) -> Option<Box<Self>> {
         // Who asks for a trace has it made: that is for those who are believed.
-        let trace = tracer.begin(|name| peer.is_trusted().then(|| super::said(head, name)).flatten())?;
+        let trace = tracer.begin(|name| peer.is_trusted().then(|| said(head, name)).flatten())?;
         let method = head.method.as_str().to_owned();
         let attributes = vec![
             KeyValue::new("http.request.method", method.clone()),
