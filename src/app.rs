@@ -359,6 +359,7 @@ impl Prepared {
             workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
             // Gates are opened as ever meanwhile: who waits at one is answered.
             tokio::task::spawn_blocking(ended).await?;
+            fleet::leave(&controller, config.cluster.as_ref()).await;
             traced.end();
             // Left behind, they would look as if somebody listened.
             files.iter().for_each(|file| drop(std::fs::remove_file(file)));

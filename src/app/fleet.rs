@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, ListenAddress};
+use crate::config::{Cluster, Config, ListenAddress};
+use crate::control::Controller;
 use crate::control::fleet::FleetParts;
 use crate::control::reconciler::Message;
 use crate::detour::Detour;
@@ -16,6 +17,17 @@ pub(super) fn detour(config: &Config, addresses: &[ListenAddress]) -> Result<Opt
             Detour::offered(cluster.name.clone(), *address).context("making a token for other edges")?,
         )),
         _ => Ok(None),
+    }
+}
+
+/// Leaves the fleet when the last request has ended, so that no handoff waits for the lease of a process that is gone.
+pub(super) async fn leave(controller: &Controller, cluster: Option<&Cluster>) {
+    let Some(cluster) = cluster else { return };
+    // After that time, the lease has run out by itself.
+    if tokio::time::timeout(cluster.lease_ttl, controller.leave()).await.is_err() {
+        tracing::warn!(
+            "etcd was not told in time that this edge has left: handoffs wait until its lease is over"
+        );
     }
 }
 

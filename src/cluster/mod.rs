@@ -71,7 +71,7 @@ pub async fn work(
     tell: impl Fn(News) + 'static,
 ) {
     let (store, tell) = (Rc::new(store), Rc::new(tell));
-    Fleet { store, detour, lifeline, tell, life: None }.work(commands).await;
+    Fleet { store, detour, lifeline, tell, life: None, revoking: watch::channel(()).1 }.work(commands).await;
 }
 
 /// What is under way for one life of this edge. It ends with it.
@@ -97,6 +97,8 @@ struct Fleet {
     lifeline: Arc<Lifeline>,
     tell: Tell,
     life: Option<Life>,
+    /// Ends when the store was told of the last lease that was given back.
+    revoking: watch::Receiver<()>,
 }
 
 impl Fleet {
@@ -121,6 +123,15 @@ impl Fleet {
                     tokio::task::spawn_local(async move {
                         let view = edge::look(&store, own).await;
                         drop(answer.send(view.map_err(|error| error.to_string())));
+                    });
+                }
+                Command::SayLeft(asked) => {
+                    let mut revoking = self.revoking.clone();
+                    tokio::task::spawn_local(async move {
+                        while revoking.changed().await.is_ok() {}
+                        for one in asked {
+                            let _ = one.send(true);
+                        }
                     });
                 }
                 for_controller @ (Command::Write { .. }
@@ -182,7 +193,12 @@ impl Fleet {
                 if self.life.as_ref().is_some_and(|life| life.lease == Some(lease)) {
                     self.life = None;
                 }
-                tokio::task::spawn_local(async move { store.revoke(lease).await });
+                let (done, revoking) = watch::channel(());
+                self.revoking = revoking;
+                tokio::task::spawn_local(async move {
+                    store.revoke(lease).await;
+                    drop(done);
+                });
             }
             // The rest concerns gates, and is not sent here.
             _ => {}

@@ -63,6 +63,8 @@ pub enum Command {
         /// What became of it.
         result: Result<Option<Pin>, WishError>,
     },
+    /// Tell them that the fleet is left, as soon as the store has heard of it.
+    SayLeft(Vec<oneshot::Sender<bool>>),
     /// Read who is there.
     Look(oneshot::Sender<Result<FleetView, String>>),
 }

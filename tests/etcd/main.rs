@@ -2,6 +2,7 @@
 //! passwords. (What many edges do together is in `loadtest/fleet`.)
 
 mod rig;
+mod stopping;
 
 use std::thread;
 

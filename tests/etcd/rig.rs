@@ -1,7 +1,9 @@
 //! An etcd with certificates and passwords, and an edge.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -35,6 +37,11 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
+
+    /// Waits until it has ended by itself; says whether it was content.
+    pub(crate) fn ended(&mut self) -> bool {
+        until("it has ended", || self.0.try_wait().unwrap()).success()
+    }
 }
 
 impl Drop for Process {
@@ -66,7 +73,8 @@ pub(crate) struct Rig {
 
 /// A running edge.
 pub(crate) struct Edge {
-    _process: Process,
+    pub(crate) process: Process,
+    front: PathBuf,
     admin: PathBuf,
     log: PathBuf,
 }
@@ -179,14 +187,13 @@ impl Rig {
             true => format!("cert = {:?}, key = {:?},", self.path("edge.pem"), self.path("edge.key")),
             false => String::new(),
         };
-        let (admin, log) = (self.folder.path().join("admin"), self.folder.path().join("edge.log"));
+        let [front, admin, log] = ["front", "admin", "edge.log"].map(|name| self.folder.path().join(name));
         let text = format!(
-            "[server]\nstate = {:?}\n[listen]\nhttp = [\"{}:0\"]\n[admin]\nlisten = {admin:?}\n\
+            "[server]\nstate = {:?}\nshutdown_timeout = \"1h\"\n[listen]\nhttp = [{front:?}]\n[admin]\nlisten = {admin:?}\n\
              [cluster]\netcd = [{:?}]\nname = \"edge-1\"\ntls = {{ {identity} ca = {:?} }}\n\
              user = \"ghostpin\"\npassword_file = {:?}\n\
              [[site]]\nname = \"blog\"\nhosts = [\"blog.example\"]\nbackends = {:?}\napp = \"generic\"\n",
             self.path("state"),
-            self.ip,
             self.url(),
             self.path(given.ca),
             self.path("password"),
@@ -202,7 +209,7 @@ impl Rig {
             .stderr(out)
             .spawn()
             .unwrap();
-        Edge { _process: Process(child), admin, log }
+        Edge { process: Process(child), front, admin, log }
     }
 }
 
@@ -215,6 +222,14 @@ impl Edge {
     pub(crate) fn says(&self, arguments: &[&str]) -> Output {
         let admin = self.admin.to_str().unwrap();
         Command::new(GHOSTPIN).args(arguments).args(["--admin", admin]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Asks it for the site's page, and hands back what it is answered with on.
+    pub(crate) fn ask(&self) -> UnixStream {
+        let mut reader = UnixStream::connect(&self.front).unwrap();
+        reader.set_read_timeout(Some(PATIENCE)).unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: blog.example\r\nConnection: close\r\n\r\n").unwrap();
+        reader
     }
 
     /// Whether it lets in requests for the site.

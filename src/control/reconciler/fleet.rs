@@ -167,10 +167,9 @@ impl Reconciler {
                 self.outside.end(EXIT_WEDGED);
             }
             edge::Effect::HasLeft => {
-                for left in fleet.leaving.drain(..) {
-                    let _ = left.send(true);
-                }
                 tracing::info!("the fleet is left");
+                let asked = std::mem::take(&mut fleet.leaving);
+                fleet.tell(Command::SayLeft(asked));
             }
             edge::Effect::Register(lease) => {
                 // The store knows nothing of what a former life has seen.
@@ -266,6 +265,9 @@ impl Reconciler {
             let _ = answer.send(false);
             return;
         };
+        if fleet.edge.life() == Life::Left {
+            return fleet.tell(Command::SayLeft(vec![answer]));
+        }
         fleet.leaving.push(answer);
         self.edge(edge::Input::Leave);
     }

@@ -1,0 +1,67 @@
+//! How an edge leaves its fleet.
+
+use std::io::Read;
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::rig::{Given, Rig, until};
+
+/// What stands in etcd of the edges that live.
+fn edges(rig: &Rig) -> Vec<String> {
+    rig.keys().into_iter().filter(|key| key.starts_with("/ghostpin/edges/")).collect()
+}
+
+#[test]
+fn an_edge_that_was_stopped_is_waited_for_by_nobody() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    rig.ask_for_passwords();
+    let mut edge = rig.edge(&Given::default());
+    until("the edge serves", || edge.serves().then_some(()));
+    assert_eq!(edges(&rig).len(), 1);
+    edge.process.signal(Signal::TERM);
+    assert!(edge.process.ended());
+    assert_eq!(edges(&rig), [""; 0], "it is gone from etcd when it has ended");
+    assert!(edge.log().contains("the fleet is left"), "{}", edge.log());
+}
+
+#[test]
+fn an_edge_that_leaves_says_so_when_etcd_has_heard_of_it() {
+    let rig = Rig::new();
+    let etcd = rig.etcd();
+    rig.ask_for_passwords();
+    let edge = rig.edge(&Given::default());
+    until("the edge serves", || edge.serves().then_some(()));
+    etcd.signal(Signal::STOP);
+    thread::scope(|scope| {
+        let leaving = scope.spawn(|| edge.says(&["drain-edge"]));
+        until("it has left, as far as it knows", || edge.log().contains("the fleet is left").then_some(()));
+        assert!(!leaving.is_finished(), "nobody but this edge knows of it");
+        etcd.signal(Signal::CONT);
+        let said = leaving.join().unwrap();
+        assert!(said.status.success(), "{said:?}");
+    });
+    assert_eq!(edges(&rig), [""; 0]);
+    let again = edge.says(&["drain-edge"]);
+    assert!(again.status.success(), "who has left can say so again: {again:?}");
+}
+
+#[test]
+fn a_stopped_edge_tells_those_who_are_held_at_once_to_come_again() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    rig.ask_for_passwords();
+    let mut edge = rig.edge(&Given::default());
+    until("the edge serves", || edge.serves().then_some(()));
+    assert!(edge.says(&["hold", "blog"]).status.success());
+    let mut reader = edge.ask();
+    until("it is held", || (edge.site()["held"] == 1).then_some(()));
+    // An edge that is alone would have the reader wait for nine tenths of an hour.
+    edge.process.signal(Signal::TERM);
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("\r\nretry-after: "), "{answer}");
+    assert!(edge.process.ended());
+}
