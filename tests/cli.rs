@@ -178,6 +178,31 @@ fn every_verb_does_what_it_says() {
 }
 
 #[test]
+fn a_healthcheck_tells_who_is_ready_from_who_stops_and_who_is_not_there() {
+    let desk = Desk::new();
+    desk.write(&desk.text().replace("threads = 1", "threads = 1\nshutdown_delay = \"1h\""));
+    assert_eq!(desk.say(&["healthcheck"]).code, 3);
+    let running = desk.start();
+    let said = desk.say(&["healthcheck"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "ready\n"), "{said:?}");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&running.0),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    let began = Instant::now();
+    let said = loop {
+        let said = desk.say(&["healthcheck"]);
+        if said.code != 0 {
+            break said;
+        }
+        assert!(began.elapsed() < PATIENCE, "it never says that it stops");
+    };
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("ghostpin is stopping"), "{said:?}");
+}
+
+#[test]
 fn check_names_every_mistake_by_its_file_and_line() {
     let desk = Desk::new();
     desk.write(&desk.text().replace("hosts", "host").replace("threads = 1", "threads = \"many\""));

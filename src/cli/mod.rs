@@ -10,6 +10,7 @@ pub mod edges;
 pub mod explain;
 pub mod failure;
 pub mod handoff;
+pub mod healthcheck;
 pub mod hold;
 pub mod join;
 pub mod journal;
@@ -47,6 +48,7 @@ enum Verb {
     Explain(explain::ExplainArgs),
     Handoff(handoff::HandoffArgs),
     Hold(hold::HoldArgs),
+    Healthcheck(healthcheck::HealthcheckArgs),
     Release(release::ReleaseArgs),
     Reload(reload::ReloadArgs),
     Upgrade(upgrade::UpgradeArgs),
@@ -81,6 +83,7 @@ impl Cli {
             Verb::Site(args) => asking(args.run()),
             Verb::Explain(args) => asking(args.run()),
             Verb::Handoff(args) => asking(args.run()),
+            Verb::Healthcheck(args) => asking(args.run()),
             Verb::Hold(args) => asking(args.run()),
             Verb::Release(args) => asking(args.run()),
             Verb::Reload(args) => asking(args.run()),
