@@ -9,6 +9,7 @@ use super::Context;
 use super::problem::Problem;
 use super::routes::Answer;
 use crate::control::fleet::FleetView;
+use crate::control::view::FleetStatus;
 
 /// The answer to `/v1/controller`.
 #[derive(Debug, Serialize)]
@@ -46,6 +47,24 @@ pub(super) async fn controller(State(context): State<Context>) -> Answer<Json<Co
     let elected = edge.is_some();
     let (name, lease) = edge.map_or_else(Default::default, |edge| (edge.name, edge.lease));
     Ok(Json(ControllerView { elected, name, lease }))
+}
+
+/// Whether readers may be sent to this edge: not before it knows what the fleet does, and not after it has left.
+///
+/// # Errors
+/// Why not. An edge that has lost touch with its fleet is not among them: mostly all others have, too.
+pub(super) fn is_served(fleet: &FleetStatus) -> Result<(), Problem> {
+    let no = |title, why| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title, why));
+    match (fleet.life.as_str(), fleet.watermark) {
+        ("leaving" | "left", _) => {
+            no("the fleet is left", "this edge lets nobody in: stop it, or start it again to have it join")
+        }
+        (_, 0) => no(
+            "not yet one of the fleet",
+            "etcd has not told this edge yet which backends are pinned; the log says why",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// What stands after this edge has left.

@@ -95,6 +95,9 @@ async fn ready(State(context): State<Context>) -> Answer<&'static str> {
         return Err(Problem::stalled(stalled));
     }
     let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
+    if let Some(fleet) = &status.fleet {
+        fleet::is_served(fleet)?;
+    }
     let is_heard = context.swarm.as_ref().is_none_or(|swarm| swarm.view().is_heard());
     // It serves, by the last good state. Why is told to those who may ask for more.
     Ok(match (status.refused_update, is_heard) {

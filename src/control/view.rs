@@ -145,7 +145,7 @@ pub struct Status {
 /// How one of many edges is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FleetStatus {
-    /// `following`, or what it does before it can follow: `ending`, `granting`, `registering`, `listing`; `left`.
+    /// `following`, or what it does before it can follow: `ending`, `granting`, `registering`, `listing`; `leaving`, `left`.
     pub life: String,
     /// Its lease in etcd, in hexadecimal digits; empty if it has none.
     pub lease: String,

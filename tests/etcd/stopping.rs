@@ -1,4 +1,4 @@
-//! How an edge leaves its fleet.
+//! How an edge leaves its fleet, and what it says of itself to those who send readers to it.
 
 use std::io::Read;
 use std::thread;
@@ -64,4 +64,23 @@ fn a_stopped_edge_tells_those_who_are_held_at_once_to_come_again() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.to_ascii_lowercase().contains("\r\nretry-after: "), "{answer}");
     assert!(edge.process.ended());
+}
+
+#[test]
+fn an_edge_is_not_ready_before_it_has_joined_nor_when_it_has_left() {
+    let rig = Rig::new();
+    let etcd = rig.etcd();
+    rig.ask_for_passwords();
+    etcd.signal(Signal::STOP);
+    let edge = rig.edge(&Given::default());
+    let said = |code: i32, what: &str| {
+        let said = edge.says(&["healthcheck"]);
+        let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        (said.status.code() == Some(code) && text.contains(what)).then_some(())
+    };
+    until("it says that it has not joined", || said(1, "not yet one of the fleet"));
+    etcd.signal(Signal::CONT);
+    until("it is ready", || said(0, "ready"));
+    assert!(edge.says(&["drain-edge"]).status.success());
+    until("it says that it has left", || said(1, "the fleet is left"));
 }

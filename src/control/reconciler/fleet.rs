@@ -230,12 +230,13 @@ impl Reconciler {
     pub(super) fn fleet_status(&self) -> Option<FleetStatus> {
         let fleet = self.fleet.as_ref()?;
         let life = match fleet.edge.life() {
+            Life::Left => "left",
+            _ if fleet.edge.is_leaving() => "leaving",
             Life::Ending => "ending",
             Life::Granting => "granting",
             Life::Registering(_) => "registering",
             Life::Listing(_) => "listing",
             Life::Following(_) => "following",
-            Life::Left => "left",
         };
         Some(FleetStatus {
             life: life.to_owned(),

@@ -186,6 +186,11 @@ impl Edge {
         self.life
     }
 
+    /// It was asked to leave, and lets nobody in any more.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     /// The lease of this life.
     pub fn lease(&self) -> Option<LeaseId> {
         match self.life {
