@@ -350,6 +350,7 @@ impl Prepared {
         let Some(Succeeded { succession, _leftover }) = succeeded else {
             stopping.store(true, Ordering::Relaxed);
             notify::tell(Told::Stopping);
+            workers.tell(Order::Farewell);
             // Readers still come until the balancer has noticed. Who asks again doesn't want to wait for it.
             tokio::select! {
                 () = tokio::time::sleep(server.shutdown_delay) => {}

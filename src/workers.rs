@@ -13,6 +13,9 @@ pub enum Order {
     Cut(SiteKey),
     /// Drop the idle connections to a site's backend: its epoch is over.
     Purge(SiteKey),
+    /// A stop is near: each connection's next answer is its last one, so that clients come again elsewhere before the
+    /// door is shut.
+    Farewell,
     /// Take no more connections, let those there are end, and return when they have, or after this time.
     Stop {
         /// That.

@@ -2,7 +2,7 @@
 //!
 //! Workers share nothing on the way of a request but the gate of its site and the pointer to the route table.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -137,6 +137,8 @@ pub struct Worker {
     pub detour: Option<Secret>,
     /// Hosts that were seen in clear text lately, and that a certificate has been ordered for.
     seen: RefCell<HashSet<Box<str>>>,
+    /// A stop is near: each connection's next answer is its last one.
+    farewell: Cell<bool>,
     /// Since it was told to stop: until when gates are waited for.
     stopping: watch::Sender<Option<Instant>>,
 }
@@ -196,6 +198,7 @@ impl Worker {
             challenges: common.challenges,
             detour: common.detour,
             seen: RefCell::default(),
+            farewell: Cell::new(false),
             stopping: watch::Sender::new(None),
         }
     }
@@ -218,10 +221,11 @@ impl Worker {
                         self.pool.purge(site);
                     }
                     Some(Order::Purge(site)) => self.pool.purge(site),
+                    Some(Order::Farewell) => self.bid_farewell(),
                     Some(Order::Stop { timeout, held }) => {
                         accepting.iter().for_each(|task| task.abort());
                         self.stopping.send_replace(Some(Instant::now() + held));
-                        self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_after_one_more());
+                        self.bid_farewell();
                         stop_at = Some(Instant::now() + timeout);
                         let last_requests = (Instant::now() + LAST_REQUESTS).min(Instant::now() + timeout);
                         no_more_at.get_or_insert(last_requests);
@@ -244,6 +248,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// From now on, the next answer of each connection is its last one.
+    fn bid_farewell(&self) {
+        self.farewell.set(true);
+        self.connections.borrow().iter().for_each(|(_, kept)| kept.connection.end_after_one_more());
     }
 
     /// Looks at all that has a deadline, but the connections.
@@ -398,7 +408,7 @@ impl Worker {
         };
         let connection = Connection::new(socket, number, certificate, peer, self.clock.clone(), counted);
         let _open = self.clone().keep(connection.clone());
-        if self.stopping.borrow().is_some() {
+        if self.farewell.get() {
             connection.end_after_one_more();
         }
         match kind {

@@ -218,6 +218,27 @@ fn a_stop_says_goaway_and_lets_streams_under_way_end() {
     assert!(proxy.ended().unwrap().success());
 }
 
+#[test]
+fn goaway_is_said_before_the_door_is_shut() {
+    let a = Backend::named("A");
+    let mut config = Config::of(&[&a]);
+    config.server = "shutdown_delay = '10m'".into();
+    let proxy = Proxy::start(&config);
+    run(async {
+        let (mut sender, connection) = connect(&proxy).await;
+        assert_eq!(text(sender.send_request(get("/")).await.unwrap()).await, "A GET 0");
+        proxy.signal(Signal::TERM);
+        // This side would keep the connection.
+        tokio::time::timeout(PATIENCE, connection).await.expect("it ends in time").unwrap().unwrap();
+        let (mut sender, _connection) = connect(&proxy).await;
+        assert_eq!(
+            text(sender.send_request(get("/")).await.unwrap()).await,
+            "A GET 0",
+            "who comes is served"
+        );
+    });
+}
+
 /// Asks for a stream that is a WebSocket (RFC 8441).
 pub(crate) fn websocket(host: &str) -> Request<Body> {
     let request = Request::connect(format!("http://{host}/ws"));

@@ -49,6 +49,23 @@ fn who_looks_at_readyz_is_told_before_the_door_is_shut() {
 }
 
 #[test]
+fn who_is_served_while_a_stop_is_near_is_told_to_come_again_elsewhere() {
+    let a = Backend::named("A");
+    let mut config = Config::of(&[&a]);
+    config.server = "shutdown_delay = '10m'".into();
+    let proxy = Proxy::start(&config);
+    let mut kept = proxy.client();
+    assert_eq!(kept.get("a.test", "/").field("connection"), None);
+    proxy.signal(Signal::TERM);
+    until("it says that it stops", || proxy.admin("GET", "/readyz", "").0 == 503);
+    for mut client in [kept, proxy.client()] {
+        let answer = client.get("a.test", "/");
+        assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn held_requests_are_answered_although_a_stop_was_asked_for() {
     let a = Backend::named("A");
     let mut proxy = Proxy::start(&Config::of(&[&a]).hold("timeout = '10m'"));
