@@ -14,6 +14,7 @@ mod net;
 mod pulse;
 mod scenarios;
 mod stage;
+mod stops;
 
 use std::io;
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ enum Scenario {
     Joining,
     /// An edge leaves in good order, and comes back.
     Leaving,
+    /// Edges behind a balancer are stopped and started again, one after the other.
+    Stops,
     /// Thousands of sites lose their instance at once.
     Many,
     /// Faults at random, from a seed, with handoffs all the time.
@@ -89,7 +92,7 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 14] = [
+const ALL: [Scenario; 15] = [
     Scenario::Planned,
     Scenario::Slow,
     Scenario::Crash,
@@ -102,6 +105,7 @@ const ALL: [Scenario; 14] = [
     Scenario::Restored,
     Scenario::Joining,
     Scenario::Leaving,
+    Scenario::Stops,
     Scenario::Many,
     Scenario::Random { seconds: 40, kind: None, rate: 30 },
 ];
@@ -158,6 +162,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Restored => vec![scenarios::restored(settings).await?],
         Scenario::Joining => vec![scenarios::joining(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],
+        Scenario::Stops => vec![stops::stops(settings).await?],
         Scenario::Many => vec![many::many(settings).await?],
         Scenario::Random { seconds, kind, rate } => {
             let faults = faults::Faults { time: Duration::from_secs(seconds), seed, kind, rate };

@@ -70,6 +70,14 @@ impl Process {
         Ok(Duration::from_millis(ticks * 10))
     }
 
+    /// Waits for its end, and returns its exit code; none if a signal has ended it.
+    pub async fn ended(&mut self) -> io::Result<Option<i32>> {
+        let mut child = self.child.take().ok_or_else(|| io::Error::other("it is not running"))?;
+        let status =
+            timeout(PATIENCE, child.wait()).await.map_err(|_| io::Error::other("it does not end"))?;
+        Ok(status?.code())
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> io::Result<bool> {
         Ok(match &mut self.child {
@@ -83,6 +91,8 @@ impl Process {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub ghostpin: PathBuf,
+    /// More keys of `[server]`.
+    pub server: String,
     /// More tables for every edge's file.
     pub tables: String,
     /// More keys of `[cluster]`.
@@ -356,11 +366,11 @@ impl Stage {
     pub fn config(&self, at: usize) -> String {
         let listen = self.http(at).to_string();
         let etcd: Vec<String> = (0..self.etcd.len()).map(|member| self.etcd_url(member)).collect();
-        let Plan { tables, cluster, detours, site, others, .. } = &self.plan;
+        let Plan { server, tables, cluster, detours, site, others, .. } = &self.plan;
         let backends = [self.app(0).to_string(), self.app(1).to_string()];
         let detour = if *detours { format!("detour = \"{}\"\n", self.detour(at)) } else { String::new() };
         let mut text = format!(
-            "[server]\nstate = {:?}\nthreads = 1\n[listen]\nhttp = [{listen:?}]\n[admin]\nlisten = {:?}\n\
+            "[server]\nstate = {:?}\nthreads = 1\n{server}[listen]\nhttp = [{listen:?}]\n[admin]\nlisten = {:?}\n\
              [log]\naccess = false\n[cluster]\netcd = {etcd:?}\nname = \"edge-{at}\"\n{detour}{cluster}\n{tables}\n\
              [[site]]\nname = {SITE:?}\nhosts = [{HOST:?}]\nbackends = {backends:?}\napp = \"generic\"\ntell_epoch = true\n{site}\n",
             self.scratch.path(&format!("state{at}")),
@@ -417,7 +427,7 @@ impl Stage {
     }
 
     /// Its admin API is asked past the network, so that no fault hides what it says.
-    fn socket(&self, at: usize) -> PathBuf {
+    pub fn socket(&self, at: usize) -> PathBuf {
         self.scratch.path(&format!("admin{at}"))
     }
 
