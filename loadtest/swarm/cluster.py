@@ -69,7 +69,9 @@ class Unix(http.client.HTTPConnection):
 
 
 class Node:
-    """One engine. Its folder outlives its power."""
+    """One engine. Its folder outlives its power. With `usual_socket`, it listens at /var/run/docker.sock as well, on a machine of its own."""
+
+    usual_socket = False
 
     def __init__(self, folder, number, name):
         self.name, self.number = name, number
@@ -85,7 +87,8 @@ class Node:
         for name in ["docker.sock", "docker.pid"]:
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
-        script = f"read go; hostname {self.name}; exec dockerd --data-root {self.folder}/data --exec-root {self.folder}/exec " \
+        usual = ["mount -t tmpfs tmpfs /run;", "-H unix:///var/run/docker.sock"] if self.usual_socket else ["", ""]
+        script = f"read go; hostname {self.name}; {usual[0]} exec dockerd {usual[1]} --data-root {self.folder}/data --exec-root {self.folder}/exec " \
                  f"--pidfile {self.folder}/docker.pid -H unix://{self.socket} --cgroup-parent /{self.folder.parent.name} " \
                  f"--log-level warn --default-shm-size 1m"
         log = open(self.folder / "log", "a")
@@ -134,6 +137,20 @@ class Node:
             raise Trouble(f"{self.name}: {method} {path}: {answer.status} {text.decode(errors='replace').strip()}")
         return json.loads(text) if text.strip().startswith((b"{", b"[", b'"')) else text
 
+    def load(self, image, tag):
+        """Loads what scripts/image has made, as `ghostpin:TAG`; returns what the engine says of it."""
+        said = self.api("POST", "/images/load?quiet=1", raw=image, timeout=60)
+        name = said["stream"].split(": ", 1)[1].strip()
+        self.api("POST", f"/images/{name}/tag?repo=ghostpin&tag={tag}")
+        return self.api("GET", f"/images/ghostpin:{tag}/json")
+
+    def derive(self, source, repo, tag, config):
+        """Another image with the same content, and returns its id."""
+        made = self.api("POST", "/containers/create", {"Image": source})["Id"]
+        self.api("POST", f"/commit?container={made}&repo={repo}&tag={tag}", config)
+        self.api("DELETE", f"/containers/{made}")
+        return self.api("GET", f"/images/{repo}:{tag}/json")["Id"]
+
     def answers(self):
         try:
             return bool(self.api("GET", "/info", timeout=1))
@@ -153,10 +170,11 @@ def wait(seconds, what, is_so, every=0.02):
 
 
 class Swarm:
-    """Three managers and two workers; sites run on workers only. With an overlay network, there is one more node for those who
+    """Three managers and two workers; sites run on workers only, unless `managers_work`. With an overlay network, there is one more node for those who
     are in front of them."""
 
-    def __init__(self, folder, overlay):
+    def __init__(self, folder, overlay, managers_work=False):
+        self.managers_work = managers_work
         self.managers = [Node(folder, number, f"m{number}") for number in range(3)]
         self.workers = [Node(folder, 3 + number, f"w{number}") for number in range(2)]
         self.front = Node(folder, 5, "front") if overlay else None
@@ -165,7 +183,8 @@ class Swarm:
     def start(self):
         sh("ip", "link", "set", "lo", "up")
         sh("ip", "link", "add", "lab", "type", "bridge")
-        sh("ip", "link", "set", "lab", "up")
+        # One of its own, or it has that of a node, and another one when that node is gone: nobody finds it then for a while.
+        sh("ip", "link", "set", "lab", "address", "02:00:00:00:00:01", "up")
         sh("ip", "addr", "add", "10.99.0.1/24", "dev", "lab")
         for node in self.nodes:
             node.start()
@@ -186,7 +205,7 @@ class Swarm:
         swarm = first.api("GET", "/swarm")
         swarm["Spec"]["Dispatcher"]["HeartbeatPeriod"] = 1_000_000_000
         first.api("POST", f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])
-        for manager in self.managers:
+        for manager in [] if self.managers_work else self.managers:
             seen = first.api("GET", f"/nodes/{manager.id}")
             seen["Spec"]["Availability"] = "drain"
             first.api("POST", f"/nodes/{manager.id}/update?version={seen['Version']['Index']}", seen["Spec"])
