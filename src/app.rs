@@ -168,7 +168,19 @@ impl Prepared {
             .context("preparing for connections")?;
         let certificates = certificates::open(&config)?;
         let outside = Rc::new(System::start().context("starting the thread that asks backends")?);
-        Ok(Self { path, program, loaded, config, certificates, outside, logs, ending, access, tracer, traced })
+        Ok(Self {
+            path,
+            program,
+            loaded,
+            config,
+            certificates,
+            outside,
+            logs,
+            ending,
+            access,
+            tracer,
+            traced,
+        })
     }
 
     /// Whether any of these sites' backends can be reached from here, if there are some.

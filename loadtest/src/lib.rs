@@ -1,6 +1,6 @@
 //! What the fault runs share.
 
-pub mod clients;
 pub mod balancer;
+pub mod clients;
 pub mod harness;
 pub mod report;
