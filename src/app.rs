@@ -4,6 +4,7 @@ mod aside;
 mod certificates;
 mod doors;
 mod fleet;
+mod kept;
 mod provided;
 mod reload;
 mod upgrade;

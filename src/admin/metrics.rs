@@ -39,6 +39,7 @@ pub(super) fn of_the_process(context: &Context, status: &Status) -> String {
     text.one(&COMMITS_FAILED, status.commits_failed);
     text.one(&LATE_ANSWERS, status.late_answers);
     text.one(&UPDATE_REFUSED, u8::from(status.refused_update.is_some()));
+    text.one(&UPDATES_WAITING, status.waiting_updates.len());
     text.one(&RELOADS, status.reloads);
     text.one(&LAST_RELOAD, seconds(status.last_reload_ms));
     text.one(&LAST_REFUSED_UPDATE, seconds(status.refused_update_ms));

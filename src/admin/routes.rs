@@ -17,7 +17,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::{Context, explain, fleet, metrics};
 use crate::certs;
-use crate::control::{Wanted, WishError};
+use crate::control::{Source, Wanted, WishError};
 use crate::core::SiteName;
 use crate::core::handoff::Refused;
 use crate::observe::{journal, text};
@@ -50,6 +50,7 @@ pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)>
         ("/v1/providers", "get", get(providers)),
         ("/v1/plan", "post", post(plan)),
         ("/v1/reload", "post", post(reload)),
+        ("/v1/updates/{id}/confirm", "post", post(confirm)),
     ]
 }
 
@@ -361,6 +362,51 @@ async fn plan(State(context): State<Context>) -> Answer<Response> {
         text,
     };
     Ok(Json(answer).into_response())
+}
+
+/// What became of a confirmation.
+#[derive(Debug, Serialize)]
+struct Confirmed {
+    source: &'static str,
+    added: usize,
+    removed: usize,
+    changed: usize,
+}
+
+async fn confirm(
+    State(context): State<Context>,
+    id: Result<Path<String>, PathRejection>,
+) -> Answer<Response> {
+    let id = path(id)?;
+    let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
+    let none = || {
+        let detail = format!("`{id}` does not wait: see waiting_updates in /v1/status");
+        Problem::new(StatusCode::NOT_FOUND, "no such update", detail)
+    };
+    let update = status.waiting_updates.into_iter().find(|update| update.id == id).ok_or_else(none)?;
+    let source = context.reload.controller.confirm(id.clone()).await.ok_or_else(Problem::stopping)?;
+    let confirmed = match source.ok_or_else(none)? {
+        Source::File => {
+            let applied = context.reload.reload().await.map_err(|why| {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why)
+            })?;
+            let count = |sites: Vec<String>| sites.len();
+            Confirmed {
+                source: "file",
+                added: count(applied.added),
+                removed: count(applied.removed),
+                changed: count(applied.changed),
+            }
+        }
+        // It says what it wants again and again.
+        Source::Provider => Confirmed {
+            source: "provider",
+            added: update.added,
+            removed: update.removed,
+            changed: update.changed,
+        },
+    };
+    Ok(Json(confirmed).into_response())
 }
 
 async fn reload(State(context): State<Context>) -> Answer<Response> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::aside::aside;
+use super::kept;
 use super::certificates::sources;
 use super::provided::Composed;
 use crate::acme;
@@ -154,8 +155,13 @@ impl Reload {
                 Err(why)
             }
         };
-        if applied.is_ok() {
-            self.tell_names();
+        match (&applied, &file) {
+            (Ok(_), _) => self.tell_names(),
+            (Err(why), Some(file)) => match kept::keep(&file.config.server.state, &self.path, why) {
+                Ok(copy) => tracing::info!(copy = %copy.display(), "what was refused is kept"),
+                Err(error) => tracing::warn!(%error, "what was refused can't be kept"),
+            },
+            (Err(_), None) => {}
         }
         match &applied {
             Ok(applied) => tracing::info!(

@@ -5,6 +5,7 @@ pub mod certs;
 pub mod certs_dev;
 pub mod check;
 pub mod client;
+pub mod confirm;
 pub mod drain_edge;
 pub mod edges;
 pub mod explain;
@@ -51,6 +52,7 @@ enum Verb {
     Healthcheck(healthcheck::HealthcheckArgs),
     Release(release::ReleaseArgs),
     Reload(reload::ReloadArgs),
+    Confirm(confirm::ConfirmArgs),
     Upgrade(upgrade::UpgradeArgs),
     Journal(journal::JournalArgs),
     Certs(certs::CertsArgs),
@@ -87,6 +89,7 @@ impl Cli {
             Verb::Hold(args) => asking(args.run()),
             Verb::Release(args) => asking(args.run()),
             Verb::Reload(args) => asking(args.run()),
+            Verb::Confirm(args) => asking(args.run()),
             Verb::Journal(args) => asking(args.run()),
             Verb::Certs(args) => asking(args.run()),
             Verb::Edges(args) => asking(args.run()),

@@ -21,6 +21,11 @@ pub const DEFAULT_UPGRADE_PROBATION: Duration = Duration::from_secs(3);
 /// `server.watchdog_limit`: a disk that hangs may come back in that time; what ends here ends every reader's connection.
 pub const DEFAULT_WATCHDOG_LIMIT: Duration = Duration::from_secs(30);
 
+/// `guard.share`: what is meant is seldom more than half of all sites, and a slip mostly is all of them.
+pub const DEFAULT_GUARD_SHARE: f64 = 0.5;
+/// `guard.sites`: so many can be looked over by whoever changes them.
+pub const DEFAULT_GUARD_SITES: u32 = 20;
+
 /// `listen.http`: loopback; nothing is open to the world unless somebody wrote that it is to be.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// `admin.listen`: loopback, where no token is needed.

@@ -196,6 +196,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
 
 fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
+    differing!(keys, Rule, &old.guard, &new.guard, [share = "guard.share", sites = "guard.sites"]);
     differing!(keys, HoldTotal, &old.hold_total, &new.hold_total, [max_requests = "hold.max_requests_total"]);
     differing!(
         keys,

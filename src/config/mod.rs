@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use crate::core::guard::Rule;
 use crate::core::{Backend, SiteName};
 
 pub mod acme;
@@ -21,6 +22,7 @@ mod cookies;
 pub mod defaults;
 pub mod diff;
 mod errors;
+mod guard;
 mod include;
 pub mod labels;
 mod listener;
@@ -64,6 +66,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[admin]`
     pub admin: Admin,
+    /// `[guard]`: how much an update may touch at once.
+    pub guard: Rule,
     /// `[hold]`: what all sites together may hold.
     pub hold_total: HoldTotal,
     /// `[limits]`

@@ -102,6 +102,7 @@ impl Config {
             admin: admin(&top.admin, &listen, report),
             listen,
             tls,
+            guard: guard::guard(&top.guard),
             hold_total: HoldTotal {
                 max_requests: count(top.hold.max_requests_total, DEFAULT_HOLD_MAX_REQUESTS_TOTAL),
             },

@@ -17,6 +17,7 @@ use super::listener::RawListeners;
 use super::log::RawLog;
 use super::names::{Host, HttpUrl, Instance, PathPrefix, ProbeHost, Statuses, UrlPath};
 use super::provider::RawProvider;
+use super::guard::RawGuard;
 use super::traces::RawTraces;
 use super::units::{Count, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size};
 use super::written::{OneOrMany, Text};
@@ -33,6 +34,7 @@ pub(super) struct RawFile {
     pub(super) tls: RawTls,
     pub(super) https: RawHttps,
     pub(super) admin: RawAdmin,
+    pub(super) guard: RawGuard,
     pub(super) hold: RawHoldAll,
     pub(super) health: RawHealth,
     pub(super) handoff: RawHandoff,

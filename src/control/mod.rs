@@ -29,6 +29,7 @@ use crate::observe::journal;
 use crate::upgrade::elder::Heir;
 pub use following::Succession;
 use reconciler::HandOver;
+pub use reconciler::Source;
 use view::{SiteSummary, SiteView, Status};
 
 /// What may be asked of the reconciler.
@@ -61,6 +62,8 @@ pub enum Ask {
     Fleet(oneshot::Sender<Option<Result<fleet::FleetView, String>>>),
     /// Leave the fleet: answered when no request of it is left here. `false` if this process is alone.
     Leave(oneshot::Sender<bool>),
+    /// An update that waits is meant, by its id: who wants it, if there is such a one.
+    Confirm(String, oneshot::Sender<Option<Source>>),
     /// The same, with other sites of a provider and what the file said last.
     Provide(Box<Config>, oneshot::Sender<Result<Applied, String>>),
     /// Sites that serve and whose backend is well, and those backends, but not more than so many.
@@ -193,6 +196,11 @@ impl Controller {
     pub async fn apply(&self, config: Config) -> Result<Applied, String> {
         let done = self.ask(|answer| Ask::Apply(Box::new(config), answer)).await;
         done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Gives the word for an update that waits. Who wants it; the inner `None` if no update of that name waits.
+    pub async fn confirm(&self, id: String) -> Option<Option<Source>> {
+        self.ask(|answer| Ask::Confirm(id, answer)).await
     }
 
     /// Puts other sites of a provider in force, in one step. What was refused of the file stays refused.

@@ -6,6 +6,7 @@ mod applying;
 mod chronicle;
 mod detour;
 mod fleet;
+mod guarded;
 mod handing_over;
 mod heir;
 mod leading;
@@ -51,6 +52,8 @@ use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::upgrade::ToHeir;
 use crate::workers::{Order, Workers};
+use guarded::Guarded;
+pub use guarded::Source;
 pub use handing_over::HandOver;
 use heir::Elder;
 pub use heir::ElderParts;
@@ -206,6 +209,7 @@ pub struct Reconciler {
     jitter: u64,
     counts: Counts,
     refused_update: Option<String>,
+    guarded: Guarded,
     fleet: Option<Fleet>,
     /// The process that this one has taken over from, as long as it has requests.
     elder: Option<Elder>,
@@ -258,12 +262,13 @@ impl Reconciler {
             jitter: parts.seed,
             counts: Counts::default(),
             refused_update: None,
+            guarded: Guarded::default(),
             fleet,
             elder: parts.elder.map(|elder| Elder::new(elder, messages)),
             heir: None,
             hooks_running: 0,
         };
-        if let Err(why) = reconciler.apply(parts.config) {
+        if let Err(why) = reconciler.apply(Source::File, parts.config) {
             // The configuration was checked when it was read.
             tracing::error!(why, "the configuration can't be put in force");
         }
@@ -430,13 +435,14 @@ impl Reconciler {
             }
             Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, answer),
             Ask::Apply(config, answer) => {
-                let applied = self.apply(*config);
+                let applied = self.apply(Source::File, *config);
                 match &applied {
                     Ok(_) => self.refused_update = None,
                     Err(why) => self.refused(why.clone()),
                 }
                 drop(answer.send(applied));
             }
+            Ask::Confirm(id, answer) => drop(answer.send(self.confirm(id))),
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
             Ask::Well(most, answer) => drop(answer.send(self.well(most))),
             Ask::Note(site, kind, note) => self.note(site, kind, note),

@@ -133,6 +133,9 @@ pub struct Status {
     pub refused_update: Option<String>,
     /// When an update was refused last, in milliseconds since 1970 (UTC).
     pub refused_update_ms: Option<u64>,
+    /// Updates that wait for somebody's word.
+    #[serde(default)]
+    pub waiting_updates: Vec<WaitingUpdate>,
     /// Configurations put in force since the start, the first one included.
     pub reloads: u64,
     /// When the last of them was put in force, in milliseconds since 1970 (UTC).
@@ -140,6 +143,27 @@ pub struct Status {
     /// This edge's part in its fleet; not there if it is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
+}
+
+/// An update that touches too much at once to be put in force without somebody's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingUpdate {
+    /// What it is called: the same for the same changes.
+    pub id: String,
+    /// Who wants it: `file` or `provider`.
+    pub source: String,
+    /// Sites that it would remove,
+    pub removed: usize,
+    /// change,
+    pub changed: usize,
+    /// and add;
+    pub added: usize,
+    /// and how many there are.
+    pub of: usize,
+    /// Some of those that it would remove or change.
+    pub examples: Vec<String>,
+    /// Since when it waits, in milliseconds since 1970 (UTC).
+    pub since_ms: u64,
 }
 
 /// How one of many edges is.

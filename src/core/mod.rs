@@ -10,6 +10,7 @@
 pub mod admission;
 mod backend;
 pub mod fleet;
+pub mod guard;
 pub mod handoff;
 pub mod health;
 pub mod heir;

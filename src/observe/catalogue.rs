@@ -154,6 +154,12 @@ pub const UPDATE_REFUSED: Family = gauge(
     &[],
     "1 if the last update was refused, so that an older configuration is in force than is written.",
 );
+/// 0 to 2: one of the file, one of a provider.
+pub const UPDATES_WAITING: Family = gauge(
+    "ghostpin_updates_waiting",
+    &[],
+    "Updates that touch too many sites at once, and wait for somebody's word.",
+);
 /// The first one included.
 pub const RELOADS: Family = counter(
     "ghostpin_reloads_total",
@@ -386,6 +392,7 @@ pub const OF_THE_PROCESS: [Family; 53] = [
     COMMITS_FAILED,
     LATE_ANSWERS,
     UPDATE_REFUSED,
+    UPDATES_WAITING,
     RELOADS,
     LAST_RELOAD,
     LAST_REFUSED_UPDATE,

@@ -157,7 +157,7 @@ impl Journal {
         let text = serde_json::to_string(&entry).unwrap_or_default();
         match entry.kind {
             "conflict" | "warm_promotion" | "late_answer" | "commit_failed" | "hook_failed"
-            | "refused_update" => {
+            | "refused_update" | "update_waits" => {
                 tracing::warn!(target: "ghostpin::journal", site = entry.site, kind = entry.kind, entry = text);
             }
             _ => {

@@ -9,6 +9,7 @@ mod cut;
 mod deadlines;
 mod fields;
 mod floods;
+mod guard;
 mod harness;
 mod held;
 mod http2;

@@ -5,8 +5,9 @@ use super::*;
 impl Reconciler {
     /// Puts a configuration in force, whole or not at all. What it takes grows with what has changed, and hardly with what
     /// has not: handoffs wait for it.
-    pub(super) fn apply(&mut self, mut config: Config) -> Result<Applied, String> {
+    pub(super) fn apply(&mut self, source: Source, mut config: Config) -> Result<Applied, String> {
         let changes = changes::between(&self.config.sites, &mut config.sites);
+        self.may_change(source, &changes)?;
         // Made before anything is touched: a contradiction must leave all as it is.
         let put: Vec<Arc<PublishedSite>> = changes.put.iter().map(|site| self.published(site)).collect();
         let routes = self.publisher.current().routes.with(&changes.gone, put.iter().cloned());
@@ -213,6 +214,7 @@ impl Reconciler {
             late_answers: self.counts.late_of_gone_sites,
             refused_update: self.refused_update.clone(),
             refused_update_ms: self.counts.last_refused_update.map(millis),
+            waiting_updates: self.guarded.waiting(),
             reloads: self.counts.reloads,
             last_reload_ms: self.counts.last_reload.map(millis),
             fleet: self.fleet_status(),

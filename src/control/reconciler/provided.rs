@@ -5,7 +5,7 @@ use super::*;
 impl Reconciler {
     /// Puts a provider's sites in force, like [`Self::apply`], and lets go of pins whose address is somebody else's by now.
     pub(super) fn provide(&mut self, config: Config) -> Result<Applied, String> {
-        let applied = self.apply(config)?;
+        let applied = self.apply(Source::Provider, config)?;
         for (key, epoch) in self.usurped() {
             self.step(key, Input::Suspected { epoch });
         }

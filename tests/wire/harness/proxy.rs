@@ -215,8 +215,14 @@ impl Proxy {
     /// Writes the configuration and has it reloaded by SIGHUP; returns when that was done or refused.
     #[track_caller]
     pub(crate) fn reload(&self, config: &Config) {
-        std::fs::write(self.path("ghostpin.toml"), config.text(self.folder.path())).expect("a file");
+        self.write(config);
         self.hang_up();
+    }
+
+    /// Writes the configuration, and leaves it at that.
+    #[track_caller]
+    pub(crate) fn write(&self, config: &Config) {
+        std::fs::write(self.path("ghostpin.toml"), config.text(self.folder.path())).expect("a file");
     }
 
     /// SIGHUP, and waits until it was dealt with.
