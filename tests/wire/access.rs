@@ -15,9 +15,11 @@ fn logging(a: &Backend, lines: &str) -> Config {
     config
 }
 
+/// Its whole lines: the last one may just be written.
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
 }
 
 #[test]
@@ -28,28 +30,29 @@ fn no_line_is_lost_while_the_access_log_is_moved_away() {
     let mut files = vec![path.clone()];
     let mut client = proxy.client();
     let mut asked = 0;
-    let mut ask = |times: u32| {
-        for _ in 0..times {
-            assert_eq!(client.get("a.test", &format!("/{asked}?key=secret")).status, 200);
-            asked += 1;
-        }
+    let mut ask = || {
+        assert_eq!(client.get("a.test", &format!("/{asked}?key=secret")).status, 200);
+        asked += 1;
     };
     for round in 1..=5 {
-        ask(20);
+        until("lines go to the file that has the name now", || {
+            ask();
+            !lines(&path).is_empty()
+        });
         let moved = proxy.path(&format!("access.log.{round}"));
         fs::rename(&path, &moved).unwrap();
         files.push(moved);
-        ask(20);
+        (0..20).for_each(|_| ask());
         proxy.signal(Signal::USR1);
-        ask(20);
+        (0..20).for_each(|_| ask());
         until("it was opened again", || path.exists());
     }
     let all = || files.iter().flat_map(|path| lines(path)).collect::<Vec<Value>>();
-    until("all lines were written", || all().len() == 300);
-    let mut numbers: Vec<u32> =
+    until("all lines were written", || all().len() >= asked);
+    let mut numbers: Vec<usize> =
         all().iter().map(|line| line["path"].as_str().unwrap()[1..].parse().unwrap()).collect();
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..asked).collect::<Vec<_>>());
     assert!(all().iter().all(|line| line["site"] == "a" && line["epoch"] == 1 && line["status"] == 200));
     assert!(!proxy.log().contains("\"access\""), "they are not in the log as well");
 }
