@@ -17,6 +17,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::{Context, explain, fleet, metrics};
 use crate::certs;
+use crate::control::view::SitesWanted;
 use crate::control::{Source, Wanted, WishError};
 use crate::core::SiteName;
 use crate::core::handoff::Refused;
@@ -152,8 +153,11 @@ async fn status(State(context): State<Context>) -> Answer<Response> {
     Ok(Json(StatusAnswer { status, listening, config }).into_response())
 }
 
-async fn sites(State(context): State<Context>) -> Answer<Response> {
-    let sites = context.reload.controller.sites().await.ok_or_else(Problem::stopping)?;
+async fn sites(
+    State(context): State<Context>,
+    asked: Result<Query<SitesWanted>, QueryRejection>,
+) -> Answer<Response> {
+    let sites = context.reload.controller.sites(query(asked)?).await.ok_or_else(Problem::stopping)?;
     Ok(Json(sites).into_response())
 }
 

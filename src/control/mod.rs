@@ -30,13 +30,13 @@ use crate::upgrade::elder::Heir;
 pub use following::Succession;
 use reconciler::HandOver;
 pub use reconciler::Source;
-use view::{SiteSummary, SiteView, Status};
+use view::{SiteSummary, SiteView, SitesWanted, Status};
 
 /// What may be asked of the reconciler.
 #[derive(Debug)]
 pub enum Ask {
-    /// All sites, by name.
-    Sites(oneshot::Sender<Vec<SiteSummary>>),
+    /// Sites.
+    Sites(SitesWanted, oneshot::Sender<Vec<SiteSummary>>),
     /// One site.
     Site(SiteName, oneshot::Sender<Option<SiteView>>),
     /// The process as a whole.
@@ -134,9 +134,9 @@ impl Controller {
         answered.await.ok()
     }
 
-    /// All sites, by name; `None` if the process is about to end.
-    pub async fn sites(&self) -> Option<Vec<SiteSummary>> {
-        self.ask(Ask::Sites).await
+    /// Those sites that are wanted; `None` if the process is about to end.
+    pub async fn sites(&self, wanted: SitesWanted) -> Option<Vec<SiteSummary>> {
+        self.ask(|answer| Ask::Sites(wanted, answer)).await
     }
 
     /// One site, if there is one of this name. The outer `None` says that the process is about to end.

@@ -10,6 +10,7 @@ mod guarded;
 mod handing_over;
 mod heir;
 mod leading;
+mod listing;
 mod probing;
 mod provided;
 mod seen;
@@ -411,10 +412,7 @@ impl Reconciler {
     fn asked(&mut self, ask: Ask) {
         // Whoever asked may have gone meanwhile; an answer that nobody takes is dropped.
         match ask {
-            Ask::Sites(answer) => {
-                let all = self.by_name.values().filter_map(|key| self.sites.get(key));
-                drop(answer.send(all.map(|entry| entry.summary()).collect()));
-            }
+            Ask::Sites(wanted, answer) => drop(answer.send(self.list(&wanted))),
             Ask::Site(name, answer) => {
                 let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
                 let newest = || self.journal.newest(&Filter::of_site(&name, LAST_HANDOFFS));

@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::probe::Seen;
-use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView};
+use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView, UnderWay};
 use crate::config::{self, App, Failover, Kinds};
 use crate::core::handoff::{self, Draining, Fencing, HookPolicy, Phase, Policy, Proving};
 use crate::core::health::State;
@@ -187,7 +187,17 @@ impl SiteEntry {
             held: self.gate.held(),
             in_flight: self.gate.in_flight(),
             conflicts: self.conflicts(),
+            handoff: self.open.as_ref().map(|open| under_way(open)),
         }
+    }
+
+    /// It doesn't let requests in, or has a conflict.
+    pub fn is_troubled(&self) -> bool {
+        let is_serving = *self.core.phase() == Phase::Serving && self.gate.lets_in();
+        !is_serving
+            || self.core.candidates().iter().any(|candidate| candidate.conflict)
+            || self.names.iter().any(|name| name.conflict)
+            || !self.config.rivals().is_empty()
     }
 
     /// Who answers although the pin is elsewhere, which names have several addresses, and which tasks run beside the one
@@ -276,5 +286,14 @@ impl SiteEntry {
                 format!("the pin on {target} to be durable")
             }
         }
+    }
+}
+
+fn under_way(open: &OpenEntry) -> UnderWay {
+    let (cause, all, phase) = open.under_way();
+    UnderWay {
+        cause: cause.map(str::to_owned),
+        for_ms: all.as_millis() as u64,
+        phase_for_ms: phase.as_millis() as u64,
     }
 }

@@ -23,6 +23,20 @@ pub struct SiteSummary {
     pub in_flight: u32,
     /// Backends that answer although the pin is elsewhere, and names that have several addresses.
     pub conflicts: Vec<String>,
+    /// The handoff under way, if there is one.
+    #[serde(default)]
+    pub handoff: Option<UnderWay>,
+}
+
+/// How long a handoff has been under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// Why it began, in the words of the journal; `None` if another edge decides.
+    pub cause: Option<String>,
+    /// Since it began, in milliseconds.
+    pub for_ms: u64,
+    /// Since its phase began, in milliseconds.
+    pub phase_for_ms: u64,
 }
 
 impl SiteSummary {
@@ -31,6 +45,31 @@ impl SiteSummary {
         let is_held_here = self.phase == "serving" && !self.open;
         if is_held_here { "serving, held here".to_owned() } else { self.phase.clone() }
     }
+}
+
+/// Which sites are asked for, in which order, and how many at most.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SitesWanted {
+    /// Only those that don't let requests in, or have a conflict.
+    pub troubled: bool,
+    /// Only those with this in their name or in one of their hosts, whatever the case.
+    pub search: String,
+    /// The first come first.
+    pub order: Order,
+    /// So many at most; all if it is not said.
+    pub limit: Option<usize>,
+}
+
+/// The order of a list of sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// By name.
+    #[default]
+    Name,
+    /// Troubled ones first, then those with the most requests held, then those with the most in flight.
+    Trouble,
 }
 
 /// All about a site.

@@ -219,6 +219,11 @@ impl OpenEntry {
         }
     }
 
+    /// Why it began, and how long it and its phase have taken until now.
+    pub fn under_way(&self) -> (Option<&'static str>, Duration, Duration) {
+        (self.entry.cause, self.began.elapsed(), self.since.elapsed())
+    }
+
     /// The entry, to be completed.
     pub fn entry_mut(&mut self) -> &mut Entry {
         &mut self.entry

@@ -140,6 +140,8 @@ async fn looks(contract: &mut Contract, edge: &Edge) {
         ("get /openapi.json", "/openapi.json", 200),
         ("get /v1/status", "/v1/status", 200),
         ("get /v1/sites", "/v1/sites", 200),
+        ("get /v1/sites", "/v1/sites?troubled=true&search=BLOG&order=trouble&limit=1", 200),
+        ("get /v1/sites", "/v1/sites?order=color", 400),
         ("get /v1/sites/{name}", "/v1/sites/blog", 200),
         ("get /v1/sites/{name}", "/v1/sites/b%2Fl%0Ag", 404),
         ("get /v1/explain", "/v1/explain?url=https://blog.example/", 200),
