@@ -1,8 +1,8 @@
 //! The command line as operators meet it: the real program, its words and its exit codes.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -37,14 +37,20 @@ impl Drop for Running {
     }
 }
 
-/// Answers 200 to everything, for as long as the test runs.
+/// Answers 200 to everything, for as long as the test runs, but nothing to `/slow`.
 fn application() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
+        let mut kept = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            if head.starts_with(b"GET /slow ") {
+                kept.push(stream);
+                continue;
+            }
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
         }
     });
@@ -96,8 +102,7 @@ impl Desk {
         let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let began = Instant::now();
         loop {
-            let site = self.say(&["site", "blog", "--json"]);
-            let site: Value = serde_json::from_str(&site.out).unwrap_or_default();
+            let site = self.site();
             let all_well = |candidates: &Vec<Value>| candidates.iter().all(|one| one["health"] == "well");
             if site["phase"] == "serving" && site["candidates"].as_array().is_some_and(all_well) {
                 return running;
@@ -105,6 +110,17 @@ impl Desk {
             assert!(began.elapsed() < PATIENCE, "never served: {site}");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn site(&self) -> Value {
+        serde_json::from_str(&self.say(&["site", "blog", "--json"]).out).unwrap_or_default()
+    }
+
+    /// Starts a verb that goes on until it is stopped.
+    fn spawn(&self, verb: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+        command.args(verb).arg("--config").arg(self.config());
+        Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     /// Runs a verb with the configuration of this desk.
@@ -130,14 +146,16 @@ fn every_verb_does_what_it_says() {
         assert_eq!(said.err, "", "{verb:?}");
         said.out
     };
-    let refused = |verb: &[&str]| {
+    let fails = |code: i32, verb: &[&str]| {
         let said = desk.say(verb);
-        assert_eq!((said.code, said.out.as_str()), (1, ""), "{verb:?}: {said:?}");
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{verb:?}: {said:?}");
         said.err
     };
+    let refused = |verb: &[&str]| fails(1, verb);
 
     assert!(done(&["sites"]).contains(&format!("blog  serving  1      {a}")), "{}", done(&["sites"]));
     assert_eq!(done(&["sites", "--troubled"]).lines().count(), 1, "the head only");
+    assert!(done(&["status"]).contains("sites      1: 1 serving\n"), "{}", done(&["status"]));
     assert!(done(&["site", "blog"]).contains(&format!("pin       {a} under epoch 1\n")));
     assert!(done(&["explain", "https://blog.example/x"]).contains("a request enters at once"));
     assert_eq!(
@@ -145,9 +163,14 @@ fn every_verb_does_what_it_says() {
         format!("blog is pinned to {b} under epoch 2\n")
     );
     assert!(refused(&["handoff", "blog", "--to", &b.to_string()]).contains("has the pin already"));
-    assert!(refused(&["handoff", "nobody", "--to", &b.to_string()]).contains("there is no site `nobody`"));
+    assert!(fails(4, &["handoff", "nobody", "--to", &b.to_string()]).contains("there is no site `nobody`"));
+    assert!(fails(4, &["edges"]).contains("there is no fleet"));
     assert!(done(&["hold", "blog"]).starts_with("blog is on hold"));
     assert_eq!(done(&["sites", "--troubled"]).lines().count(), 2);
+    let troubled: Value = serde_json::from_str(&done(&["sites", "--troubled", "--json"])).unwrap();
+    assert_eq!((&troubled[0]["name"], &troubled[0]["handoff"]["cause"]), (&"blog".into(), &"hold".into()));
+    assert_eq!(done(&["sites", "--search", "BLOG.example"]).lines().count(), 2);
+    assert_eq!(done(&["sites", "--search", "nowhere"]).lines().count(), 1);
     assert!(done(&["explain", "blog.example"]).contains("the site is on hold"));
     assert!(done(&["release", "blog"]).starts_with("blog is no longer on hold"));
     assert!(refused(&["release", "blog"]).contains("the site is not on hold"));
@@ -203,6 +226,46 @@ fn a_healthcheck_tells_who_is_ready_from_who_stops_and_who_is_not_there() {
 }
 
 #[test]
+fn each_change_is_one_line_of_json_until_it_is_told_to_stop() {
+    let desk = Desk::new();
+    let _running = desk.start();
+    let mut watching = desk.spawn(&["sites", "--watch", "--every", "20ms", "--json"]);
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    let mut phase = || -> Value {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["name"], "blog");
+        line["phase"].clone()
+    };
+    assert_eq!(phase(), "serving");
+    assert_eq!(desk.say(&["hold", "blog"]).code, 0);
+    assert_ne!(phase(), "serving");
+    assert_eq!(desk.say(&["release", "blog"]).code, 0);
+    while phase() != "serving" {}
+    let pid = rustix::process::Pid::from_child(&watching.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(watching.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn who_waits_is_told_what_for_and_need_not_wait_for_ever() {
+    let desk = Desk::new();
+    let _running = desk.start();
+    let status: Value = serde_json::from_str(&desk.say(&["status", "--json"]).out).unwrap();
+    let mut reader = TcpStream::connect(status["listening"][0].as_str().unwrap()).unwrap();
+    reader.write_all(b"GET /slow HTTP/1.1\r\nhost: blog.example\r\n\r\n").unwrap();
+    let began = Instant::now();
+    while desk.site()["in_flight"] != 1 {
+        assert!(began.elapsed() < PATIENCE, "the request never got there");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let said = desk.say(&["handoff", "blog", "--to", &desk.backends[1].to_string(), "--wait", "2s"]);
+    assert_eq!((said.code, said.out.as_str()), (5, ""), "{said:?}");
+    assert!(said.err.starts_with("blog is draining (1 s): for "), "{said:?}");
+    assert!(said.err.contains("waits for 1 requests in flight to end"), "{said:?}");
+    assert!(said.err.contains("not done after 2 s, and it goes on: `ghostpin site blog` says"), "{said:?}");
+}
+
+#[test]
 fn check_names_every_mistake_by_its_file_and_line() {
     let desk = Desk::new();
     desk.write(&desk.text().replace("hosts", "host").replace("threads = 1", "threads = \"many\""));
@@ -239,7 +302,10 @@ fn exit_codes_tell_a_wrong_line_from_an_absent_ghostpin() {
     let desk = Desk::new();
     let nobody = desk.say(&["sites"]);
     assert_eq!(nobody.code, 3, "{nobody:?}");
-    assert!(nobody.err.contains("no ghostpin answers at") && nobody.err.contains("--admin"), "{nobody:?}");
+    let (socket, file) = (desk.folder.path().join("./admin.sock"), desk.config());
+    let place =
+        format!("no ghostpin answers at {} (so says [admin] of {}): ", socket.display(), file.display());
+    assert!(nobody.err.contains(&place) && nobody.err.contains("--admin"), "{nobody:?}");
     assert_eq!(desk.say(&["sight"]).code, 2);
     assert_eq!(desk.say(&["handoff", "blog"]).code, 2, "--to is needed");
     let program = || Command::new(env!("CARGO_BIN_EXE_ghostpin"));

@@ -444,7 +444,8 @@ impl Stage {
     }
 
     pub fn client(&self, at: usize) -> Client {
-        Client { place: Place::Unix(self.socket(at)), token: None, actor: "fleet".to_owned() }
+        let (told_by, actor) = ("the stage".to_owned(), "fleet".to_owned());
+        Client { place: Place::Unix(self.socket(at)), told_by, token: None, actor }
     }
 
     /// What an edge's admin API says.

@@ -162,7 +162,12 @@ impl Edge {
             (Bound::Unix(_), ListenAddress::Tcp(_)) => unreachable!("what is bound is what was asked for"),
         };
         tokio::task::spawn_local(answer(bound, context, std::future::pending()));
-        let client = Client { place, token: config.admin.token, actor: "ann@desk".to_owned() };
+        let client = Client {
+            place,
+            told_by: "the test".to_owned(),
+            token: config.admin.token,
+            actor: "ann@desk".to_owned(),
+        };
         let edge = Self { client, config: path, backends, reader, _folder: folder };
         if alive && is_alone {
             edge.until("is settled", |site| {

@@ -65,10 +65,17 @@ impl Access {
             None
         };
         let configured = named.or(found);
-        let place = match (elsewhere, &configured) {
-            (Some(text), _) => Place::from(text.as_str()),
-            (None, Some(admin)) => place(admin),
-            (None, None) => Place::Tcp(DEFAULT_ADMIN_LISTEN.to_owned()),
+        let file = self.config.as_deref().unwrap_or(default_config).display();
+        let (place, told_by) = match (elsewhere, &configured) {
+            (Some(text), _) => {
+                let by = if self.admin.is_some() { "so says --admin" } else { "so says GHOSTPIN_ADMIN" };
+                (Place::from(text.as_str()), by.to_owned())
+            }
+            (None, Some(admin)) => (place(admin), format!("so says [admin] of {file}")),
+            (None, None) => {
+                let by = format!("where it is by default, for {file} can't be read");
+                (Place::Tcp(DEFAULT_ADMIN_LISTEN.to_owned()), by)
+            }
         };
         let token = match (&self.token, &self.token_file) {
             (Some(token), _) => Some(Secret(token.clone())),
@@ -82,7 +89,7 @@ impl Access {
                 environment("GHOSTPIN_TOKEN").map(Secret).or_else(|| configured.and_then(|admin| admin.token))
             }
         };
-        Ok(Client { place, token, actor: actor() })
+        Ok(Client { place, told_by, token, actor: actor() })
     }
 }
 
@@ -142,6 +149,10 @@ mod tests {
         assert_eq!(found(&access, Some("h:2"), &default), ("h:2".to_owned(), None));
         assert_eq!(found(&access, None, &default), ("127.0.0.1:3".to_owned(), Some("of-default".to_owned())));
         assert_eq!(found(&access, None, &nowhere), ("127.0.0.1:9180".to_owned(), None));
+        let by_default = access.client_in(|_| None, &nowhere).unwrap().told_by;
+        assert!(
+            by_default.starts_with("where it is by default, for ") && by_default.contains("nowhere.toml")
+        );
 
         access.config = Some(nowhere.clone());
         let error = access.client_in(|_| None, &default).unwrap_err();

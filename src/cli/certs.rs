@@ -5,7 +5,8 @@ use clap::Args;
 use super::access::Access;
 use super::client::{encoded, read};
 use super::failure::Failure;
-use super::print::{or_dash, plural, print, table, time};
+use super::print::{bad, fair, good, or_dash, plural, table, time};
+use super::watch::{Feed, Shown, Watch};
 use crate::certs::CertificateView;
 
 /// Names of one certificate that are listed.
@@ -21,6 +22,8 @@ pub struct CertsArgs {
     #[arg(long)]
     host: Option<String>,
     #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
     access: Access,
 }
 
@@ -30,13 +33,8 @@ impl CertsArgs {
         if let Some(host) = &self.host {
             path += &format!("&host={}", encoded(host));
         }
-        let body = self.access.client()?.get(&path).await?;
-        if self.access.json {
-            print(&String::from_utf8_lossy(&body));
-            return Ok(());
-        }
-        print(&listing(read(&body)?));
-        Ok(())
+        let shown = Shown { access: &self.access, watch: &self.watch, path, feed: Feed::Of("file") };
+        shown.run(|body| Ok(listing(read(body)?))).await
     }
 }
 
@@ -69,18 +67,20 @@ fn row(certificate: CertificateView) -> [String; 6] {
         shown += &format!(" and {more} more");
     }
     let state = match (serving, read, problem.is_empty()) {
-        (true, _, true) => "serving",
-        (true, _, false) => "serving, problem",
-        (false, false, _) => "not read yet",
-        (false, true, _) => "not served",
+        (true, _, true) => good("serving"),
+        (true, _, false) => bad("serving, problem"),
+        (false, false, _) => fair("not read yet"),
+        (false, true, _) => bad("not served"),
     };
     let end = if not_after_ms == 0 { String::new() } else { time(not_after_ms) };
     let source = if site.is_empty() { source } else { format!("site {site}") };
-    [or_dash(shown), source, state.to_owned(), or_dash(end), or_dash(issuer), file]
+    [or_dash(shown), source, state, or_dash(end), or_dash(issuer), file]
 }
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
+
     use super::*;
 
     fn certificate(name: &str, problem: &str, serving: bool) -> CertificateView {
@@ -104,7 +104,7 @@ mod tests {
         let listed =
             listing(vec![certificate("a.b", "", true), certificate("c.d", "/certs/c.d.crt: broken", false)]);
         assert_eq!(
-            listed,
+            strip_str(&listed).to_string(),
             "NAMES  SOURCE  STATE       VALID UNTIL           ISSUER  FILE\n\
              a.b    folder  serving     1970-01-02 00:00:00Z  CA      /certs/a.b.crt\n\
              c.d    folder  not served  -                     -       /certs/c.d.crt\n\

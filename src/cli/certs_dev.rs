@@ -21,11 +21,23 @@ pub struct CertsDevArgs {
     /// Without any, the names of the configuration that comes with ghostpin, and `localhost`.
     #[arg(value_name = "NAME", default_values_t = DEFAULT_NAMES.iter().map(|name| name.parse::<Name>().expect("our own names are right")))]
     names: Vec<Name>,
+    /// Print what was made as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl CertsDevArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let made = make(&self.out, &self.names).map_err(|error| Failure::Refused(error.to_string()))?;
+        if self.json {
+            let shown = |path: &PathBuf| path.display().to_string();
+            let certificates: Vec<String> = made.certificates.iter().map(shown).collect();
+            let answer = serde_json::json!({
+                "authority": shown(&made.authority), "is_new": made.is_new, "certificates": certificates,
+            });
+            print(&answer.to_string());
+            return Ok(());
+        }
         print(&report(&made, &self.out.join(CERTIFICATES)));
         Ok(())
     }

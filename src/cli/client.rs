@@ -56,6 +56,8 @@ impl fmt::Display for Place {
 pub struct Client {
     /// Where it is.
     pub place: Place,
+    /// Who said so, for those who wonder.
+    pub told_by: String,
     /// Sent along, if there is one.
     pub token: Option<Secret>,
     /// Who asks, for the journal.
@@ -64,9 +66,10 @@ pub struct Client {
 
 /// Nobody answered.
 #[derive(Debug, thiserror::Error)]
-#[error("no ghostpin answers at {place}: {why}")]
+#[error("no ghostpin answers at {place} ({told_by}): {why}")]
 pub struct Unreachable {
     place: Place,
+    told_by: String,
     why: String,
 }
 
@@ -93,6 +96,9 @@ impl Reply {
         let why = match serde_json::from_slice::<Problem>(&self.body) {
             Ok(problem) if self.status == StatusCode::UNAUTHORIZED => {
                 format!("{}: give it with --token, --token-file or GHOSTPIN_TOKEN", problem.title)
+            }
+            Ok(problem) if self.status == StatusCode::NOT_FOUND => {
+                return Err(Failure::Absent(format!("{}: {}", problem.title, problem.detail)));
             }
             Ok(problem) => format!("{}: {}", problem.title, problem.detail),
             Err(_) => format!("the answer has status {}; is this a ghostpin?", self.status),
@@ -163,7 +169,8 @@ impl Client {
             }
         };
         let replied = timeout(ANSWER_TIMEOUT, talking).await.unwrap_or_else(|late| Err(late.to_string()));
-        replied.map_err(|why| Unreachable { place: self.place.clone(), why })
+        let (place, told_by) = (self.place.clone(), self.told_by.clone());
+        replied.map_err(|why| Unreachable { place, told_by, why })
     }
 }
 

@@ -5,7 +5,8 @@ use clap::Args;
 use super::access::Access;
 use super::client::read;
 use super::failure::Failure;
-use super::print::{or_dash, print, table};
+use super::print::{bad, or_dash, table};
+use super::watch::{Feed, Shown, Watch};
 use crate::control::fleet::{EdgeView, FencedView, FleetView};
 
 /// So many sites that wait are named.
@@ -15,18 +16,16 @@ const WAITING_MAX: usize = 20;
 #[derive(Args, Clone, Debug)]
 pub struct EdgesArgs {
     #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
     access: Access,
 }
 
 impl EdgesArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let body = self.access.client()?.get("/v1/edges").await?;
-        if self.access.json {
-            print(&String::from_utf8_lossy(&body));
-            return Ok(());
-        }
-        print(&listing(read(&body)?));
-        Ok(())
+        let path = "/v1/edges".to_owned();
+        let shown = Shown { access: &self.access, watch: &self.watch, path, feed: Feed::One };
+        shown.run(|body| Ok(listing(read(body)?))).await
     }
 }
 
@@ -46,7 +45,7 @@ fn listing(fleet: FleetView) -> String {
         text.push('\n');
     }
     if !is_led {
-        text += "\nNo edge decides now: nothing moves until one is elected.\n";
+        text += &format!("\n{}\n", bad("No edge decides now: nothing moves until one is elected."));
     }
     text
 }

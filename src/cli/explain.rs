@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::access::Access;
 use super::client::{encoded, read};
 use super::failure::Failure;
-use super::print::print;
+use super::print::{print, print_json};
 
 /// Say why a URL goes where it goes, and what a request would meet now. Nothing is sent there.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +27,7 @@ impl ExplainArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.access.client()?.get(&format!("/v1/explain?url={}", encoded(&self.url))).await?;
         if self.access.json {
-            print(&String::from_utf8_lossy(&body));
+            print_json(&body);
         } else {
             print(&read::<Explained>(&body)?.sentences.join("\n"));
         }

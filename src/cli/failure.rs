@@ -7,7 +7,7 @@ use super::client::Unreachable;
 
 /// What `--help` says about exit codes.
 pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, \
-     3 no ghostpin could be reached.";
+     3 no ghostpin could be reached, 4 there is nothing of that name, 5 not done when --wait was over, and it goes on.";
 
 /// Why a verb did not do what it should.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub enum Failure {
     Usage(String),
     /// No ghostpin answers.
     Unreachable(String),
+    /// There is no such site, or no such thing as a fleet here.
+    Absent(String),
+    /// Nobody waits for it any more, and it goes on.
+    Unfinished(String),
 }
 
 impl Failure {
@@ -26,6 +30,8 @@ impl Failure {
             Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Absent(_) => 4,
+            Self::Unfinished(_) => 5,
         })
     }
 }
@@ -33,7 +39,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(why) | Self::Usage(why) | Self::Unreachable(why) => f.write_str(why),
+            Self::Refused(why)
+            | Self::Usage(why)
+            | Self::Unreachable(why)
+            | Self::Absent(why)
+            | Self::Unfinished(why) => f.write_str(why),
         }
     }
 }
@@ -41,7 +51,7 @@ impl fmt::Display for Failure {
 impl From<Unreachable> for Failure {
     fn from(error: Unreachable) -> Self {
         Self::Unreachable(format!(
-            "{error}\nIs ghostpin running? Say where with --admin ADDR_OR_PATH, --config FILE or GHOSTPIN_ADMIN."
+            "{error}\nIf it runs elsewhere, say where with --admin ADDR_OR_PATH, --config FILE or GHOSTPIN_ADMIN."
         ))
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::access::Access;
 use super::failure::Failure;
+use super::progress::Waiting;
 use super::wish;
 
 /// Move a site to another of its backends: hold, drain, fence, prove, switch, release. Returns when it has ended.
@@ -18,12 +19,14 @@ pub struct HandoffArgs {
     #[arg(long, value_name = "BACKEND")]
     to: String,
     #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
     access: Access,
 }
 
 impl HandoffArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = serde_json::json!({ "to": self.to });
-        wish::send(&self.access, &self.site, "handoff", Some(body), "is pinned to").await
+        wish::send(&self.access, &self.waiting, &self.site, "handoff", Some(body), "is pinned to").await
     }
 }

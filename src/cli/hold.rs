@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::access::Access;
 use super::failure::Failure;
+use super::progress::Waiting;
 use super::wish;
 
 /// Shut a site's gate: requests are held until `release`, each no longer than `hold.timeout`.
@@ -13,11 +14,14 @@ pub struct HoldArgs {
     #[arg(value_name = "SITE")]
     site: String,
     #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
     access: Access,
 }
 
 impl HoldArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        wish::send(&self.access, &self.site, "hold", None, "is on hold, its pin stays on").await
+        wish::send(&self.access, &self.waiting, &self.site, "hold", None, "is on hold, its pin stays on")
+            .await
     }
 }

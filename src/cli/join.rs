@@ -13,6 +13,9 @@ pub struct JoinArgs {
     /// The configuration file, with its [cluster] table.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
+    /// Print what became of the pins as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[cfg(feature = "cluster")]
@@ -39,9 +42,12 @@ impl JoinArgs {
         let pins = store.read_all().map_err(|error| refused(&error))?;
         let joined = join(cluster, &pins).await.map_err(|error| refused(&error))?;
         let Joined { written, raised, known } = joined;
-        print(&format!(
-            "{written} pins written, {raised} of the fleet's raised to a newer epoch, {known} that the fleet has already: start ghostpin"
-        ));
+        print(&match self.json {
+            true => serde_json::json!({ "written": written, "raised": raised, "known": known }).to_string(),
+            false => format!(
+                "{written} pins written, {raised} of the fleet's raised to a newer epoch, {known} that the fleet has already: start ghostpin"
+            ),
+        });
         Ok(())
     }
 }

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use super::access::Access;
 use super::client::{encoded, read};
 use super::failure::Failure;
-use super::print::{print, time};
+use super::print::time;
+use super::watch::{Feed, Shown, Watch};
+use crate::observe::journal::ENTRIES_MAX;
 
 /// Show what happened: handoffs, conflicts, refused updates. Newest first.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct JournalArgs {
     /// How many; the last 1000 are kept.
     #[arg(long, default_value_t = 20)]
     count: usize,
+    #[command(flatten)]
+    watch: Watch,
     #[command(flatten)]
     access: Access,
 }
@@ -63,26 +67,24 @@ struct Phase {
 
 impl JournalArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let mut path = format!("/v1/journal?count={}", self.count);
+        // Between two looks there may be more than are shown.
+        let follows = self.watch.watch && self.access.json;
+        let count = if follows { ENTRIES_MAX } else { self.count };
+        let mut path = format!("/v1/journal?count={count}");
         for (key, value) in [("site", &self.site), ("kind", &self.kind)] {
             if let Some(value) = value {
                 path += &format!("&{key}={}", encoded(value));
             }
         }
-        let body = self.access.client()?.get(&path).await?;
-        if self.access.json {
-            print(&String::from_utf8_lossy(&body));
-            return Ok(());
-        }
-        let lines: Vec<Line> = read(&body)?;
-        let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
-        print(&if lines.is_empty() {
-            "nothing of that kind has happened".to_owned()
-        } else {
-            lines.join("\n")
-        });
-        Ok(())
+        let feed = Feed::Events { id: "id", first: self.count };
+        let shown = Shown { access: &self.access, watch: &self.watch, path, feed };
+        shown.run(|body| Ok(listing(&read::<Vec<Line>>(body)?))).await
     }
+}
+
+fn listing(lines: &[Line]) -> String {
+    let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+    if lines.is_empty() { "nothing of that kind has happened".to_owned() } else { lines.join("\n") }
 }
 
 impl fmt::Display for Line {

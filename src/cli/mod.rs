@@ -16,13 +16,16 @@ pub mod hold;
 pub mod join;
 pub mod journal;
 mod print;
+mod progress;
 pub mod providers;
 pub mod release;
 pub mod reload;
 pub mod run;
 pub mod site;
 pub mod sites;
+pub mod status;
 pub mod upgrade;
+mod watch;
 mod wish;
 
 use std::process::ExitCode;
@@ -44,6 +47,7 @@ pub struct Cli {
 enum Verb {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Status(status::StatusArgs),
     Sites(sites::SitesArgs),
     Site(site::SiteArgs),
     Explain(explain::ExplainArgs),
@@ -81,6 +85,7 @@ impl Cli {
             Verb::CertsDev(args) => args.run(),
             Verb::Upgrade(args) => args.run(),
             Verb::Check(args) => asking(args.run()),
+            Verb::Status(args) => asking(args.run()),
             Verb::Sites(args) => asking(args.run()),
             Verb::Site(args) => asking(args.run()),
             Verb::Explain(args) => asking(args.run()),

@@ -1,28 +1,77 @@
-//! What people read: tables, times, and an end that is not held against anybody.
+//! What people read: tables, times, colours, and an end that is not held against anybody.
 
 use std::io::{self, Write};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+
 /// Prints, and lets it be if nobody reads any more (`ghostpin sites | head`).
 pub(super) fn print(text: &str) {
+    write(printed(text).as_bytes());
+}
+
+/// Prints an answer of the admin API as it is.
+pub(super) fn print_json(body: &[u8]) {
+    write(body);
+}
+
+fn write(text: &[u8]) {
     let mut out = io::stdout().lock();
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    let _ = out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(end.as_bytes()))
-        .and_then(|()| out.flush());
+    let end: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
+    let _ = out.write_all(text).and_then(|()| out.write_all(end)).and_then(|()| out.flush());
+}
+
+/// With its colours only where they are seen: on a terminal, and not with `NO_COLOR`.
+pub(super) fn printed(text: &str) -> String {
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => strip_str(text).to_string(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Nothing is wrong with it.
+pub(super) fn good(text: &str) -> String {
+    painted(AnsiColor::Green.on_default(), text)
+}
+
+/// It is on its way, or wants a look.
+pub(super) fn fair(text: &str) -> String {
+    painted(AnsiColor::Yellow.on_default(), text)
+}
+
+/// Readers are waiting, or will.
+pub(super) fn bad(text: &str) -> String {
+    painted(AnsiColor::Red.on_default().bold(), text)
+}
+
+fn painted(style: Style, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") }
+}
+
+/// A site's phase, as it is for its readers.
+pub(super) fn phase(words: &str) -> String {
+    match words {
+        "serving" => good(words),
+        "vacant" | "serving, held here" => bad(words),
+        _ => fair(words),
+    }
 }
 
 /// Columns as wide as their widest cell.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut all = vec![head.map(str::to_owned)];
     all.extend(rows);
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    // Colours take no room.
+    let width_of = |cell: &str| strip_str(cell).map(|part| part.chars().count()).sum::<usize>();
+    let width = |column: usize| all.iter().map(|row| width_of(&row[column])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in &all {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line += &format!("{cell:<width$}  ");
+            line += cell;
+            line += &" ".repeat(width - width_of(cell) + 2);
         }
         text += line.trim_end();
         text.push('\n');
@@ -72,6 +121,13 @@ mod tests {
     fn columns_are_aligned_and_lines_have_no_tail() {
         let text = table(["NAME", "HELD"], [["a-long-name".into(), "1".into()], ["ö".into(), "-".into()]]);
         assert_eq!(text, "NAME         HELD\na-long-name  1\nö            -\n");
+    }
+
+    #[test]
+    fn colours_take_no_room_and_are_left_out_where_nobody_sees_them() {
+        let text = table(["PHASE", "HELD"], [[good("serving"), "1".into()], [bad("vacant"), "2".into()]]);
+        assert_eq!(strip_str(&text).to_string(), "PHASE    HELD\nserving  1\nvacant   2\n");
+        assert!(text.contains("\x1b[32mserving\x1b[0m  1"), "{text:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::access::Access;
 use super::client::read;
 use super::failure::Failure;
-use super::print::{or_dash, plural, print, table};
+use super::print::{or_dash, plural, print, print_json, table};
 use crate::provider::merge::ServiceView;
 use crate::provider::swarm::SwarmView;
 
@@ -29,7 +29,7 @@ impl ProvidersArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.access.client()?.get("/v1/providers").await?;
         if self.access.json {
-            print(&String::from_utf8_lossy(&body));
+            print_json(&body);
             return Ok(());
         }
         let providers: Providers = read(&body)?;

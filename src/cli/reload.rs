@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::access::Access;
 use super::client::read;
 use super::failure::Failure;
-use super::print::print;
+use super::print::{print, print_json};
 
 /// Read the configuration again and put it in force in one step, like SIGHUP. A wrong one changes nothing.
 #[derive(Args, Clone, Debug)]
@@ -28,7 +28,7 @@ impl ReloadArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.access.client()?.post("/v1/reload", None).await?;
         if self.access.json {
-            print(&String::from_utf8_lossy(&body));
+            print_json(&body);
             return Ok(());
         }
         let Applied { added, removed, changed, unchanged, needs_restart } = read(&body)?;

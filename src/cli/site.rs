@@ -7,8 +7,9 @@ use super::access::Access;
 use super::client::{encoded, read};
 use super::failure::Failure;
 use super::journal::Line;
-use super::print::{or_dash, print, table};
-use crate::control::view::{CandidateView, NameView, SiteSummary};
+use super::print::{bad, good, or_dash, phase, table};
+use super::watch::{Feed, Shown, Watch};
+use crate::control::view::{CandidateView, NameView, SiteSummary, UnderWay};
 
 /// Show one site: its pin, its candidates with their health, its last handoffs.
 #[derive(Args, Clone, Debug)]
@@ -17,12 +18,14 @@ pub struct SiteArgs {
     #[arg(value_name = "SITE")]
     site: String,
     #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
     access: Access,
 }
 
 /// The answer, as far as it is shown here.
 #[derive(Debug, Deserialize)]
-struct Shown {
+struct Answer {
     #[serde(flatten)]
     summary: SiteSummary,
     hosts: Vec<String>,
@@ -37,22 +40,18 @@ struct Shown {
 
 impl SiteArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let body = self.access.client()?.get(&format!("/v1/sites/{}", encoded(&self.site))).await?;
-        if self.access.json {
-            print(&String::from_utf8_lossy(&body));
-        } else {
-            print(&page(read(&body)?));
-        }
-        Ok(())
+        let path = format!("/v1/sites/{}", encoded(&self.site));
+        let shown = Shown { access: &self.access, watch: &self.watch, path, feed: Feed::One };
+        shown.run(|body| Ok(page(read(body)?))).await
     }
 }
 
-fn page(site: Shown) -> String {
-    let phase = site.summary.state();
-    let SiteSummary { name, epoch, backend, held, in_flight, conflicts, .. } = site.summary;
+fn page(site: Answer) -> String {
+    let state = phase(&site.summary.state());
+    let SiteSummary { name, epoch, backend, held, in_flight, conflicts, handoff, .. } = site.summary;
     let pin = if epoch == 0 { "never pinned".to_owned() } else { format!("{backend} under epoch {epoch}") };
     let mut text = format!(
-        "site      {name} (app {}, failover {})\nhosts     {}\npin       {pin}\nphase     {phase}\n",
+        "site      {name} (app {}, failover {})\nhosts     {}\npin       {pin}\nphase     {state}\n",
         site.app,
         site.failover,
         site.hosts.join(", ")
@@ -60,6 +59,11 @@ fn page(site: Shown) -> String {
     if let Some(edge) = site.detour {
         text +=
             &format!("detour    its backend can't be reached from this edge: requests go through {edge}\n");
+    }
+    if let Some(UnderWay { cause, for_ms, phase_for_ms }) = handoff {
+        let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+        let (all, here) = (for_ms as f64 / 1e3, phase_for_ms as f64 / 1e3);
+        text += &format!("handoff   under way{cause} for {all:.1} s, in this phase for {here:.1} s\n");
     }
     if !site.waiting_for.is_empty() {
         text += &format!("waits for {}\n", site.waiting_for);
@@ -70,7 +74,7 @@ fn page(site: Shown) -> String {
             true => "has several addresses: the pin stays where it is",
             false => "answers although the pin is elsewhere: two instances are running",
         };
-        text += &format!("CONFLICT  {conflict} {what}\n");
+        text += &format!("{}  {conflict} {what}\n", bad("CONFLICT"));
     }
     for name in site.names {
         let addresses = or_dash(name.addresses.join(", "));
@@ -82,7 +86,12 @@ fn page(site: Shown) -> String {
             format!("{} in {:.1} ms, {:.1} s ago", probe.result, probe.took_ms, probe.ago_ms as f64 / 1e3)
         });
         let pinned = if candidate.pinned { "pinned" } else { "" };
-        [candidate.address, candidate.health, or_dash(pinned), or_dash(probe)]
+        let health = match candidate.health.as_str() {
+            "well" => good("well"),
+            "unwell" => bad("unwell"),
+            other => other.to_owned(),
+        };
+        [candidate.address, health, or_dash(pinned), or_dash(probe)]
     });
     text += &format!("\n{}", table(["CANDIDATE", "HEALTH", "PIN", "LAST PROBE"], candidates));
     text += "

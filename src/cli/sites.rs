@@ -3,34 +3,35 @@
 use clap::Args;
 
 use super::access::Access;
-use super::client::read;
+use super::client::{encoded, read};
 use super::failure::Failure;
-use super::print::{or_dash, print, table};
+use super::print::{bad, or_dash, phase, table};
+use super::watch::{Feed, Shown, Watch};
 use crate::control::view::SiteSummary;
 
 /// List the sites: who is pinned, and how it goes.
 #[derive(Args, Clone, Debug)]
 pub struct SitesArgs {
     /// Only those that are not serving, or have a conflict.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     troubled: bool,
+    /// Only those with this in their name or in one of their hosts.
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    #[command(flatten)]
+    watch: Watch,
     #[command(flatten)]
     access: Access,
 }
 
 impl SitesArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let body = self.access.client()?.get("/v1/sites").await?;
-        if self.access.json {
-            print(&String::from_utf8_lossy(&body));
-            return Ok(());
+        let mut path = format!("/v1/sites?troubled={}", self.troubled);
+        if let Some(search) = &self.search {
+            path += &format!("&search={}", encoded(search));
         }
-        let mut sites: Vec<SiteSummary> = read(&body)?;
-        if self.troubled {
-            sites.retain(|site| site.phase != "serving" || !site.open || !site.conflicts.is_empty());
-        }
-        print(&listing(sites));
-        Ok(())
+        let shown = Shown { access: &self.access, watch: &self.watch, path, feed: Feed::Of("name") };
+        shown.run(|body| Ok(listing(read(body)?))).await
     }
 }
 
@@ -38,12 +39,12 @@ fn listing(sites: Vec<SiteSummary>) -> String {
     let row = |site: SiteSummary| {
         [
             site.name.clone(),
-            site.state(),
+            phase(&site.state()),
             site.epoch.to_string(),
             or_dash(site.backend),
             site.held.to_string(),
             site.in_flight.to_string(),
-            or_dash(site.conflicts.join(", ")),
+            or_dash(bad(&site.conflicts.join(", "))),
         ]
     };
     let head = ["SITE", "PHASE", "EPOCH", "BACKEND", "HELD", "IN FLIGHT", "CONFLICTS"];
