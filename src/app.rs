@@ -319,6 +319,7 @@ impl Prepared {
         let context = crate::admin::Context {
             reload: reload.clone(),
             listening: addresses.as_slice().into(),
+            doors: Arc::new(crate::admin::Doors::new(&config, &addresses, public_port)),
             metrics: handles.iter().map(|handle| handle.metrics.clone()).collect(),
             reader: reader.clone(),
             swarm: swarm.clone(),

@@ -2,10 +2,20 @@
 //!
 //! Nothing is sent and nobody is held for it: it looks, and says what it saw.
 
+mod advice;
+mod arrival;
+
+use std::time::{Duration, SystemTime};
+
 use serde::Serialize;
 
+pub use arrival::Doors;
+
+use crate::certs::{CertificateView, Certificates};
 use crate::config::PathRoute;
-use crate::control::view::{CandidateView, SiteView};
+use crate::control::view::{CandidateView, SiteSummary, SiteView};
+use crate::core::retry;
+use crate::observe::journal::Entry;
 use crate::published::{Published, PublishedSite};
 
 /// The answer.
@@ -14,10 +24,14 @@ pub(super) struct Explanation {
     url: String,
     host: String,
     path: String,
-    /// `enter`, `hold`, `refuse` or `aside`.
+    /// `enter`, `hold`, `refuse`, `aside` or `redirect`.
     verdict: &'static str,
     /// Of the answer that ghostpin would give itself.
     status: Option<u16>,
+    /// Where a request in clear text is sent, over TLS.
+    redirect: Option<String>,
+    /// The certificate that a handshake for the host is made with.
+    certificate: Option<CertificateView>,
     site: Option<String>,
     /// The host of the site that matched.
     matched: Option<String>,
@@ -30,6 +44,9 @@ pub(super) struct Explanation {
     /// How long it would wait at most, in milliseconds.
     wait_at_most_ms: Option<u64>,
     never_hold: Vec<String>,
+    /// What a request that changes nothing would meet now, and one that may change something.
+    get: Option<Met>,
+    post: Option<Met>,
     candidates: Vec<CandidateView>,
     conflicts: Vec<String>,
     /// All of it, to be read from the top.
@@ -47,13 +64,32 @@ struct Pin {
     epoch: u64,
     backend: String,
     source: &'static str,
+    /// Since when, in milliseconds since 1970 (UTC), as far as the journal goes back.
+    since_ms: Option<u64>,
+    /// Why it was pinned, in the words of the journal.
+    cause: Option<&'static str>,
+    /// Who wished it.
+    wished_by: Option<String>,
 }
+
+/// What a request meets.
+#[derive(Clone, Debug, Serialize)]
+struct Met {
+    /// `go`, `hold` or `refuse`.
+    does: &'static str,
+    /// What becomes of it if the backend gives no answer: `sent_again`, or `outcome_unknown` (502).
+    unanswered: &'static str,
+}
+
+const GO_ON: &str = "go";
 
 /// A URL that can be explained.
 #[derive(Clone, Debug)]
 pub(super) struct Url {
     text: String,
+    is_secure: bool,
     host: String,
+    port: Option<u16>,
     path: String,
 }
 
@@ -65,10 +101,13 @@ impl Url {
             format!("`{text}` is no URL: write `https://blog.example/path`, names beyond ASCII as `xn--...`")
         })?;
         match (uri.scheme_str(), uri.host()) {
-            (Some("http" | "https"), Some(host)) if !host.is_empty() => {
-                let host = host.trim_end_matches('.').to_ascii_lowercase();
-                Ok(Self { text: with_scheme, host, path: uri.path().to_owned() })
-            }
+            (Some(scheme @ ("http" | "https")), Some(host)) if !host.is_empty() => Ok(Self {
+                is_secure: scheme == "https",
+                host: host.trim_end_matches('.').to_ascii_lowercase(),
+                port: uri.port_u16(),
+                path: uri.path().to_owned(),
+                text: with_scheme,
+            }),
             _ => Err(format!(
                 "`{text}` has no host that ghostpin could look up: write `https://blog.example/path`"
             )),
@@ -81,25 +120,44 @@ pub(super) fn lookup<'p>(published: &'p Published, url: &Url) -> Option<&'p Publ
     published.routes.lookup(&url.host).map(AsRef::as_ref)
 }
 
+/// Where requests come in, and what is shown there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entrance<'a> {
+    pub(super) doors: &'a Doors,
+    pub(super) certificates: Option<&'a Certificates>,
+}
+
 /// Nobody answers for it.
-pub(super) fn unknown(published: &Published, url: Url) -> Explanation {
-    let mut sentences =
-        vec![format!("No site has the host `{}`, nor a wildcard that it is below.", url.host)];
+pub(super) fn unknown(published: &Published, entrance: Entrance<'_>, url: Url) -> Explanation {
+    let mut told = Vec::new();
+    let mut answer = Explanation::of(&url, Vec::new());
+    answer.come_in(entrance, &url, None, &mut told);
+    told.push(format!("No site has the host `{}`, nor a wildcard that it is below.", url.host));
+    told.push("A request would be answered 404 at once, with a plain page.".to_owned());
     let near = match url.host.strip_prefix("www.") {
         Some(bare) => bare.to_owned(),
         None => format!("www.{}", url.host),
     };
     if let Some(site) = published.routes.lookup(&near) {
-        sentences.push(format!("`{near}` belongs to site `{}`: maybe it lacks `{}`.", site.name(), url.host));
+        told.push(format!("`{near}` belongs to site `{}`: maybe it lacks `{}`.", site.name(), url.host));
     }
-    sentences.push("A request would be answered 404 at once, with a plain page.".to_owned());
-    Explanation { verdict: "refuse", status: Some(404), ..Explanation::of(url, sentences) }
+    told.push(advice::for_an_unknown_host(&url.host));
+    Explanation { verdict: "refuse", status: Some(404), redirect: None, sentences: told, ..answer }
 }
 
 /// A site answers for it, or would.
-pub(super) fn known(site: &PublishedSite, view: SiteView, held: (usize, usize), url: Url) -> Explanation {
-    let matched = matched(&site.config.hosts, &url.host);
-    let mut told = vec![match &matched {
+pub(super) fn known(
+    site: &PublishedSite,
+    view: SiteView,
+    held: (usize, usize),
+    entrance: Entrance<'_>,
+    url: Url,
+) -> Explanation {
+    let mut told = Vec::new();
+    let mut answer = Explanation::of(&url, Vec::new());
+    let sent_to_tls = answer.come_in(entrance, &url, Some(site), &mut told);
+    answer.matched = matched(&site.config.hosts, &url.host);
+    told.push(match &answer.matched {
         Some(host) if host.starts_with("*.") => {
             format!(
                 "`{}` is below `{host}`, a host of site `{}`; no site has it itself.",
@@ -108,20 +166,21 @@ pub(super) fn known(site: &PublishedSite, view: SiteView, held: (usize, usize), 
             )
         }
         _ => format!("`{}` is a host of site `{}`.", url.host, site.name()),
-    }];
-    let mut answer = Explanation {
-        site: Some(site.name().to_string()),
-        matched,
-        phase: Some(view.summary.phase.clone()),
-        never_hold: site.config.hold.never.to_vec(),
-        ..Explanation::of(url, Vec::new())
-    };
+    });
+    answer.site = Some(site.name().to_string());
+    answer.phase = Some(view.summary.phase.clone());
+    answer.never_hold = site.config.hold.never.to_vec();
     if let Some(route) = site.config.routes.iter().find(|route| route.matches(&answer.path)) {
         answer.go_aside(route, &mut told);
     } else {
         answer.go_to_the_pin(site, &view, held, &mut told);
+        answer.tell_methods(site, &view, &mut told);
     }
     answer.tell_candidates(&view, &mut told);
+    told.extend(advice::for_a_site(&answer, &view));
+    if sent_to_tls {
+        (answer.verdict, answer.status) = ("redirect", Some(301));
+    }
     answer.candidates = view.candidates;
     answer.conflicts = view.summary.conflicts;
     answer.sentences = told;
@@ -129,8 +188,9 @@ pub(super) fn known(site: &PublishedSite, view: SiteView, held: (usize, usize), 
 }
 
 impl Explanation {
-    fn of(url: Url, sentences: Vec<String>) -> Self {
-        Self { url: url.text, host: url.host, path: url.path, sentences, ..Self::default() }
+    fn of(url: &Url, sentences: Vec<String>) -> Self {
+        let Url { text, host, path, .. } = url.clone();
+        Self { url: text, host, path, sentences, ..Self::default() }
     }
 
     fn go_aside(&mut self, route: &PathRoute, told: &mut Vec<String>) {
@@ -157,10 +217,12 @@ impl Explanation {
                 "The site has never been pinned: its first candidate that is proved will be.".to_owned(),
             );
         } else {
-            let pin = Pin { epoch: summary.epoch, backend: summary.backend.clone(), source: "store" };
+            let pin = Pin::of(view);
             told.push(format!(
-                "The pin store has it on {} under epoch {}; the order in the configuration does not matter any more.",
-                pin.backend, pin.epoch
+                "The pin store has it on {} under epoch {}{}; the order in the configuration does not matter any more.",
+                pin.backend,
+                pin.epoch,
+                pin.history(view)
             ));
             self.pin = Some(pin);
         }
@@ -184,7 +246,10 @@ impl Explanation {
                 return;
             }
         } else {
-            told.push(format!("The gate is shut, phase `{}`.", summary.phase));
+            let since = summary.handoff.as_ref().map_or_else(String::new, |handoff| {
+                format!(" since {}", in_seconds(Duration::from_millis(handoff.phase_for_ms)))
+            });
+            told.push(format!("The gate is shut, phase `{}`{since}.", summary.phase));
         }
         if !view.waiting_for.is_empty() {
             told.push(format!("The site waits for {}.", view.waiting_for));
@@ -218,13 +283,37 @@ impl Explanation {
         ));
     }
 
+    /// The two kinds of requests, for they end differently if the backend fails them.
+    fn tell_methods(&mut self, site: &PublishedSite, view: &SiteView, told: &mut Vec<String>) {
+        let does = match self.verdict {
+            "enter" => GO_ON,
+            other => other,
+        };
+        self.get = Some(Met { does, unanswered: "sent_again" });
+        self.post = Some(Met { does, unanswered: "outcome_unknown" });
+        let begin = match does {
+            GO_ON => format!("go to {} at once", view.summary.backend),
+            "hold" => format!("wait, {} at most", in_seconds(site.config.hold.timeout)),
+            _ => return,
+        };
+        told.push(format!(
+            "A GET would {begin}; if the backend then gives no answer, it goes back to the gate, and is sent again, \
+             {} times in all.",
+            retry::HANDED_MAX
+        ));
+        told.push(format!(
+            "A POST would {begin}, its body unread until a backend takes it; it is handed to one backend once, and if \
+             that gives no answer, 502 says that the outcome is unknown."
+        ));
+    }
+
     fn tell_candidates(&self, view: &SiteView, told: &mut Vec<String>) {
         for candidate in &view.candidates {
             let CandidateView { address, health, pinned, .. } = candidate;
             let mut sentence =
                 format!("Candidate {address}{} is {health}", if *pinned { " (pinned)" } else { "" });
             if let Some(probe) = &candidate.last_probe {
-                let ago = std::time::Duration::from_millis(probe.ago_ms);
+                let ago = Duration::from_millis(probe.ago_ms);
                 sentence += &format!("; the last probe, {} ago, saw: {}", in_seconds(ago), probe.result);
             }
             told.push(sentence + ".");
@@ -249,6 +338,48 @@ impl Explanation {
     }
 }
 
+impl Pin {
+    fn of(view: &SiteView) -> Self {
+        let SiteSummary { epoch, backend, .. } = &view.summary;
+        // Newest first: the one that led here is the last of those that ended with this epoch.
+        let led_here = |entry: &&Entry| {
+            entry.to.as_ref().is_some_and(|to| to.epoch == *epoch)
+                && entry.from.as_ref().is_none_or(|from| from.epoch != *epoch)
+        };
+        let entry = view.handoffs.iter().find(led_here);
+        Self {
+            epoch: *epoch,
+            backend: backend.clone(),
+            source: "store",
+            since_ms: entry.map(|entry| entry.at_ms),
+            cause: entry.and_then(|entry| entry.cause),
+            wished_by: entry.and_then(|entry| entry.wished_by.clone()),
+        }
+    }
+
+    /// Since when, and why.
+    fn history(&self, view: &SiteView) -> String {
+        let Some(since) = self.since_ms else {
+            return ", which happened before the last handoffs that the journal still has".to_owned();
+        };
+        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(since));
+        let led_here = view.handoffs.iter().find(|entry| entry.at_ms == since);
+        let from = led_here.and_then(|entry| entry.from.as_ref());
+        let from = from.map_or_else(String::new, |from| format!(", from {}", from.backend));
+        let why = match self.cause {
+            Some("first") => "it was its first backend that was proved",
+            Some("planned") => "a planned handoff",
+            Some("unwell") => "the backend before was unwell",
+            Some("removed") => "the backend before was removed from the configuration",
+            Some("suspicion") => "the backend before refused a connection",
+            Some("hold") => "it was on hold",
+            _ => "another edge decided so",
+        };
+        let by = self.wished_by.as_ref().map_or_else(String::new, |by| format!(", wished by {by}"));
+        format!(" since {date} ({why}{from}{by})")
+    }
+}
+
 /// The host of a site that a lookup of `host` met: the exact one, or else the longest wildcard.
 fn matched(hosts: &[Box<str>], host: &str) -> Option<String> {
     let exact = hosts.iter().find(|known| known.eq_ignore_ascii_case(host));
@@ -267,6 +398,6 @@ fn plural(count: impl Into<u64> + Copy, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn in_seconds(time: std::time::Duration) -> String {
+fn in_seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }

@@ -22,6 +22,7 @@ use std::thread;
 use axum::serve;
 use tokio::sync::oneshot;
 
+pub use explain::Doors;
 pub use guard::Guard;
 use peer::Peer;
 
@@ -53,6 +54,8 @@ pub struct Context {
     pub reload: Reload,
     /// Where readers come in.
     pub listening: Arc<[ListenAddress]>,
+    /// The same, by what they speak.
+    pub doors: Arc<Doors>,
     /// Counters of the workers.
     pub metrics: Arc<[Arc<WorkerMetrics>]>,
     /// The route table that requests are served by.

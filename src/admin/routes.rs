@@ -259,17 +259,19 @@ async fn explain(
     let published = context.reader.load().clone();
     let controller = &context.reload.controller;
     let status = controller.status().await.ok_or_else(Problem::stopping)?;
+    let entrance =
+        explain::Entrance { doors: &context.doors, certificates: context.reload.certificates.as_deref() };
     let Some(site) = explain::lookup(&published, &url) else {
-        return Ok(Json(explain::unknown(&published, url)).into_response());
+        return Ok(Json(explain::unknown(&published, entrance, url)).into_response());
     };
     let view = controller.site(site.name().clone()).await.ok_or_else(Problem::stopping)?;
     Ok(match view {
         Some(view) => {
             let held = (status.held, status.held_max);
-            Json(explain::known(site, view, held, url)).into_response()
+            Json(explain::known(site, view, held, entrance, url)).into_response()
         }
         // Removed in this very moment.
-        None => Json(explain::unknown(&published, url)).into_response(),
+        None => Json(explain::unknown(&published, entrance, url)).into_response(),
     })
 }
 

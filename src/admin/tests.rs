@@ -18,7 +18,7 @@ use axum::http::{StatusCode, Uri};
 use serde_json::Value;
 use tokio::task::LocalSet;
 
-use super::{Bound, Context, Guard, answer, bind};
+use super::{Bound, Context, Doors, Guard, answer, bind};
 use crate::app::Reload;
 use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
@@ -137,9 +137,11 @@ impl Edge {
             tokio::task::spawn_local(reconciler.run(received, reported));
         }
         let labels = Refusal::all().map(|refusal| refusal.words().label).collect();
+        let doors: Vec<ListenAddress> = config.listen.all().map(|one| one.address.clone()).collect();
         let context = Context {
             reload: Reload::new(&path, controller, Some(certificates(folder.path()))),
             listening: [].into(),
+            doors: Arc::new(Doors::new(&config, &doors, 443)),
             metrics: [Arc::new(WorkerMetrics::new(labels))].into(),
             reader: reader.clone(),
             swarm: Some(swarm::Watched::new(&config::provider::Swarm {
@@ -185,7 +187,12 @@ impl Edge {
             [server]
             state = "./state"
             [listen]
-            http = ["127.0.0.1:0"]
+            http = ["127.0.0.1:80"]
+            https = ["127.0.0.1:443"]
+            [tls]
+            certificates = "."
+            [https]
+            redirect = false
             [admin]
             {admin}
             [handoff]

@@ -87,7 +87,7 @@ pub(super) struct Known {
 }
 
 /// What a look for a name finds.
-enum Look {
+pub(super) enum Look {
     Found(Arc<Certificate>),
     Unread(Vec<Arc<Place>>),
     Unknown,
@@ -197,7 +197,7 @@ impl Certificates {
         }
     }
 
-    fn look(&self, name: &str) -> Look {
+    pub(super) fn look(&self, name: &str) -> Look {
         // Names below a domain have their key with a dot in front, and are no names by themselves.
         if name.starts_with('.') {
             return Look::Unknown;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::folder::Source;
-use super::store::{Certificates, Known, locked};
+use super::store::{Certificates, Known, Look, locked};
 use super::{Certificate, Place};
 
 /// One certificate, or what should be one.
@@ -77,6 +77,16 @@ impl Certificates {
         };
         places.sort_by(|(a, _), (b, _)| a.cmp(b));
         places.into_iter().map(|(_, view)| view).collect()
+    }
+
+    /// The one that a handshake for this host is made with now, or that will be once its file is read.
+    pub fn shown_for(&self, host: &str) -> Option<CertificateView> {
+        let place = match self.look(host) {
+            Look::Found(certificate) => certificate.place.clone(),
+            Look::Unread(places) => places.first()?.clone(),
+            Look::Unknown => return None,
+        };
+        locked(&self.known).get(&place).map(|known| view(&place, known, SystemTime::now()))
     }
 
     /// All of them, counted.

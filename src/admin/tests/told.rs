@@ -20,11 +20,26 @@ fn explain_says_what_a_request_would_meet() {
 
         let (answer, text) = explained(&edge, "https://BLOG.example:8443/a-post/?x=1").await;
         assert_eq!(answer["verdict"], "enter");
+        let pin = &answer["pin"];
         assert_eq!(
-            answer["pin"],
-            serde_json::json!({"epoch": 1, "backend": a.to_string(), "source": "store"})
+            (&pin["epoch"], &pin["backend"], &pin["cause"]),
+            (&1.into(), &a.to_string().into(), &"first".into())
         );
-        assert!(text.starts_with("`blog.example` is a host of site `blog`."), "{text}");
+        assert!(
+            text.starts_with("It comes in over TLS, at 127.0.0.1:443; nothing here listens on port 8443"),
+            "{text}"
+        );
+        assert!(text.contains("blog.pem, which"), "{text}");
+        assert_eq!(answer["certificate"]["names"], serde_json::json!(["blog.example"]));
+        assert!(text.contains("`blog.example` is a host of site `blog`."), "{text}");
+        assert!(text.contains("(it was its first backend that was proved)"), "{text}");
+        assert!(text.contains(&format!("A GET would go to {a} at once; if")), "{text}");
+        assert!(
+            text.contains("A POST would") && text.contains("502 says that the outcome is unknown"),
+            "{text}"
+        );
+        let moving = format!("`ghostpin handoff blog --to {}|{}`", edge.backends[1], edge.backends[2]);
+        assert!(text.contains(&moving), "{text}");
         assert!(text.contains(&format!("on {a} under epoch 1")), "{text}");
         assert!(text.contains("enters at once, beside 0 requests under way"), "{text}");
         assert!(text.contains(&format!("Candidate {a} (pinned) is well; the last probe")), "{text}");
@@ -32,7 +47,10 @@ fn explain_says_what_a_request_would_meet() {
 
         let (answer, text) = explained(&edge, "deep.in.blog.example").await;
         assert_eq!(answer["matched"], "*.blog.example");
-        assert!(text.starts_with("`deep.in.blog.example` is below `*.blog.example`"), "{text}");
+        assert!(
+            text.starts_with("It comes in in clear text, at 127.0.0.1:80.\n`deep.in.blog.example` is below"),
+            "{text}"
+        );
 
         let (answer, text) = explained(&edge, "http://blog.example/.ghost/activitypub/inbox").await;
         assert_eq!(answer["verdict"], "aside");
@@ -41,7 +59,8 @@ fn explain_says_what_a_request_would_meet() {
 
         let (answer, text) = explained(&edge, "www.nobody.example").await;
         assert_eq!((&answer["verdict"], &answer["status"]), (&"refuse".into(), &404.into()));
-        assert!(text.starts_with("No site has the host `www.nobody.example`"), "{text}");
+        assert!(text.contains("No site has the host `www.nobody.example`"), "{text}");
+        assert!(text.ends_with("and then `ghostpin reload`."), "{text}");
 
         edge.client.post("/v1/sites/blog/hold", None).await.unwrap();
         let gate = edge.gate();
@@ -52,7 +71,9 @@ fn explain_says_what_a_request_would_meet() {
         let _first = hold();
         let (answer, text) = explained(&edge, "blog.example").await;
         assert_eq!((&answer["verdict"], &answer["ahead"]), (&"hold".into(), &1.into()));
-        assert!(text.contains("The gate is shut, phase `draining`."), "{text}");
+        assert!(text.contains("The gate is shut, phase `draining` since 0."), "{text}");
+        assert!(text.contains("A POST would wait, 15.0 s at most, its body unread"), "{text}");
+        assert!(text.contains("To let requests in again: `ghostpin release blog`."), "{text}");
         assert!(text.contains("waits for an operator: the site is on hold"), "{text}");
         assert!(text.contains("held behind 1 other, for 15.0 s at most"), "{text}");
         let (answer, text) = explained(&edge, "blog.example/ghost/api/admin/schedules/posts/1").await;
@@ -76,6 +97,44 @@ fn explain_says_what_a_request_would_meet() {
         let (answer, text) = explained(&edge, "blog.example/ghost/api/admin/schedules/posts/1").await;
         assert_eq!(answer["verdict"], "enter");
         assert!(text.contains("enters past them"), "{text}");
+    });
+}
+
+#[test]
+fn explain_says_what_a_handshake_is_shown_and_who_is_sent_to_it() {
+    run(async {
+        let edge = Edge::start("listen = \"127.0.0.1:0\"").await;
+        let (answer, text) = explained(&edge, "https://bad.blog.example/").await;
+        assert_eq!(answer["certificate"], Value::Null);
+        assert!(
+            text.contains("There is no certificate for `bad.blog.example`: the handshake ends"),
+            "{text}"
+        );
+
+        let wanted =
+            std::fs::read_to_string(&edge.config).unwrap().replace("redirect = false", "redirect = true");
+        std::fs::write(&edge.config, wanted).unwrap();
+        edge.client.post("/v1/reload", None).await.unwrap();
+        let (answer, text) = explained(&edge, "http://blog.example/a-post/").await;
+        assert_eq!((&answer["verdict"], &answer["status"]), (&"redirect".into(), &301.into()));
+        assert_eq!(answer["redirect"], "https://blog.example/a-post/");
+        assert!(
+            text.contains(
+                "It is sent to https://blog.example/a-post/ (301; 308 for a POST), for `https.redirect`"
+            ),
+            "{text}"
+        );
+        let (answer, _) = explained(&edge, "http://blog.example/.well-known/acme-challenge/x").await;
+        assert_eq!(answer["verdict"], "enter", "what a CA asks for stays in clear text");
+
+        edge.client
+            .post("/v1/sites/blog/handoff", Some(serde_json::from_str(&edge.to(1)).unwrap()))
+            .await
+            .unwrap();
+        let (answer, text) = explained(&edge, "https://blog.example/").await;
+        assert_eq!((&answer["pin"]["epoch"], &answer["pin"]["cause"]), (&2.into(), &"planned".into()));
+        let from = format!("(a planned handoff, from {}, wished by ann@desk", edge.backends[0]);
+        assert!(text.contains(&from), "{text}");
     });
 }
 
