@@ -314,3 +314,27 @@ fn exit_codes_tell_a_wrong_line_from_an_absent_ghostpin() {
     let help = said(program().arg("--help"));
     assert!(help.code == 0 && help.out.contains("Exit codes: 0 done"), "{help:?}");
 }
+
+#[test]
+fn manual_pages_and_completions_come_from_the_same_words_as_the_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man");
+    let program = || Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+    assert_eq!(said(program().arg("man").arg(&pages)).code, 0);
+    let page = fs::read_to_string(pages.join("ghostpin-handoff.1")).unwrap();
+    assert!(page.contains("Move a site to another of its backends") && page.contains("\\-\\-to"), "{page}");
+    assert!(!pages.join("ghostpin-stand-in.1").exists(), "what is hidden has no page");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(program().args(["completions", shell]));
+        assert_eq!(script.code, 0, "{script:?}");
+        assert!(script.out.contains("drain-edge") && script.out.contains("troubled"), "{shell}");
+    }
+    let script = said(program().args(["completions", "bash"])).out;
+    fs::write(folder.path().join("bash"), script).unwrap();
+    let completed = said(Command::new("bash").current_dir(folder.path()).args([
+        "-c",
+        "source ./bash; COMP_WORDS=(ghostpin drain); COMP_CWORD=1; _ghostpin ghostpin drain ghostpin; echo ${COMPREPLY[@]}",
+    ]));
+    assert_eq!(completed.out, "drain-edge\n", "{completed:?}");
+    assert_eq!(said(program().args(["completions", "cmd"])).code, 2);
+}

@@ -5,6 +5,7 @@ pub mod certs;
 pub mod certs_dev;
 pub mod check;
 pub mod client;
+pub mod completions;
 pub mod confirm;
 pub mod drain_edge;
 pub mod edges;
@@ -15,6 +16,9 @@ pub mod healthcheck;
 pub mod hold;
 pub mod join;
 pub mod journal;
+pub mod man;
+#[cfg(test)]
+mod manual;
 mod print;
 mod progress;
 pub mod providers;
@@ -65,6 +69,8 @@ enum Verb {
     Join(join::JoinArgs),
     Providers(providers::ProvidersArgs),
     CertsDev(certs_dev::CertsDevArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
     Demo(DemoArgs),
     /// A small application to stand in for a real one.
@@ -84,6 +90,8 @@ impl Cli {
             },
             Verb::CertsDev(args) => args.run(),
             Verb::Upgrade(args) => args.run(),
+            Verb::Completions(args) => args.run(),
+            Verb::Man(args) => args.run(),
             Verb::Check(args) => asking(args.run()),
             Verb::Status(args) => asking(args.run()),
             Verb::Sites(args) => asking(args.run()),
