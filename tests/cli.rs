@@ -1,139 +1,18 @@
 //! The command line as operators meet it: the real program, its words and its exit codes.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+#[path = "cli/desk.rs"]
+mod desk;
+#[path = "cli/terminal.rs"]
+mod terminal;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use desk::{Desk, PATIENCE, said};
 use serde_json::Value;
-
-/// Only waited for in full by what fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a verb said.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// A folder with a configuration, and two applications.
-struct Desk {
-    folder: tempfile::TempDir,
-    backends: [SocketAddr; 2],
-}
-
-/// A running `ghostpin run`; ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Answers 200 to everything, for as long as the test runs, but nothing to `/slow`.
-fn application() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        let mut kept = Vec::new();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = [0; 4096];
-            let _ = stream.read(&mut head);
-            if head.starts_with(b"GET /slow ") {
-                kept.push(stream);
-                continue;
-            }
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
-        }
-    });
-    address
-}
-
-impl Desk {
-    fn new() -> Self {
-        let desk = Self { folder: tempfile::tempdir().unwrap(), backends: [application(), application()] };
-        desk.write(&desk.text());
-        desk
-    }
-
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("ghostpin.toml")
-    }
-
-    fn write(&self, text: &str) {
-        fs::write(self.config(), text).unwrap();
-    }
-
-    fn text(&self) -> String {
-        let [a, b] = self.backends;
-        format!(
-            r#"
-            [server]
-            state = "./state"
-            threads = 1
-            [listen]
-            http = ["127.0.0.1:0"]
-            [admin]
-            listen = "./admin.sock"
-            token = "s3cret"
-            [[site]]
-            name = "blog"
-            app = "generic"
-            hosts = ["blog.example"]
-            backends = ["{a}", "{b}"]
-            "#
-        )
-    }
-
-    fn start(&self) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
-        self.run(command.args(["run", "--config"]).arg(self.config()))
-    }
-
-    fn run(&self, command: &mut Command) -> Running {
-        let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        let began = Instant::now();
-        loop {
-            let site = self.site();
-            let all_well = |candidates: &Vec<Value>| candidates.iter().all(|one| one["health"] == "well");
-            if site["phase"] == "serving" && site["candidates"].as_array().is_some_and(all_well) {
-                return running;
-            }
-            assert!(began.elapsed() < PATIENCE, "never served: {site}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn site(&self) -> Value {
-        serde_json::from_str(&self.say(&["site", "blog", "--json"]).out).unwrap_or_default()
-    }
-
-    /// Starts a verb that goes on until it is stopped.
-    fn spawn(&self, verb: &[&str]) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
-        command.args(verb).arg("--config").arg(self.config());
-        Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Runs a verb with the configuration of this desk.
-    fn say(&self, verb: &[&str]) -> Said {
-        said(Command::new(env!("CARGO_BIN_EXE_ghostpin")).args(verb).arg("--config").arg(self.config()))
-    }
-}
-
-fn said(command: &mut Command) -> Said {
-    let output = command.env_remove("GHOSTPIN_ADMIN").env_remove("GHOSTPIN_TOKEN").output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
 
 #[test]
 fn every_verb_does_what_it_says() {
@@ -321,7 +200,7 @@ fn manual_pages_and_completions_come_from_the_same_words_as_the_help() {
     let pages = folder.path().join("man");
     let program = || Command::new(env!("CARGO_BIN_EXE_ghostpin"));
     assert_eq!(said(program().arg("man").arg(&pages)).code, 0);
-    let page = fs::read_to_string(pages.join("ghostpin-handoff.1")).unwrap();
+    let page = std::fs::read_to_string(pages.join("ghostpin-handoff.1")).unwrap();
     assert!(page.contains("Move a site to another of its backends") && page.contains("\\-\\-to"), "{page}");
     assert!(!pages.join("ghostpin-stand-in.1").exists(), "what is hidden has no page");
     for shell in ["bash", "zsh", "fish"] {
@@ -330,7 +209,7 @@ fn manual_pages_and_completions_come_from_the_same_words_as_the_help() {
         assert!(script.out.contains("drain-edge") && script.out.contains("troubled"), "{shell}");
     }
     let script = said(program().args(["completions", "bash"])).out;
-    fs::write(folder.path().join("bash"), script).unwrap();
+    std::fs::write(folder.path().join("bash"), script).unwrap();
     let completed = said(Command::new("bash").current_dir(folder.path()).args([
         "-c",
         "source ./bash; COMP_WORDS=(ghostpin drain); COMP_CWORD=1; _ghostpin ghostpin drain ghostpin; echo ${COMPREPLY[@]}",

@@ -21,7 +21,7 @@ use crate::control::view::SitesWanted;
 use crate::control::{Source, Wanted, WishError};
 use crate::core::SiteName;
 use crate::core::handoff::Refused;
-use crate::observe::{journal, text};
+use crate::observe::{self, journal, text};
 use crate::provider::swarm::SwarmView;
 
 /// The longest wish: a backend's address and some blanks.
@@ -144,13 +144,15 @@ struct StatusAnswer {
     status: crate::control::view::Status,
     listening: Vec<String>,
     config: String,
+    answers: u64,
 }
 
 async fn status(State(context): State<Context>) -> Answer<Response> {
     let status = context.reload.controller.status().await.ok_or_else(Problem::stopping)?;
     let listening = context.listening.iter().map(ToString::to_string).collect();
     let config = context.reload.path().display().to_string();
-    Ok(Json(StatusAnswer { status, listening, config }).into_response())
+    let answers = observe::metrics::answers(&context.metrics);
+    Ok(Json(StatusAnswer { status, listening, config, answers }).into_response())
 }
 
 async fn sites(

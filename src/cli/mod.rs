@@ -29,6 +29,7 @@ pub mod site;
 pub mod sites;
 pub mod status;
 pub mod upgrade;
+pub mod top;
 mod watch;
 mod wish;
 
@@ -51,6 +52,7 @@ pub struct Cli {
 enum Verb {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Top(top::TopArgs),
     Status(status::StatusArgs),
     Sites(sites::SitesArgs),
     Site(site::SiteArgs),
@@ -92,6 +94,7 @@ impl Cli {
             Verb::Upgrade(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
+            Verb::Top(args) => asking(args.run()),
             Verb::Check(args) => asking(args.run()),
             Verb::Status(args) => asking(args.run()),
             Verb::Sites(args) => asking(args.run()),

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::access::Access;
-use super::client::{encoded, read};
+use super::client::{Client, encoded, read};
 use super::failure::Failure;
 use super::journal::Line;
 use super::print::{bad, good, or_dash, phase, table};
@@ -44,6 +44,11 @@ impl SiteArgs {
         let shown = Shown { access: &self.access, watch: &self.watch, path, feed: Feed::One };
         shown.run(|body| Ok(page(read(body)?))).await
     }
+}
+
+/// All about a site, as it is shown.
+pub(super) async fn page_of(client: &Client, site: &str) -> Result<String, Failure> {
+    Ok(page(read(&client.get(&format!("/v1/sites/{}", encoded(site))).await?)?))
 }
 
 fn page(site: Answer) -> String {

@@ -126,6 +126,14 @@ impl WorkerMetrics {
     }
 }
 
+/// Answers of all workers since the start.
+pub fn answers(workers: &[std::sync::Arc<WorkerMetrics>]) -> u64 {
+    let of_one = |worker: &std::sync::Arc<WorkerMetrics>| -> u64 {
+        worker.answers.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    };
+    workers.iter().map(of_one).sum()
+}
+
 /// Writes the sum over all workers.
 pub fn render(workers: &[std::sync::Arc<WorkerMetrics>], text: &mut Text) {
     let sum = |pick: &dyn Fn(&WorkerMetrics) -> &AtomicU64| {
