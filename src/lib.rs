@@ -24,6 +24,7 @@ pub mod demo;
 pub mod detour;
 pub mod gate;
 pub mod http1;
+pub mod import;
 pub mod lifeline;
 pub mod net;
 pub mod notify;

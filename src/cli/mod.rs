@@ -14,6 +14,7 @@ pub mod failure;
 pub mod handoff;
 pub mod healthcheck;
 pub mod hold;
+pub mod import;
 pub mod join;
 pub mod journal;
 pub mod man;
@@ -71,6 +72,7 @@ enum Verb {
     Join(join::JoinArgs),
     Providers(providers::ProvidersArgs),
     CertsDev(certs_dev::CertsDevArgs),
+    Import(import::ImportArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     /// Show a failover on this machine: a proxy, two small applications, readers.
@@ -92,6 +94,7 @@ impl Cli {
             },
             Verb::CertsDev(args) => args.run(),
             Verb::Upgrade(args) => args.run(),
+            Verb::Import(args) => args.run(),
             Verb::Completions(args) => args.run(),
             Verb::Man(args) => args.run(),
             Verb::Top(args) => asking(args.run()),

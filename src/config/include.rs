@@ -22,8 +22,8 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The files that `patterns` name, each once, in their order; or why one names none.
-pub(super) fn all(folder: &Path, patterns: &[String]) -> Vec<Result<PathBuf, String>> {
+/// The files that `patterns` name below a folder, each once, in their order; or why one names none.
+pub fn all(folder: &Path, patterns: &[String]) -> Vec<Result<PathBuf, String>> {
     let mut all = Vec::new();
     for pattern in patterns {
         match files(folder, pattern) {

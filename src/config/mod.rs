@@ -50,6 +50,7 @@ pub(crate) use common::Kinds;
 pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
 pub use log::{AccessFormat, AccessTo, Log, LogFormat};
+pub use include::all as files_of;
 pub use names::host;
 pub use quick::Loaded;
 pub use share::Share;
