@@ -32,6 +32,8 @@ pub mod observe;
 pub mod provider;
 pub mod proxy;
 pub mod published;
+#[cfg(test)]
+mod reference;
 pub mod supervise;
 pub mod tenure;
 pub mod upgrade;

@@ -10,14 +10,14 @@ const MANUAL: &str = include_str!("../../docs/cli.md");
 const COMMON: [&str; 8] = ["admin", "config", "token", "token-file", "json", "watch", "every", "wait"];
 
 /// The verbs that are shown, each with its options.
-fn verbs() -> Vec<clap::Command> {
+pub(crate) fn verbs() -> Vec<clap::Command> {
     let mut all = Cli::command();
     all.build();
     all.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help").cloned().collect()
 }
 
 /// Names of the options of a verb, but those that clap adds.
-fn options(verb: &clap::Command) -> Vec<&clap::Arg> {
+pub(crate) fn options(verb: &clap::Command) -> Vec<&clap::Arg> {
     let own = |arg: &&clap::Arg| !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version);
     verb.get_arguments().filter(own).collect()
 }

@@ -19,7 +19,7 @@ pub mod join;
 pub mod journal;
 pub mod man;
 #[cfg(test)]
-mod manual;
+pub(crate) mod manual;
 mod print;
 mod progress;
 pub mod providers;

@@ -41,7 +41,7 @@ mod units;
 mod written;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::labels::SiteDefaults;
 pub use acme::Acme;

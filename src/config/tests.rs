@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::*;
 
-mod documented;
+pub(crate) mod documented;
 pub(super) mod mutated;
 mod refused;
 

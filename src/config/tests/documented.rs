@@ -126,7 +126,7 @@ fn keys<'de, T: Deserialize<'de>>(path: &mut Vec<&'static str>, found: &mut BTre
 }
 
 /// Every key as `table.key`; those of the file itself without a table.
-fn all_keys() -> BTreeSet<String> {
+pub(crate) fn all_keys() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     keys::<RawFile>(&mut Vec::new(), &mut found);
     let mut of_site = BTreeSet::new();
