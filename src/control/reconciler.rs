@@ -477,10 +477,9 @@ impl Reconciler {
             self.perform_one(key, effect);
         }
         let Some(entry) = self.sites.get_mut(&key) else { return };
-        let phase = entry.core.phase().name();
         entry.gate.tell_phase(entry.core.phase());
         if let Some(open) = &mut entry.open {
-            open.enter(phase);
+            open.enter(entry.core.phase());
         }
         if !matches!(entry.core.phase(), Phase::Proving { .. } | Phase::Fencing { .. }) {
             entry.proof = None;

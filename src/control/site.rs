@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::probe::Seen;
-use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView, UnderWay};
+use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView, TermsView, UnderWay};
 use crate::config::{self, App, Failover, Kinds};
 use crate::core::handoff::{self, Draining, Fencing, HookPolicy, Phase, Policy, Proving};
 use crate::core::health::State;
@@ -221,7 +221,21 @@ impl SiteEntry {
             waiting_for: self.waiting_for(),
             candidates: self.core.candidates().iter().map(|candidate| self.candidate(candidate)).collect(),
             names: self.names.to_vec(),
+            terms: self.terms(),
+            under_way: self.open.as_ref().map(|open| open.so_far()),
             handoffs,
+        }
+    }
+
+    fn terms(&self) -> TermsView {
+        let config::Site { hold, handoff, hooks, .. } = &*self.config;
+        TermsView {
+            hold_timeout_ms: hold.timeout.as_millis() as u64,
+            hold_max_requests: hold.max_requests,
+            drain_timeout_ms: handoff.drain_timeout.as_millis() as u64,
+            prove_timeout_ms: handoff.prove_timeout.as_millis() as u64,
+            fence_hook: hooks.fence.is_some(),
+            start_hook: hooks.start.is_some(),
         }
     }
 

@@ -94,8 +94,29 @@ pub struct SiteView {
     pub candidates: Vec<CandidateView>,
     /// Those of its backends that are given by name.
     pub names: Vec<NameView>,
+    /// What it is held by, and for how long.
+    pub terms: TermsView,
+    /// The handoff that goes on, as far as it is.
+    pub under_way: Option<journal::Entry>,
     /// Its last journal entries, newest first.
     pub handoffs: Vec<journal::Entry>,
+}
+
+/// What is configured of a site's handoffs: it says what readers will see of one.
+#[derive(Clone, Debug, Serialize)]
+pub struct TermsView {
+    /// How long a request may be held, in milliseconds.
+    pub hold_timeout_ms: u64,
+    /// Requests that may be held at once.
+    pub hold_max_requests: usize,
+    /// How long requests in flight may end by themselves before they are cut, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// How long a backend may take to be proved, in milliseconds.
+    pub prove_timeout_ms: u64,
+    /// There is a hook that stops the old instance.
+    pub fence_hook: bool,
+    /// There is a hook that starts the new one.
+    pub start_hook: bool,
 }
 
 /// One candidate.

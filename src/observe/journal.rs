@@ -7,10 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::core::SiteName;
+use crate::core::handoff::Phase;
 use crate::gate::Tally;
 
 /// Entries kept in memory.
 pub const ENTRIES_MAX: usize = 1000;
+
+/// The step in which held requests are let go, after the pin has moved.
+const RELEASE: &str = "release";
 
 /// Number of an entry; they only grow.
 pub type EntryId = NonZeroU64;
@@ -38,6 +42,11 @@ pub struct Entry {
     pub outcome: Option<&'static str>,
     /// The phases it went through, with the time spent in each.
     pub phases: Vec<PhaseTime>,
+    /// The same time in the steps of a handoff, and how long it took then to let go those that were held.
+    pub steps: Vec<StepTime>,
+    /// When it ended: letting go begins there.
+    #[serde(skip)]
+    pub ended: Option<Instant>,
     /// Requests held, released, shed, given up, and the longest wait of a released one.
     pub held: u64,
     /// Let go to the new backend.
@@ -82,13 +91,27 @@ pub struct PhaseTime {
     pub ms: f64,
 }
 
-/// A handoff that goes on: its entry, and since when it is in its phase.
+/// Time spent in one step of a handoff, in the order of the steps.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTime {
+    /// Its name; see [`Phase::step`].
+    pub step: &'static str,
+    /// The time, in milliseconds.
+    pub ms: f64,
+}
+
+/// A handoff that goes on: its entry, and since when it is in its phase and its step.
 #[derive(Debug)]
 pub struct OpenEntry {
     entry: Entry,
-    phase: &'static str,
     began: Instant,
-    since: Instant,
+    phase: (&'static str, Instant),
+    step: (&'static str, Instant),
+}
+
+/// From then until now, in milliseconds.
+fn millis_since(then: Instant) -> f64 {
+    then.elapsed().as_secs_f64() * 1e3
 }
 
 /// Which entries are asked for.
@@ -132,6 +155,8 @@ impl Journal {
             to: None,
             outcome: None,
             phases: Vec::new(),
+            steps: Vec::new(),
+            ended: None,
             held: 0,
             released: 0,
             shared: 0,
@@ -167,10 +192,13 @@ impl Journal {
         self.keep(entry);
     }
 
-    /// Adds what became of the held requests, once the last of them has been let go.
+    /// Adds what became of the held requests, now that the last of them has been let go.
     pub fn add_tally(&mut self, id: EntryId, tally: &Tally) {
         if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.id == id) {
             entry.add(tally);
+            if let Some(ended) = entry.ended.take() {
+                entry.steps.push(StepTime { step: RELEASE, ms: millis_since(ended) });
+            }
         }
     }
 
@@ -198,9 +226,9 @@ impl Entry {
 
 impl OpenEntry {
     /// The handoff has just begun, in this phase.
-    pub fn new(entry: Entry, phase: &'static str) -> Self {
+    pub fn new(entry: Entry, phase: &Phase) -> Self {
         let now = Instant::now();
-        Self { entry, phase, began: now, since: now }
+        Self { entry, began: now, phase: (phase.name(), now), step: (phase.step(), now) }
     }
 
     /// For how long it has been going on.
@@ -209,19 +237,24 @@ impl OpenEntry {
     }
 
     /// It is in this phase now.
-    pub fn enter(&mut self, phase: &'static str) {
-        if self.phase != phase {
-            self.entry
-                .phases
-                .push(PhaseTime { phase: self.phase, ms: self.since.elapsed().as_secs_f64() * 1e3 });
-            self.phase = phase;
-            self.since = Instant::now();
+    pub fn enter(&mut self, phase: &Phase) {
+        if self.step.0 == phase.step() && self.phase.0 == phase.name() {
+            return;
+        }
+        let (now, before) = (Instant::now(), self.so_far());
+        if self.phase.0 != phase.name() {
+            self.entry.phases = before.phases;
+            self.phase = (phase.name(), now);
+        }
+        if self.step.0 != phase.step() {
+            self.entry.steps = before.steps;
+            self.step = (phase.step(), now);
         }
     }
 
     /// Why it began, and how long it and its phase have taken until now.
     pub fn under_way(&self) -> (Option<&'static str>, Duration, Duration) {
-        (self.entry.cause, self.began.elapsed(), self.since.elapsed())
+        (self.entry.cause, self.began.elapsed(), self.phase.1.elapsed())
     }
 
     /// The entry, to be completed.
@@ -229,10 +262,19 @@ impl OpenEntry {
         &mut self.entry
     }
 
+    /// As it would be if its phase and its step ended now.
+    pub fn so_far(&self) -> Entry {
+        let mut entry = self.entry.clone();
+        // What serves already has ended before it was in any phase.
+        if self.step.0 != RELEASE {
+            entry.phases.push(PhaseTime { phase: self.phase.0, ms: millis_since(self.phase.1) });
+            entry.steps.push(StepTime { step: self.step.0, ms: millis_since(self.step.1) });
+        }
+        entry
+    }
+
     /// It has ended.
-    pub fn end(mut self, phase: &'static str, outcome: &'static str) -> Entry {
-        self.enter(phase);
-        self.entry.outcome = Some(outcome);
-        self.entry
+    pub fn end(self, outcome: &'static str) -> Entry {
+        Entry { outcome: Some(outcome), ended: Some(Instant::now()), ..self.so_far() }
     }
 }

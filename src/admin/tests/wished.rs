@@ -4,6 +4,11 @@ use std::fs;
 
 use super::*;
 
+/// What the times of an entry are of.
+fn named<'e>(times: &'e Value, key: &str) -> Vec<&'e str> {
+    times.as_array().unwrap().iter().map(|time| time[key].as_str().unwrap()).collect()
+}
+
 #[test]
 fn a_handoff_is_answered_when_it_has_ended_and_the_journal_has_it_whole() {
     run(async {
@@ -28,15 +33,28 @@ fn a_handoff_is_answered_when_it_has_ended_and_the_journal_has_it_whole() {
         assert_eq!(entry["to"], serde_json::json!({"epoch": 2, "backend": b}));
         let by = entry["wished_by"].as_str().unwrap();
         assert!(by.starts_with("ann@desk (admin API, 127.0.0.1:"), "{by}");
-        let phases: Vec<&str> = entry["phases"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|phase| phase["phase"].as_str().unwrap())
-            .collect();
-        assert_eq!(phases, ["draining", "proving"], "{entry}");
+        assert_eq!(named(&entry["phases"], "phase"), ["draining", "proving"], "{entry}");
+        assert_eq!(named(&entry["steps"], "step"), ["drain", "prove", "switch"], "{entry}");
         assert_eq!(entry["late_answers"], 0);
         assert_eq!(edge.json("/v1/journal?site=nobody").await, serde_json::json!([]));
+    });
+}
+
+#[test]
+fn the_steps_of_a_hold_can_be_followed_and_end_when_the_last_one_held_was_let_go() {
+    run(async {
+        let edge = Edge::start("listen = \"127.0.0.1:0\"").await;
+        assert_eq!(edge.json("/v1/sites/blog").await["under_way"], Value::Null);
+        edge.client.post("/v1/sites/blog/hold", None).await.unwrap();
+        let held = edge.gate().enter_or_hold(None, 1, None).unwrap();
+        let under_way = edge.json("/v1/sites/blog").await["under_way"].clone();
+        assert_eq!(named(&under_way["steps"], "step"), ["hold"], "{under_way}");
+        assert_eq!(under_way["outcome"], Value::Null);
+        edge.client.post("/v1/sites/blog/release", None).await.unwrap();
+        let site = edge.until("has let go", |site| site["handoffs"][0]["released"] == 1).await;
+        assert_eq!(named(&site["handoffs"][0]["steps"], "step"), ["hold", "release"], "{site}");
+        assert_eq!(site["under_way"], Value::Null);
+        drop(held);
     });
 }
 

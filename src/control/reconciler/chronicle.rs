@@ -14,12 +14,12 @@ impl Reconciler {
         entry.from = site.core.pin().map(PinText::from);
         // A suspicion that became a hold, or a hold that became a move, goes on under its new name.
         if let Some(before) = site.open.take() {
-            let superseded = before.end(site.core.phase().name(), "superseded");
+            let superseded = before.end("superseded");
             self.counts.handoff(&superseded);
             self.journal.write(superseded);
         }
         let Some(site) = self.sites.get_mut(&key) else { return };
-        site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase().name())));
+        site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase())));
     }
 
     pub(super) fn handoff_ended(&mut self, key: SiteKey, outcome: Outcome) {
@@ -31,7 +31,7 @@ impl Reconciler {
             Outcome::Reopened => "reopened",
             Outcome::Retired => "retired",
         };
-        let mut entry = open.end(site.core.phase().name(), word);
+        let mut entry = open.end(word);
         entry.to = site.core.pin().map(PinText::from);
         entry.add(&site.gate.take_tally());
         entry.late_answers = site.gate.late();
@@ -51,7 +51,7 @@ impl Reconciler {
                 let mut entry = self.journal.begin(site.name(), "handoff");
                 entry.from = Some(PinText::from(&before));
                 entry.note = Some("decided by another edge".to_owned());
-                site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase().name())));
+                site.open = Some(Box::new(OpenEntry::new(entry, site.core.phase())));
             }
             (Some(mut open), _) if serves => {
                 let (from, to) = (open.entry_mut().from.clone(), site.core.pin().map(PinText::from));
@@ -60,7 +60,7 @@ impl Reconciler {
                     (Some(from), Some(to)) if from.backend == to.backend => "returned",
                     _ => "switched",
                 };
-                let mut entry = open.end(site.core.phase().name(), outcome);
+                let mut entry = open.end(outcome);
                 entry.to = to;
                 entry.add(&site.gate.take_tally());
                 entry.late_answers = site.gate.late();

@@ -50,7 +50,7 @@ impl Reconciler {
         for (name, key) in sites {
             let Some(entry) = self.sites.get_mut(&key) else { continue };
             entry.proof = None;
-            let open = entry.open.take().map(|open| open.end(entry.core.phase().name(), "superseded"));
+            let open = entry.open.take().map(|open| open.end("superseded"));
             for backend in entry.backends() {
                 self.schedule.forget(&(key, backend));
             }

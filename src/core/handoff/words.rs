@@ -376,4 +376,17 @@ impl Phase {
             Self::Fencing { .. } => "fencing",
         }
     }
+
+    /// The step of a handoff that it is, in the words of GUARANTEES.md; `start` is the hook's.
+    pub fn step(&self) -> &'static str {
+        match self {
+            Self::Vacant | Self::Draining(Draining::Suspicion | Draining::Hold) => "hold",
+            Self::Draining(Draining::Move { .. } | Draining::Retired) => "drain",
+            Self::Fencing { .. } => "fence",
+            Self::Proving { step: Proving::Starting, .. } => "start",
+            Self::Proving { step: Proving::Asking, .. } => "prove",
+            Self::Proving { step: Proving::Committing, .. } => "switch",
+            Self::Serving => "release",
+        }
+    }
 }
