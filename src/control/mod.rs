@@ -16,6 +16,7 @@ pub mod resolve;
 pub mod schedule;
 pub mod site;
 pub mod store;
+pub mod troubles;
 pub mod view;
 pub mod writer;
 

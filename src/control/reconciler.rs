@@ -16,7 +16,7 @@ mod provided;
 mod seen;
 mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use super::outside::{Outside, Way};
 use super::probe::{self, Question, Seen};
 use super::schedule::{Class, Schedule, Target};
 use super::site::{LastProbe, LastProbes, Policies, SiteEntry, Work};
+use super::troubles::Troubles;
 use super::view::Status;
 use super::writer::{Commit, Committed, Writer};
 use super::{Applied, Ask, Controller, Wanted, WishError};
@@ -178,8 +179,7 @@ pub struct Reconciler {
     sites: BTreeMap<SiteKey, Box<SiteEntry>>,
     by_name: BTreeMap<SiteName, SiteKey>,
     policies: Policies,
-    /// Those of them that are not open: of a million, few.
-    shut: BTreeSet<SiteKey>,
+    troubles: Troubles,
     /// Sites that are no longer configured, and whose last leases are not gone yet.
     leaving: BTreeMap<SiteName, SiteKey>,
     /// Pins of sites that are not configured now: a site made anew goes on from its pin.
@@ -237,7 +237,7 @@ impl Reconciler {
             sites: BTreeMap::new(),
             by_name: BTreeMap::new(),
             policies: Policies::default(),
-            shut: BTreeSet::new(),
+            troubles: Troubles::default(),
             leaving: BTreeMap::new(),
             dormant: parts.pins,
             next_key: 0,
@@ -485,11 +485,6 @@ impl Reconciler {
             entry.proof = None;
         }
         let is_open = *entry.core.phase() == Phase::Serving;
-        if is_open {
-            self.shut.remove(&key);
-        } else {
-            self.shut.insert(key);
-        }
         let held = !is_open && !entry.core.is_on_hold();
         let pinned = entry.core.pin().map(|pin| &pin.backend);
         self.names.hurry(key, held || pinned.is_some_and(|backend| entry.core.is_urgent(backend)));
@@ -497,11 +492,19 @@ impl Reconciler {
         let mut slower = if opened { entry.backends() } else { Vec::new() };
         let is_pinned = |backend: &Backend| entry.core.pin().is_some_and(|pin| pin.backend == *backend);
         slower.retain(|backend| is_pinned(backend) || entry.last_probes.of(backend).is_some());
+        self.look_over(key);
         self.expedite(key);
         for backend in slower {
             self.plan_next(key, backend, false);
         }
         self.forget_if_gone(key);
+    }
+
+    /// A site may look otherwise than before.
+    fn look_over(&mut self, key: SiteKey) {
+        if let Some(entry) = self.sites.get(&key) {
+            self.troubles.note(key, entry.core.phase().name(), entry.count_conflicts());
+        }
     }
 
     fn perform_one(&mut self, key: SiteKey, effect: Effect) {

@@ -209,6 +209,12 @@ impl SiteEntry {
         beside.chain(names).chain(self.config.rivals().iter().cloned()).collect()
     }
 
+    /// How many of those there are: asked after each probe, so without a text for each.
+    pub fn count_conflicts(&self) -> usize {
+        let beside = self.core.candidates().iter().filter(|candidate| candidate.conflict).count();
+        beside + self.names.iter().filter(|name| name.conflict).count() + self.config.rivals().len()
+    }
+
     /// All about it.
     pub fn view(&self, handoffs: Vec<Entry>) -> SiteView {
         SiteView {

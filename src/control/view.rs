@@ -274,3 +274,16 @@ pub struct Phases {
     /// Cut, with requests under way or a hook at work.
     pub fencing: usize,
 }
+
+impl Phases {
+    /// How many are in the phase with this name; those that are in none that is known count as vacant.
+    pub fn of(&mut self, phase: &str) -> &mut usize {
+        match phase {
+            "proving" => &mut self.proving,
+            "serving" => &mut self.serving,
+            "draining" => &mut self.draining,
+            "fencing" => &mut self.fencing,
+            _ => &mut self.vacant,
+        }
+    }
+}

@@ -157,8 +157,9 @@ impl Reconciler {
             if let Some((kind, note)) = &heard.note {
                 self.note(name, kind, note.clone());
             }
-            if changed {
-                self.reconfigure(key, &config);
+            match changed {
+                true => self.reconfigure(key, &config),
+                false => self.look_over(key),
             }
         }
     }
@@ -185,7 +186,7 @@ impl Reconciler {
         }
         self.tell_that_it_is_gone(key);
         let Some(entry) = self.sites.remove(&key) else { return };
-        self.shut.remove(&key);
+        self.troubles.forget(key);
         self.leaving.remove(entry.name());
         self.counts.late_of_gone_sites += entry.gate.late();
         for candidate in entry.core.candidates() {
@@ -201,11 +202,11 @@ impl Reconciler {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             sites: self.by_name.len(),
-            phases: Default::default(),
+            phases: self.troubles.phases(self.sites.len()),
             held: self.gates.budget.held(),
             held_max: self.config.hold_total.max_requests,
             in_flight: 0,
-            conflicts: 0,
+            conflicts: self.troubles.conflicts(),
             handoffs: self.counts.handoffs.values().sum(),
             handoffs_by: self.counts.handoffs_by(),
             longest_handoff_ms: 0,
@@ -220,16 +221,8 @@ impl Reconciler {
             fleet: self.fleet_status(),
         };
         for entry in self.sites.values() {
-            *match entry.core.phase() {
-                Phase::Vacant => &mut status.phases.vacant,
-                Phase::Proving { .. } => &mut status.phases.proving,
-                Phase::Serving => &mut status.phases.serving,
-                Phase::Draining(_) => &mut status.phases.draining,
-                Phase::Fencing { .. } => &mut status.phases.fencing,
-            } += 1;
             let lasts = entry.open.as_ref().map_or(0, |open| open.lasts().as_millis() as u64);
             status.longest_handoff_ms = status.longest_handoff_ms.max(lasts);
-            status.conflicts += entry.conflicts().len();
             status.in_flight += u64::from(entry.gate.in_flight());
             status.late_answers += entry.gate.late();
         }

@@ -202,6 +202,7 @@ impl Reconciler {
         let before = entry.core.pin().cloned();
         entry.core.follow(record.pin.clone(), record.serves().is_some());
         self.handoff_followed(key, before);
+        self.look_over(key);
     }
 
     /// A site is served here from now on.
@@ -216,6 +217,7 @@ impl Reconciler {
         let known = fleet.known.get(&site).cloned();
         self.edge(edge::Input::Added { site: site.clone(), partition, known });
         self.follow(&site);
+        self.look_over(key);
     }
 
     /// Shows a site with other candidates, where another edge decides about it.

@@ -199,12 +199,12 @@ impl Reconciler {
         if !is_time(&mut self.neighbours_hurried, address, now) {
             return;
         }
-        let shut = self.shut.iter().filter(|other| **other != key);
-        for (other, entry) in shut.filter_map(|other| Some((other, self.sites.get(other)?))) {
+        let shut = self.troubles.shut().filter(|other| *other != key);
+        for (other, entry) in shut.filter_map(|other| Some((other, self.sites.get(&other)?))) {
             for candidate in entry.core.candidates() {
                 let is_there = candidate.backend.machine() == Some(address);
                 if is_there && !candidate.health.is_well() && entry.core.is_urgent(&candidate.backend) {
-                    self.schedule.plan((*other, candidate.backend.clone()), Class::Risen, now);
+                    self.schedule.plan((other, candidate.backend.clone()), Class::Risen, now);
                 }
             }
         }
