@@ -7,6 +7,7 @@ mod counts;
 pub mod detours;
 pub mod fleet;
 mod following;
+pub mod glance;
 pub mod hooks;
 pub mod names;
 pub mod outside;
@@ -31,6 +32,7 @@ use crate::upgrade::elder::Heir;
 pub use following::Succession;
 use reconciler::HandOver;
 pub use reconciler::Source;
+use glance::{Glance, Look};
 use view::{SiteSummary, SiteView, SitesWanted, Status};
 
 /// What may be asked of the reconciler.
@@ -42,6 +44,8 @@ pub enum Ask {
     Site(SiteName, oneshot::Sender<Option<SiteView>>),
     /// The process as a whole.
     Status(oneshot::Sender<Status>),
+    /// Some lines, what is in trouble, and what happened last.
+    Glance(Look, oneshot::Sender<Glance>),
     /// The newest journal entries.
     Journal(journal::Filter, oneshot::Sender<Vec<journal::Entry>>),
     /// What [`Ask::Apply`] would do with this configuration.
@@ -148,6 +152,11 @@ impl Controller {
     /// The process as a whole; `None` if it is about to end.
     pub async fn status(&self) -> Option<Status> {
         self.ask(Ask::Status).await
+    }
+
+    /// Some lines, what is in trouble, and what happened last; `None` if the process is about to end.
+    pub async fn glance(&self, look: Look) -> Option<Glance> {
+        self.ask(|answer| Ask::Glance(look, answer)).await
     }
 
     /// The newest journal entries, newest first; `None` if the process is about to end, here and below.

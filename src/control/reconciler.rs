@@ -6,6 +6,7 @@ mod applying;
 mod chronicle;
 mod detour;
 mod fleet;
+mod glance;
 mod guarded;
 mod handing_over;
 mod heir;
@@ -415,12 +416,12 @@ impl Reconciler {
             Ask::Sites(wanted, answer) => drop(answer.send(self.list(&wanted))),
             Ask::Site(name, answer) => {
                 let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
-                let newest = || self.journal.newest(&Filter::of_site(&name, LAST_HANDOFFS));
-                let mut view = entry.map(|entry| entry.view(newest()));
+                let mut view = entry.map(|entry| entry.view(self.last_entries(&name)));
                 self.waits_for_elder(&name, view.as_mut());
                 drop(answer.send(view));
             }
             Ask::Status(answer) => drop(answer.send(self.status())),
+            Ask::Glance(look, answer) => drop(answer.send(self.glance(&look))),
             Ask::Journal(filter, answer) => drop(answer.send(self.journal.newest(&filter))),
             Ask::Plan(config, answer) => {
                 let plan = Plan::between(&self.config, &config, |name| self.pinned_backend(name));

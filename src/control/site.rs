@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::glance::SiteLine;
 use super::probe::Seen;
 use super::view::{CandidateView, NameView, ProbeView, SiteSummary, SiteView, TermsView, UnderWay};
 use crate::config::{self, App, Failover, Kinds};
@@ -153,6 +154,15 @@ fn policy(site: &config::Site) -> Policy {
     }
 }
 
+/// In the words of the views.
+fn health(candidate: &handoff::Candidate) -> &'static str {
+    match candidate.health.state() {
+        State::Well => "well",
+        State::Unwell => "unwell",
+        State::Unknown => "unknown",
+    }
+}
+
 /// What the core is to know of sites: nearly all have the same policy, which is kept once.
 #[derive(Default)]
 pub struct Policies(Kinds<Policy>);
@@ -198,6 +208,17 @@ impl SiteEntry {
             || self.core.candidates().iter().any(|candidate| candidate.conflict)
             || self.names.iter().any(|name| name.conflict)
             || !self.config.rivals().is_empty()
+    }
+
+    /// The line about it for those who look at it again and again.
+    pub fn line(&self) -> SiteLine {
+        SiteLine {
+            summary: self.summary(),
+            host: self.config.hosts.first().map_or_else(String::new, ToString::to_string),
+            on_hold: self.core.is_on_hold(),
+            waiting_for: self.waiting_for(),
+            health: self.core.candidates().iter().map(health).collect(),
+        }
     }
 
     /// Who answers although the pin is elsewhere, which names have several addresses, and which tasks run beside the one
@@ -246,15 +267,10 @@ impl SiteEntry {
     }
 
     fn candidate(&self, candidate: &handoff::Candidate) -> CandidateView {
-        let health = match candidate.health.state() {
-            State::Well => "well",
-            State::Unwell => "unwell",
-            State::Unknown => "unknown",
-        };
         let last_probe = self.last_probes.of(&candidate.backend).map(LastProbe::view);
         CandidateView {
             address: candidate.backend.to_string(),
-            health: health.to_owned(),
+            health: health(candidate).to_owned(),
             pinned: self.core.pin().is_some_and(|pin| pin.backend == candidate.backend),
             conflict: candidate.conflict,
             last_probe,

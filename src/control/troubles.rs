@@ -48,6 +48,11 @@ impl Troubles {
         self.shut.keys().copied()
     }
 
+    /// How many sites are not open.
+    pub fn sites_shut(&self) -> usize {
+        self.shut.len()
+    }
+
     /// Those in conflict.
     pub fn in_conflict(&self) -> impl Iterator<Item = SiteKey> {
         self.in_conflict.keys().copied()
