@@ -63,20 +63,31 @@ impl Certificates {
     pub fn views(&self, wanted: &Wanted) -> Vec<CertificateView> {
         let host = wanted.host.as_ref().map(|host| host.to_ascii_lowercase());
         let now = SystemTime::now();
-        let mut places: Vec<_> = {
-            let known = locked(&self.known);
-            let is_wanted = |place: &Place, known: &Known| {
-                let is_for = |host: &String| match &known.certificate {
-                    Some(certificate) => certificate.covers(host),
-                    None => place.expected().contains(host),
-                };
-                host.as_ref().is_none_or(is_for) && (!wanted.problems || known.problem_at(now).is_some())
+        self.first(usize::MAX, now, |place, known| {
+            let is_for = |host: &String| match &known.certificate {
+                Some(certificate) => certificate.covers(host),
+                None => place.expected().contains(host),
             };
-            let wanted = known.iter().filter(|(place, known)| is_wanted(place, known));
-            wanted.map(|(place, known)| (place.clone(), view(place, known, now))).collect()
-        };
-        places.sort_by(|(a, _), (b, _)| a.cmp(b));
-        places.into_iter().map(|(_, view)| view).collect()
+            host.as_ref().is_none_or(is_for) && (!wanted.problems || known.problem_at(now).is_some())
+        })
+    }
+
+    /// The first of those with a problem, so many at most, in the same order.
+    pub fn first_bad(&self, most: usize) -> Vec<CertificateView> {
+        let now = SystemTime::now();
+        self.first(most, now, |_, known| known.problem_at(now).is_some())
+    }
+
+    fn first(
+        &self,
+        most: usize,
+        now: SystemTime,
+        is_wanted: impl Fn(&Place, &Known) -> bool,
+    ) -> Vec<CertificateView> {
+        let known = locked(&self.known);
+        let mut wanted: Vec<_> = known.iter().filter(|(place, known)| is_wanted(place, known)).collect();
+        wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        wanted.into_iter().take(most).map(|(place, known)| view(place, known, now)).collect()
     }
 
     /// The one that a handshake for this host is made with now, or that will be once its file is read.
