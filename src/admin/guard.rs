@@ -1,7 +1,8 @@
 //! Who may ask: holders of the token, and nobody by way of somebody else's browser.
 //!
 //! A loopback address keeps other machines out, but not the pages that a browser on this machine shows. A page whose
-//! name was made to resolve to 127.0.0.1 is known by its `Host`; one that sends a form here by its `Origin`.
+//! name was made to resolve to 127.0.0.1 is known by its `Host`; one that sends something here by its `Origin`, and a form
+//! that names none by the type of what it sends. No answer ever allows another site's page to read it (CORS).
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
@@ -15,6 +16,9 @@ use crate::config::{ListenAddress, Secret};
 
 /// Answers that a load balancer or an orchestrator asks for, which has no token. They tell nothing but their status.
 const FOR_EVERYBODY: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What an HTML form can send without asking first. Nobody else needs these types here.
+const OF_FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
 /// What is asked of a request before it is looked at.
 #[derive(Clone, Debug)]
@@ -30,6 +34,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     let refusal = guard
         .check_host(&request)
         .or_else(|| guard.check_origin(&request))
+        .or_else(|| check_form(&request))
         .or_else(|| guard.check_token(&request));
     match refusal {
         None => next.run(request).await,
@@ -46,21 +51,25 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 impl Guard {
-    /// On a loopback address, a `Host` that is a name of its own was made to lead here.
+    /// Where only this machine should get to, a `Host` that is a name of its own was made to lead here.
     fn check_host(&self, request: &Request) -> Option<Problem> {
-        // No browser talks to a Unix socket, and an address that others can reach asks for the token.
-        let ListenAddress::Tcp(listen) = &self.listen else { return None };
-        if !listen.ip().is_loopback() {
-            return None;
-        }
+        let (here, is_unix) = match &self.listen {
+            // An address that others can reach asks for the token.
+            ListenAddress::Tcp(listen) if !listen.ip().is_loopback() => return None,
+            ListenAddress::Tcp(listen) => (listen.to_string(), false),
+            // Browsers come through a port that is forwarded to it (ssh -L). Other clients may call it anything, but no page
+            // is under a name without a dot.
+            ListenAddress::Unix(_) => ("localhost".to_owned(), true),
+        };
         let host = host(request)?;
         let is_ours = host.is_some_and(|host| {
             let name = host.host().trim_start_matches('[').trim_end_matches(']');
             name.eq_ignore_ascii_case("localhost")
                 || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                || is_unix && !name.contains(['.', ':'])
         });
         (!is_ours).then(|| {
-            let detail = format!("ask for http://{listen}/: this address answers to no other host");
+            let detail = format!("ask for http://{here}/: this address answers to no other host");
             Problem::new(StatusCode::FORBIDDEN, "foreign host", detail)
         })
     }
@@ -98,6 +107,22 @@ impl Guard {
             Problem::new(StatusCode::UNAUTHORIZED, "token needed", detail)
         })
     }
+}
+
+/// A browser tells the origin of a form; of one that doesn't, the type of what is sent tells enough.
+fn check_form(request: &Request) -> Option<Problem> {
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) {
+        return None; // it was looked at
+    }
+    let is_of_a_form = headers.get_all(header::CONTENT_TYPE).iter().any(|media| {
+        let media = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        OF_FORMS.iter().any(|form| media.eq_ignore_ascii_case(form))
+    });
+    (is_of_a_form && *request.method() != Method::GET).then(|| {
+        let detail = "send it as JSON: curl -H 'Content-Type: application/json'";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a form", detail)
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -117,6 +117,7 @@ fn every_documented_answer_is_given_in_the_form_that_is_documented() {
             match status {
                 401 => drop(request.headers_mut().remove("authorization")),
                 403 => drop(request.headers_mut().insert("host", "rebound.example".parse().unwrap())),
+                415 => drop(request.headers_mut().insert(CONTENT_TYPE, "text/plain".parse().unwrap())),
                 _ => continue,
             }
             let reply = locked.client.send(request).await.unwrap();
