@@ -323,6 +323,7 @@ impl Prepared {
             metrics: handles.iter().map(|handle| handle.metrics.clone()).collect(),
             reader: reader.clone(),
             swarm: swarm.clone(),
+            dashboard: Arc::default(),
             guard: crate::admin::Guard {
                 token: config.admin.token.clone(),
                 listen: config.admin.listen.clone(),

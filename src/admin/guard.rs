@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
+use super::dashboard;
 use super::problem::Problem;
 use crate::config::{ListenAddress, Secret};
 
@@ -74,9 +75,10 @@ impl Guard {
         })
     }
 
-    /// What changes something must not come from the page of another site.
+    /// What changes something must not come from the page of another site, nor may one take the places of those who watch.
     fn check_origin(&self, request: &Request) -> Option<Problem> {
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        let is_a_look = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if is_a_look && request.uri().path() != dashboard::LIVE {
             return None;
         }
         let headers = request.headers();
@@ -89,14 +91,16 @@ impl Guard {
             authority.is_none() || authority != own
         });
         (fetched_by_another || from_another).then(|| {
-            let detail = "a page of another site must not change anything here";
+            let detail = "a page of another site must not change anything here, nor watch";
             Problem::new(StatusCode::FORBIDDEN, "foreign origin", detail)
         })
     }
 
     fn check_token(&self, request: &Request) -> Option<Problem> {
         let token = self.token.as_ref()?;
-        if FOR_EVERYBODY.contains(&request.uri().path()) {
+        let path = request.uri().path();
+        // The dashboard's page asks for the token itself, and shows nothing before it has it.
+        if FOR_EVERYBODY.contains(&path) || dashboard::is_page(path) {
             return None;
         }
         let is_right = bearer(request.headers())

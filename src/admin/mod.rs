@@ -3,6 +3,7 @@
 //! It has a thread of its own, so that looking never slows a request, and it decides nothing: what it is asked for
 //! goes to the reconciler as a message.
 
+pub mod dashboard;
 mod explain;
 mod fleet;
 mod guard;
@@ -62,6 +63,8 @@ pub struct Context {
     pub reader: Reader,
     /// The swarm, if one is watched.
     pub swarm: Option<swarm::Watched>,
+    /// What all who look at the dashboard have in common.
+    pub dashboard: Arc<dashboard::Shared>,
     /// Who may ask.
     pub guard: Guard,
     /// ghostpin was asked to stop.

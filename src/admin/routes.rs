@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::guard::guard;
 use super::peer::Peer;
 use super::problem::Problem;
-use super::{Context, explain, fleet, metrics};
+use super::{Context, dashboard, explain, fleet, metrics};
 use crate::certs;
 use crate::control::view::SitesWanted;
 use crate::control::{Source, Wanted, WishError};
@@ -32,6 +32,8 @@ const JOURNAL_COUNT: usize = 100;
 /// Path, method and handler of each, in the order of the document.
 pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)> {
     vec![
+        ("/", "get", get(dashboard::front)),
+        ("/dashboard/{file}", "get", get(dashboard::file)),
         ("/healthz", "get", get(|| async { "ok\n" })),
         ("/readyz", "get", get(ready)),
         ("/metrics", "get", get(render_metrics)),
@@ -42,6 +44,8 @@ pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)>
         ("/v1/sites/{name}/handoff", "post", post(handoff)),
         ("/v1/sites/{name}/hold", "post", post(hold)),
         ("/v1/sites/{name}/release", "post", post(release)),
+        ("/v1/search", "get", get(dashboard::search)),
+        (dashboard::LIVE, "get", get(dashboard::live)),
         ("/v1/explain", "get", get(explain)),
         ("/v1/journal", "get", get(journal)),
         ("/v1/certificates", "get", get(certificates)),
@@ -74,11 +78,11 @@ pub(super) fn all(context: Context) -> Router {
 pub(super) type Answer<T> = Result<T, Problem>;
 
 /// Query, path and body, or what is wrong with them.
-fn query<T>(query: Result<Query<T>, QueryRejection>) -> Answer<T> {
+pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Answer<T> {
     query.map(|Query(query)| query).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 
-fn path(path: Result<Path<String>, PathRejection>) -> Answer<String> {
+pub(super) fn path(path: Result<Path<String>, PathRejection>) -> Answer<String> {
     path.map(|Path(name)| name).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 

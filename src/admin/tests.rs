@@ -1,6 +1,8 @@
 //! The real routes over real sockets, with a real reconciler and a real store behind them.
 
 mod contract;
+mod dashboard;
+
 mod guarded;
 mod schema;
 mod told;
@@ -19,6 +21,7 @@ use serde_json::Value;
 use tokio::task::LocalSet;
 
 use super::{Bound, Context, Doors, Guard, answer, bind};
+use crate::admin::dashboard::Shared;
 use crate::app::Reload;
 use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
@@ -47,6 +50,7 @@ struct Edge {
     config: PathBuf,
     backends: [SocketAddr; 3],
     reader: Reader,
+    dashboard: Arc<Shared>,
     _folder: tempfile::TempDir,
 }
 
@@ -136,6 +140,7 @@ impl Edge {
         if alive {
             tokio::task::spawn_local(reconciler.run(received, reported));
         }
+        let dashboard = Arc::<Shared>::default();
         let labels = Refusal::all().map(|refusal| refusal.words().label).collect();
         let doors: Vec<ListenAddress> = config.listen.all().map(|one| one.address.clone()).collect();
         let context = Context {
@@ -151,6 +156,7 @@ impl Edge {
                 held_interval: PATIENCE,
                 timeout: PATIENCE,
             })),
+            dashboard: dashboard.clone(),
             guard: Guard { token: config.admin.token.clone(), listen: config.admin.listen.clone() },
             stopping: Arc::default(),
             stalls: Arc::default(),
@@ -170,7 +176,7 @@ impl Edge {
             token: config.admin.token,
             actor: "ann@desk".to_owned(),
         };
-        let edge = Self { client, config: path, backends, reader, _folder: folder };
+        let edge = Self { client, config: path, backends, reader, dashboard, _folder: folder };
         if alive && is_alone {
             edge.until("is settled", |site| {
                 let candidates = site["candidates"].as_array().unwrap();

@@ -46,6 +46,7 @@ fn a_name_that_was_made_to_lead_here_gets_nothing() {
         {
             assert_eq!(status(&edge, "GET", "/v1/sites", &[("host", host)]).await, 403, "{host}");
             assert_eq!(status(&edge, "GET", "/healthz", &[("host", host)]).await, 403, "{host}");
+            assert_eq!(status(&edge, "GET", "/", &[("host", host)]).await, 403, "{host}");
         }
         for host in ["", "localhost", "LOCALHOST:1", "127.0.0.1", "127.9.9.9:80", "[::1]:9180"] {
             assert_eq!(status(&edge, "GET", "/v1/sites", &[("host", host)]).await, 200, "{host}");
@@ -69,6 +70,7 @@ fn the_page_of_another_site_changes_nothing() {
         ] {
             assert_eq!(status(&edge, "POST", hold, &[fields]).await, 403, "{fields:?}");
             assert_eq!(status(&edge, "GET", "/v1/sites", &[fields]).await, 200, "looking is no change");
+            assert_eq!(status(&edge, "GET", "/v1/live?seconds=0", &[fields]).await, 403, "it takes a place");
         }
         assert_eq!(edge.json("/v1/sites/blog").await["on_hold"], false);
         let own_page = [("origin", own.as_str()), ("sec-fetch-site", "same-origin")];
@@ -104,7 +106,7 @@ fn no_answer_may_be_read_by_the_page_of_another_site() {
     run(async {
         let edge = Edge::start("listen = \"127.0.0.1:0\"").await;
         for (method, path) in
-            [("GET", "/v1/status"), ("GET", "/v1/sites"), ("POST", "/v1/plan"), ("OPTIONS", "/v1/sites/blog/hold")]
+            [("GET", "/"), ("GET", "/v1/sites"), ("POST", "/v1/plan"), ("OPTIONS", "/v1/sites/blog/hold")]
         {
             let mut request = edge.client.request(method.parse().unwrap(), path, "".into());
             let foreign = [("origin", "https://evil.example"), ("access-control-request-method", "POST")];
