@@ -19,9 +19,11 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use axum::serve;
-use tokio::sync::oneshot;
+use axum::serve::Listener;
+use tokio::sync::{oneshot, watch};
 
 pub use explain::Doors;
 pub use guard::Guard;
@@ -39,6 +41,9 @@ use crate::watchdog::Stalls;
 
 /// The OpenAPI document that describes all routes.
 pub const DOCUMENT: &str = include_str!("openapi.json");
+
+/// How long connections still have for one more request when no new one is taken.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// A bound admin address.
 pub enum Bound {
@@ -124,14 +129,45 @@ async fn answer(
     until: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let routes = routes::all(context).into_make_service_with_connect_info::<Peer>();
+    let (shut, is_shut) = watch::channel(false);
+    // Who has just come in is answered: the door is shut first, and then those go who have nothing to ask.
+    let ends = async move {
+        until.await;
+        shut.send_replace(true);
+        tokio::time::sleep(LAST_REQUESTS).await;
+    };
     match bound {
         Bound::Tcp(listener) => {
-            let serving = serve(tokio::net::TcpListener::from_std(listener)?, routes);
-            serving.with_graceful_shutdown(until).await
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            serve(Door { listener, is_shut }, routes).with_graceful_shutdown(ends).await
         }
         Bound::Unix(listener) => {
-            let serving = serve(tokio::net::UnixListener::from_std(listener)?, routes);
-            serving.with_graceful_shutdown(until).await
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            serve(Door { listener, is_shut }, routes).with_graceful_shutdown(ends).await
         }
+    }
+}
+
+/// A listener that takes nobody any more once it is shut. Its queue may be somebody else's as well.
+pub struct Door<L> {
+    listener: L,
+    is_shut: watch::Receiver<bool>,
+}
+
+impl<L: Listener> Listener for Door<L> {
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        tokio::select! {
+            biased;
+            () = async { drop(self.is_shut.wait_for(|is_shut| *is_shut).await) } => {}
+            accepted = self.listener.accept() => return accepted,
+        }
+        std::future::pending().await
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }

@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
 
+use super::Door;
+
 /// The field in which the command line says who sits before it.
 pub const ACTOR: &str = "x-ghostpin-actor";
 
@@ -22,14 +24,14 @@ pub enum Peer {
     Unix(Option<u32>),
 }
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+impl Connected<IncomingStream<'_, Door<TcpListener>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door<TcpListener>>) -> Self {
         Self::Tcp(*stream.remote_addr())
     }
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+impl Connected<IncomingStream<'_, Door<UnixListener>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door<UnixListener>>) -> Self {
         Self::Unix(stream.io().peer_cred().ok().map(|credentials| credentials.uid()))
     }
 }

@@ -90,8 +90,14 @@ impl Edge {
         let (commands, mut received) = tokio::sync::mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
             while let Some(command) = received.recv().await {
-                if let Command::Look(answer) = command {
-                    let _ = answer.send(sees.clone());
+                match command {
+                    Command::Look(answer) => drop(answer.send(sees.clone())),
+                    Command::SayLeft(asked) => {
+                        for asked in asked {
+                            let _ = asked.send(true);
+                        }
+                    }
+                    _ => {}
                 }
             }
         });

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::aside::aside;
-use super::kept;
 use super::certificates::sources;
+use super::kept;
 use super::provided::Composed;
 use crate::acme;
 use crate::certs::Certificates;

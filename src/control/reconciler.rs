@@ -12,6 +12,7 @@ mod handing_over;
 mod heir;
 mod leading;
 mod listing;
+mod parts;
 mod probing;
 mod provided;
 mod seen;
@@ -53,13 +54,13 @@ use crate::gate::{Gate, HoldBudget, Report, SiteKey, Surroundings};
 use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
-use crate::upgrade::ToHeir;
 use crate::workers::{Order, Workers};
 use guarded::Guarded;
 pub use guarded::Source;
 pub use handing_over::HandOver;
 use heir::Elder;
 pub use heir::ElderParts;
+pub use parts::{Message, Parts};
 use wishes::{Unsaid, Unseen};
 
 /// A backend that has no pin is probed this many times less often: nobody waits for it.
@@ -72,107 +73,6 @@ const BATCH_MAX: usize = 4096;
 const LAST_HANDOFFS: usize = 10;
 /// After a backend fell or came up, the others at its address are looked at, but not more often than this.
 const LOOKS_AT_NEIGHBOURS: Duration = Duration::from_secs(1);
-
-/// What the reconciler is sent.
-#[derive(Debug)]
-pub enum Message {
-    /// By the admin API or a reload.
-    Ask(Ask),
-    /// By a probe.
-    Probed {
-        /// Whose candidate.
-        target: Target,
-        /// What it saw.
-        seen: Seen,
-        /// How long it took.
-        took: Duration,
-        /// It was a proof as well, and this is since when the site was vacant.
-        proves: Option<u64>,
-    },
-    /// By a proof, each time it has asked.
-    Proof {
-        /// Whose.
-        site: SiteKey,
-        /// Of [`Effect::Prove`].
-        generation: u64,
-        /// The target.
-        backend: Backend,
-        /// What it saw.
-        seen: Seen,
-    },
-    /// By the controller itself: other edges have said something since it couldn't reach this.
-    Doubtful {
-        /// The site.
-        site: SiteName,
-        /// Its backend.
-        backend: Backend,
-    },
-    /// By a look at a backend through another edge.
-    LookedThrough(Look, Seen),
-    /// By a hook.
-    HookDone {
-        /// Whose.
-        site: SiteKey,
-        /// Of [`Effect::RunHook`].
-        generation: u64,
-        /// `fence` or `start`.
-        hook: &'static str,
-        /// What became of it.
-        result: Result<(), String>,
-    },
-    /// By a timer.
-    TimerFired {
-        /// Whose.
-        site: SiteKey,
-        /// Of [`Effect::ArmTimer`].
-        generation: u64,
-    },
-    /// By the pin writer.
-    Committed(Vec<Committed>),
-    /// By the fleet's store.
-    Fleet(News),
-    /// By whoever has started a heir.
-    HandOver(HandOver),
-    /// By the elder; `None` when it has ended.
-    Elder(Option<ToHeir>),
-    /// By whoever looks after a name.
-    Looked {
-        /// The name.
-        host: String,
-        /// What the look has come to.
-        looked: Looked,
-    },
-}
-
-/// What the reconciler is made from.
-pub struct Parts {
-    /// The configuration to begin with.
-    pub config: Config,
-    /// The pins that the store has.
-    pub pins: BTreeMap<SiteName, Pin>,
-    /// The epoch of a site's first pin.
-    pub first_epoch: Epoch,
-    /// The way to the store.
-    pub writer: Writer,
-    /// The workers.
-    pub workers: Workers,
-    /// The route table.
-    pub publisher: Publisher,
-    /// The coarse clock.
-    pub clock: Clock,
-    /// What all gates may hold.
-    pub budget: Arc<HoldBudget>,
-    /// Given to new gates.
-    pub reports: mpsc::UnboundedSender<Report>,
-    /// Who asks backends how they are.
-    pub outside: Rc<dyn Outside>,
-    /// Seed of the probes' jitter.
-    pub seed: u64,
-    /// This process is one of many edges.
-    pub fleet: Option<FleetParts>,
-    /// The process that this one takes over from.
-    pub elder: Option<ElderParts>,
-}
 
 /// See the module's text.
 pub struct Reconciler {
@@ -472,13 +372,16 @@ impl Reconciler {
     }
 
     fn perform(&mut self, key: SiteKey, effects: Vec<Effect>) {
+        // Before it opens, for those who go in then.
+        if let Some(entry) = self.sites.get(&key) {
+            entry.gate.tell_phase(entry.core.phase());
+        }
         let opened = effects.iter().any(|effect| matches!(effect, Effect::Open(_)));
         let effects = if self.fleet.is_some() { self.perform_for_fleet(key, effects) } else { effects };
         for effect in effects {
             self.perform_one(key, effect);
         }
         let Some(entry) = self.sites.get_mut(&key) else { return };
-        entry.gate.tell_phase(entry.core.phase());
         if let Some(open) = &mut entry.open {
             open.enter(entry.core.phase());
         }

@@ -376,7 +376,7 @@ pub const FLEET_DETOURS: Family = gauge(
 );
 
 /// What is told of the whole process, besides [`COUNTS`].
-pub const OF_THE_PROCESS: [Family; 53] = [
+pub const OF_THE_PROCESS: [Family; 54] = [
     ANSWERS,
     REFUSALS,
     HEAD_SECONDS,

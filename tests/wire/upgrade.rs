@@ -165,7 +165,7 @@ fn sigusr2_asks_for_the_same_as_the_command() {
     let mut proxy = Proxy::start(&config(&[&a]));
     proxy.signal(Signal::USR2);
     proxy.until_elder_ended();
-    assert!(proxy.log().contains("upgraded: the new process serves"), "{}", proxy.log());
+    until("it is logged", || proxy.log().contains("upgraded: the new process serves"));
     assert_eq!(proxy.get("/").text(), "A GET 0");
     let heir = proxy.pid_that_serves().cast_signed();
     kill_process(Pid::from_raw(heir).unwrap(), Signal::TERM).unwrap();
@@ -199,7 +199,7 @@ fn keys_that_need_a_restart_are_in_force_after_an_upgrade() {
 fn nothing_has_happened(proxy: &mut Proxy, said: &str, why: &str) {
     assert!(said.contains(why), "{said}");
     assert!(said.contains("the old process goes on"), "{said}");
-    assert!(proxy.log().contains("this process goes on"), "{}", proxy.log());
+    until("it is logged", || proxy.log().contains("this process goes on"));
     assert!(proxy.ended().is_none());
     assert_eq!(proxy.get("/").text(), "A GET 0");
     // It decides, and what it decides is durable.
