@@ -80,7 +80,12 @@ impl Drop for Balancer {
 
 async fn look_at(all: Arc<[Seen]>, at: usize) {
     let seen = &all[at];
-    let client = Client { place: seen.edge.admin.clone(), token: None, actor: "balancer".to_owned() };
+    let client = Client {
+        place: seen.edge.admin.clone(),
+        told_by: "the balancer".to_owned(),
+        token: None,
+        actor: "balancer".to_owned(),
+    };
     let mut looks = interval(LOOK);
     loop {
         looks.tick().await;

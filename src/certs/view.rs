@@ -86,7 +86,7 @@ impl Certificates {
     ) -> Vec<CertificateView> {
         let known = locked(&self.known);
         let mut wanted: Vec<_> = known.iter().filter(|(place, known)| is_wanted(place, known)).collect();
-        wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        wanted.sort_by_key(|(place, _)| *place);
         wanted.into_iter().take(most).map(|(place, known)| view(place, known, now)).collect()
     }
 

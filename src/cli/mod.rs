@@ -29,8 +29,8 @@ pub mod run;
 pub mod site;
 pub mod sites;
 pub mod status;
-pub mod upgrade;
 pub mod top;
+pub mod upgrade;
 mod watch;
 mod wish;
 

@@ -30,9 +30,9 @@ use crate::core::{Pin, SiteName};
 use crate::observe::journal;
 use crate::upgrade::elder::Heir;
 pub use following::Succession;
+use glance::{Glance, Look};
 use reconciler::HandOver;
 pub use reconciler::Source;
-use glance::{Glance, Look};
 use view::{SiteSummary, SiteView, SitesWanted, Status};
 
 /// What may be asked of the reconciler.

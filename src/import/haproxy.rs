@@ -82,6 +82,9 @@ fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().take_while(|word| !word.starts_with('#')).collect()
 }
 
+/// Hosts, and beginnings of paths, that a rule chooses.
+type Choice = (Vec<String>, Vec<String>);
+
 fn frontend<'a>(
     section: &Section<'a>,
     is_listen: bool,
@@ -91,7 +94,7 @@ fn frontend<'a>(
 ) {
     let mut acls: BTreeMap<&str, Option<Wants>> = BTreeMap::new();
     let mut redirects = false;
-    let mut rules: Vec<(usize, &str, Result<(Vec<String>, Vec<String>), String>)> = Vec::new();
+    let mut rules: Vec<(usize, &str, Result<Choice, String>)> = Vec::new();
     for (line, words) in &section.lines {
         let written = format!("`{}`", words.join(" "));
         match words.as_slice() {
@@ -242,10 +245,7 @@ fn wants(asks: &[&str]) -> Option<Wants> {
 }
 
 /// Hosts and paths of a condition: names of `acl` lines, or a test in braces. All of them hold together.
-fn choice(
-    condition: &[&str],
-    acls: &BTreeMap<&str, Option<Wants>>,
-) -> Result<(Vec<String>, Vec<String>), String> {
+fn choice(condition: &[&str], acls: &BTreeMap<&str, Option<Wants>>) -> Result<Choice, String> {
     let (mut hosts, mut paths) = (Vec::new(), Vec::new());
     let mut words = condition.iter();
     let mut is_alternative = false;

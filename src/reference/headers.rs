@@ -66,7 +66,8 @@ fn forwarded(name: &str, value: &str, from: &str, epoch: Option<Epoch>) -> Strin
     let head = format!("GET / HTTP/1.1\r\nhost: blog.example\r\n{field}\r\n");
     let head = RequestHead::parse(head.as_bytes(), 100).unwrap();
     let mut out = Vec::new();
-    write_request(&mut out, &head, &Additions { peer: &peer, fixed: &[], request_id: "made here", epoch });
+    let additions = Additions { peer: &peer, fixed: &[], request_id: "made here", epoch, trace: None };
+    write_request(&mut out, &head, &additions);
     told_as(&values(&out, name), value)
 }
 

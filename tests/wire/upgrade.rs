@@ -145,7 +145,7 @@ fn a_request_of_the_old_process_whose_backend_dies_is_answered_by_the_next_one()
 fn a_websocket_goes_on_in_the_old_process_until_its_time_is_over() {
     let a = Backend::with("A", crate::tunnel::echo);
     let mut config = config(&[&a]);
-    config.server += "\nshutdown_timeout = '2s'";
+    config.server += "\nshutdown_timeout = '8s'";
     let mut proxy = Proxy::start(&config);
     let mut client = proxy.client();
     crate::tunnel::upgrade(&mut client);

@@ -104,7 +104,7 @@ fn every_documented_answer_is_given_in_the_form_that_is_documented() {
         for (path, method, status) in contract.promised() {
             if status == 503 {
                 let query = if path == "/v1/explain" { "?url=blog.example" } else { "" };
-                let concrete = path.replace("{name}", "blog") + query;
+                let concrete = path.replace("{name}", "blog").replace("{id}", "none") + query;
                 let body = if path.ends_with("handoff") { edge.to(1) } else { String::new() };
                 contract.call(&stopping, &format!("{method} {path}"), &concrete, &body, 503).await;
             }
@@ -112,7 +112,7 @@ fn every_documented_answer_is_given_in_the_form_that_is_documented() {
 
         let locked = Edge::start("listen = \"127.0.0.1:0\"\ntoken = \"right\"").await;
         for (path, method, status) in contract.promised() {
-            let concrete = path.replace("{name}", "blog");
+            let concrete = path.replace("{name}", "blog").replace("{id}", "none");
             let mut request =
                 locked.client.request(method.to_uppercase().parse().unwrap(), &concrete, "".into());
             match status {
@@ -253,6 +253,19 @@ async fn configurations(contract: &mut Contract, edge: &Edge) {
     contract.call(edge, reload, "/v1/reload", "", 422).await;
     contract.call(edge, "get /v1/status", "/v1/status", "", 200).await;
     contract.call(edge, "get /readyz", "/readyz", "", 200).await;
+    // All sites are gone from it: that waits for somebody's word.
+    let without = text.split_once("[[site]]").unwrap().0;
+    let confirm = "post /v1/updates/{id}/confirm";
+    contract.call(edge, confirm, "/v1/updates/none/confirm", "", 404).await;
+    fs::write(&edge.config, without).unwrap();
+    contract.call(edge, reload, "/v1/reload", "", 422).await;
+    contract.call(edge, "get /v1/status", "/v1/status", "", 200).await;
+    let waiting = edge.json("/v1/status").await["waiting_updates"][0]["id"].clone();
+    let confirmed = format!("/v1/updates/{}/confirm", waiting.as_str().unwrap());
+    fs::write(&edge.config, "[server").unwrap();
+    contract.call(edge, confirm, &confirmed, "", 422).await;
+    fs::write(&edge.config, without).unwrap();
+    contract.call(edge, confirm, &confirmed, "", 200).await;
     fs::write(&edge.config, text).unwrap();
     contract.call(edge, reload, "/v1/reload", "", 200).await;
 }

@@ -122,11 +122,8 @@ impl Model {
             }
             KeyCode::Enter if self.is_typing => self.is_typing = false,
             KeyCode::Backspace if self.is_typing => drop(self.search.pop()),
-            KeyCode::Char(letter) if self.is_typing => {
-                if self.search.chars().count() < SEARCH_MAX {
-                    self.search.push(*letter);
-                }
-            }
+            KeyCode::Char(_) if self.is_typing && self.search.chars().count() >= SEARCH_MAX => {}
+            KeyCode::Char(letter) if self.is_typing => self.search.push(*letter),
             KeyCode::Esc | KeyCode::Char('q') if self.site.is_some() => self.site = None,
             KeyCode::Esc | KeyCode::Char('q') => return false,
             KeyCode::Char('/') => (self.is_typing, self.site) = (true, None),

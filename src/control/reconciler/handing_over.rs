@@ -91,8 +91,8 @@ impl Reconciler {
 
     /// Sites that are not just served.
     fn unsettled(&self) -> Vec<Unsettled> {
-        let keys = self.shut.iter().chain(self.leaving.values());
-        let entries = keys.filter_map(|key| self.sites.get(key));
+        let keys = self.troubles.shut().chain(self.leaving.values().copied());
+        let entries = keys.filter_map(|key| self.sites.get(&key));
         entries
             .map(|entry| Unsettled {
                 site: entry.name().to_string(),
