@@ -24,7 +24,7 @@ use super::super::Context;
 use super::super::problem::Problem;
 use super::super::routes::{Answer, query};
 use super::facts::{Fact, Facts};
-use super::{Found, WATCHERS_MAX, Window, find, locked, look};
+use super::{Found, WATCHERS_MAX, Window, find, look};
 use crate::control::glance::{Glance, Now, SiteLine, TroublesView};
 use crate::control::view::SiteView;
 use crate::core::SiteName;
@@ -158,7 +158,6 @@ pub(in super::super) async fn live(
     tokio::spawn(async move {
         let _place = place;
         watcher.watch(first, &events, Duration::from_secs(seconds)).await;
-        watcher.leave();
     });
     let fields = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((fields, Body::new(Events(receiver))).into_response())
@@ -227,12 +226,5 @@ impl Watcher {
         told.turn();
         let text = serde_json::to_string(&change).unwrap_or_default();
         if text == "{}" { String::new() } else { format!("data: {text}\n\n") }
-    }
-
-    /// The index is of use to those who watch, and the last one takes it along.
-    fn leave(&self) {
-        if self.context.dashboard.places.available_permits() + 1 == WATCHERS_MAX {
-            *locked(&self.context.dashboard.index) = None;
-        }
     }
 }

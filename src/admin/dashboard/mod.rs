@@ -44,10 +44,10 @@ pub(super) const WATCHERS_MAX: usize = 16;
 pub struct Shared {
     /// A place for each who may watch.
     pub(super) places: Arc<Semaphore>,
-    /// Sites by name, as long as somebody watches.
+    /// Sites by name, from the first look on: 50 bytes a site. Made anew for each look, it would take longer than the search.
     index: Mutex<Option<Arc<Index>>>,
     /// One search at a time.
-    searching: Semaphore,
+    searching: Arc<Semaphore>,
     facts: Facts,
 }
 
@@ -56,7 +56,7 @@ impl Default for Shared {
         Self {
             places: Arc::new(Semaphore::new(WATCHERS_MAX)),
             index: Mutex::default(),
-            searching: Semaphore::new(1),
+            searching: Arc::new(Semaphore::new(1)),
             facts: Facts::default(),
         }
     }
@@ -117,7 +117,7 @@ pub(super) async fn search(
 
 /// Looks for sites, beside the admin thread.
 async fn find(context: &Context, window: &Window) -> Found {
-    let _turn = context.dashboard.searching.acquire().await;
+    let turn = context.dashboard.searching.clone().acquire_owned().await;
     let (shared, window) = (context.dashboard.clone(), window.clone());
     let published = context.reader.clone().load().clone();
     let looking = tokio::task::spawn_blocking(move || {
@@ -125,9 +125,9 @@ async fn find(context: &Context, window: &Window) -> Found {
         let sites = published.routes.sites();
         let index = known.unwrap_or_else(|| Arc::new(Index::new(Arc::downgrade(&published), sites)));
         let found = index.find(&window.text, window.from, window.count());
-        if shared.places.available_permits() < WATCHERS_MAX {
-            *locked(&shared.index) = Some(index);
-        }
+        *locked(&shared.index) = Some(index);
+        // Who has left meanwhile does not let another one begin beside this one.
+        drop(turn);
         found
     });
     looking.await.unwrap_or_default()
