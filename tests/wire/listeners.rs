@@ -1,6 +1,7 @@
 //! Where readers come in.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
 use crate::harness::{Backend, Client, Config, Proxy};
@@ -78,4 +79,18 @@ fn each_listener_has_limits_of_its_own_and_they_follow_a_reload() {
     assert_eq!(other.response().status, 200);
     proxy.reload(&config("max_headers = 30"));
     assert_eq!(ask().as_deref(), Some("200"));
+}
+
+#[test]
+fn a_socket_that_systemd_has_bound_is_taken_and_not_bound_again() {
+    let a = Backend::named("A");
+    // Nobody else can listen there as long as it is open.
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    let config = Config { http: format!("'{address}'"), ..Config::of(&[&a]) };
+    let proxy = Proxy::start_with_socket(&config, socket);
+    assert_eq!(proxy.address, address);
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").text(), "A GET 0", "by whichever of the workers");
+    }
 }

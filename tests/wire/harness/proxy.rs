@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -142,6 +143,19 @@ impl Proxy {
         proxy
     }
 
+    /// Starts it as systemd does that has bound this socket for it, and waits until all its sites serve.
+    #[track_caller]
+    pub(crate) fn start_with_socket(config: &Config, socket: TcpListener) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let line = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        shell.args(["-c", line, env!("CARGO_BIN_EXE_ghostpin")]).stdin(Stdio::from(OwnedFd::from(socket)));
+        let folder = folder();
+        let child = launch_by(shell, config, folder.path(), &[]);
+        let proxy = Self::running(folder, child);
+        proxy.until_serving(config);
+        proxy
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub(crate) fn start_unready(config: &Config) -> Self {
@@ -150,8 +164,13 @@ impl Proxy {
 
     #[track_caller]
     fn start_with(config: &Config, arguments: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("gp").tempdir().expect("a folder");
+        let folder = folder();
         let child = launch(config, folder.path(), arguments);
+        Self::running(folder, child)
+    }
+
+    #[track_caller]
+    fn running(folder: TempDir, child: Child) -> Self {
         let mut proxy = Self { folder, child, heir: None, address: ([0, 0, 0, 0], 0).into() };
         proxy.until_listening();
         proxy
@@ -441,17 +460,26 @@ impl Drop for Proxy {
     }
 }
 
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("gp").tempdir().expect("a folder")
+}
+
 fn launch(config: &Config, folder: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+    command.stdin(Stdio::null());
+    launch_by(command, config, folder, arguments)
+}
+
+fn launch_by(mut command: Command, config: &Config, folder: &Path, arguments: &[&str]) -> Child {
     let file = folder.join("ghostpin.toml");
     std::fs::write(&file, config.text(folder)).expect("a file");
     let log = File::create(folder.join("log")).expect("a file");
-    Command::new(env!("CARGO_BIN_EXE_ghostpin"))
+    command
         .arg("run")
         .arg("--config")
         .arg(file)
         .args(arguments)
         .envs(config.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file descriptor"))
         .stderr(log)
         .spawn()
