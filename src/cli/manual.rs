@@ -18,7 +18,9 @@ pub(crate) fn verbs() -> Vec<clap::Command> {
 
 /// Names of the options of a verb, but those that clap adds.
 pub(crate) fn options(verb: &clap::Command) -> Vec<&clap::Arg> {
-    let own = |arg: &&clap::Arg| !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version);
+    let own = |arg: &&clap::Arg| {
+        !arg.is_hide_set() && !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
+    };
     verb.get_arguments().filter(own).collect()
 }
 

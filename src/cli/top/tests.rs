@@ -12,7 +12,7 @@ use super::model::{Model, Process, Seen};
 
 fn seen(at: Instant, answers: u64, sites: serde_json::Value, fleet: serde_json::Value) -> Seen {
     let status: Process = serde_json::from_value(json!({
-        "version": "9.9", "sites": 4,
+        "version": "9.9", "pid": 1, "sites": 4, "longest_handoff_ms": 0, "commits_failed": 0,
         "phases": {"vacant": 1, "proving": 0, "serving": 2, "draining": 1, "fencing": 0},
         "held": 7, "held_max": 100, "in_flight": 3, "conflicts": 0, "handoffs": 5, "handoffs_by": [],
         "probes": 9, "late_answers": 0, "refused_update": null, "refused_update_ms": null, "reloads": 1,

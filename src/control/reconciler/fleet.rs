@@ -142,6 +142,7 @@ impl Reconciler {
                     self.workers.tell(Order::Purge(key));
                     entry.gate.take_detour(None);
                 }
+                entry.gate.tell_phase(&Phase::Serving);
                 entry.gate.open(pin);
             }
             edge::Effect::Remember { site, pin } => {
