@@ -109,7 +109,7 @@ impl Proxy {
     }
 
     fn try_admin(&self, path: &str) -> Option<Value> {
-        let (status, _, body) = ask(UnixStream::connect(&self.admin).ok()?, path)?;
+        let (status, _, body) = ask(UnixStream::connect(&self.admin).ok()?, "localhost", path)?;
         (status == 200).then(|| serde_json::from_str(&body).ok())?
     }
 
@@ -146,15 +146,15 @@ impl Proxy {
 }
 
 fn get(address: SocketAddr) -> (u16, String) {
-    let answer = TcpStream::connect(address).ok().and_then(|stream| ask(stream, "/"));
+    let answer = TcpStream::connect(address).ok().and_then(|stream| ask(stream, "blog.example", "/"));
     let (status, head, _) = answer.unwrap_or_default();
     let instance = head.lines().find_map(|line| line.strip_prefix("x-instance: "));
     (status, instance.unwrap_or_default().to_owned())
 }
 
 /// Status, head and body of the answer; `None` if there is no whole one.
-fn ask(mut stream: impl Read + Write, path: &str) -> Option<(u16, String, String)> {
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: blog.example\r\nconnection: close\r\n\r\n").ok()?;
+fn ask(mut stream: impl Read + Write, host: &str, path: &str) -> Option<(u16, String, String)> {
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -31,12 +31,13 @@ const HELD: u64 = 200;
 /// Bytes of a download that is under way over each upgrade.
 const DOWNLOAD: usize = 10_000_000;
 /// What a process that was upgraded still has may take so long.
-const SHUTDOWN: Duration = Duration::from_secs(3);
+const SHUTDOWN: Duration = Duration::from_secs(6);
 /// For what takes no time to speak of.
 const SOON: Duration = Duration::from_secs(15);
 
-/// Held requests wait until the new process is there, however long that is watched for.
-pub const TABLES: &str = "[hold]\ntimeout = \"60s\"\n";
+/// Held requests wait until the new process is there, however long that is watched for; and a handoff waits less long for the
+/// WebSockets of a site than the old process may live, whose held requests are told to come again then.
+pub const TABLES: &str = "[hold]\ntimeout = \"60s\"\n[handoff]\ndrain_timeout = \"1s\"\n";
 
 pub async fn run(settings: &Settings) -> io::Result<Report> {
     let (count, probation) = if settings.quick { (4, "500ms") } else { (100, "3s") };
@@ -143,17 +144,16 @@ impl Stage {
         if let Err(why) = upgraded {
             report.figure("not upgraded", why.trim());
         }
-        if let Some(handoff) = handoff {
-            let turn = handoff.await??;
-            report.promise(turn.is_some(), "a handoff that is asked for during an upgrade comes to pass");
-            self.turns.0.extend(turn);
-        }
-
         websocket::write(&mut page, "still there", Some([1, 2, 3, 4])).await?;
         let heard = websocket::read(&mut page).await?;
         report.promise(heard.as_deref() == Some("C still there"), "a WebSocket goes on in the old process");
         drop(page);
         report.promise(download.finish().await?, "a download ends in the old process");
+        if let Some(handoff) = handoff {
+            let turn = handoff.await??;
+            report.promise(turn.is_some(), "a handoff that is asked for during an upgrade comes to pass");
+            self.turns.0.extend(turn);
+        }
         self.wish(WAITING, "release").await?;
         let records = held.finish().await;
         let failed = failures(&records, Kind::Read).count() + failures(&records, Kind::Write).count();
