@@ -351,6 +351,7 @@ impl Prepared {
             state: &server.state,
             doors: &doors,
             controller: controller.clone(),
+            admin: &administering,
             refused: config.cluster.is_some().then_some(NOT_IN_A_CLUSTER),
             timeout: server.upgrade_timeout,
             probation: server.upgrade_probation,

@@ -105,37 +105,56 @@ pub fn bind(config: &config::Admin) -> std::io::Result<Bound> {
     }
 }
 
-/// Serves the admin API on a thread of its own, until what is returned is dropped: from then on, no connection is taken.
+/// The admin API at work. Dropped, it takes no connection any more, and ends those that have nothing to ask.
+#[derive(Debug)]
+pub struct Serving {
+    is_shut: watch::Sender<bool>,
+    _until: oneshot::Sender<()>,
+}
+
+impl Serving {
+    /// Takes no new connection for now: they stay in the queue, which may be another process's as well.
+    pub fn shut(&self) {
+        self.is_shut.send_replace(true);
+    }
+
+    /// Takes them again.
+    pub fn open(&self) {
+        self.is_shut.send_replace(false);
+    }
+}
+
+/// Serves the admin API on a thread of its own.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn spawn(bound: Bound, context: Context) -> std::io::Result<oneshot::Sender<()>> {
+pub fn spawn(bound: Bound, context: Context) -> std::io::Result<Serving> {
     let (until, dropped) = oneshot::channel();
+    let (shut, is_shut) = watch::channel(false);
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs only a few file descriptors");
-        if let Err(error) = runtime.block_on(answer(bound, context, async { drop(dropped.await) })) {
+        // Who has just come in has a request on its way.
+        let ends = async {
+            let _: Result<(), _> = dropped.await;
+            tokio::time::sleep(LAST_REQUESTS).await;
+        };
+        if let Err(error) = runtime.block_on(answer(bound, context, is_shut, ends)) {
             tracing::error!(%error, "the admin API has ended");
         }
     })?;
-    Ok(until)
+    Ok(Serving { is_shut: shut, _until: until })
 }
 
 async fn answer(
     bound: Bound,
     context: Context,
-    until: impl Future<Output = ()> + Send + 'static,
+    is_shut: watch::Receiver<bool>,
+    ends: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let routes = routes::all(context).into_make_service_with_connect_info::<Peer>();
-    let (shut, is_shut) = watch::channel(false);
-    // Who has just come in is answered: the door is shut first, and then those go who have nothing to ask.
-    let ends = async move {
-        until.await;
-        shut.send_replace(true);
-        tokio::time::sleep(LAST_REQUESTS).await;
-    };
     match bound {
         Bound::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -148,10 +167,18 @@ async fn answer(
     }
 }
 
-/// A listener that takes nobody any more once it is shut. Its queue may be somebody else's as well.
+/// A listener that can be shut.
 pub struct Door<L> {
     listener: L,
     is_shut: watch::Receiver<bool>,
+}
+
+/// Returns when it is so.
+async fn until(is_shut: &mut watch::Receiver<bool>, shut: bool) {
+    if is_shut.wait_for(|is_shut| *is_shut == shut).await.is_err() {
+        // Nobody opens or shuts it any more.
+        std::future::pending::<()>().await;
+    }
 }
 
 impl<L: Listener> Listener for Door<L> {
@@ -159,12 +186,14 @@ impl<L: Listener> Listener for Door<L> {
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        tokio::select! {
-            biased;
-            () = async { drop(self.is_shut.wait_for(|is_shut| *is_shut).await) } => {}
-            accepted = self.listener.accept() => return accepted,
+        loop {
+            until(&mut self.is_shut, false).await;
+            tokio::select! {
+                biased;
+                () = until(&mut self.is_shut, true) => {}
+                accepted = self.listener.accept() => return accepted,
+            }
         }
-        std::future::pending().await
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {

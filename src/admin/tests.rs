@@ -175,7 +175,12 @@ impl Edge {
             (Bound::Unix(_), ListenAddress::Unix(path)) => Place::Unix(path.clone()),
             (Bound::Unix(_), ListenAddress::Tcp(_)) => unreachable!("what is bound is what was asked for"),
         };
-        tokio::task::spawn_local(answer(bound, context, std::future::pending()));
+        tokio::task::spawn_local(answer(
+            bound,
+            context,
+            tokio::sync::watch::channel(false).1,
+            std::future::pending(),
+        ));
         let client = Client {
             place,
             told_by: "the test".to_owned(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::doors::Doors;
+use crate::admin;
 use crate::control::store::FORMAT;
 use crate::control::{Controller, Succession};
 use crate::upgrade::elder::Heir;
@@ -14,6 +15,8 @@ use crate::upgrade::request::{Asked, Outcome};
 
 /// So many sites are looked at by a new process before it says that it is ready.
 const LOOKED_AT: usize = 20;
+/// How long an operator's request may be on its way to whoever decides.
+const LAST_ASKED: Duration = Duration::from_millis(20);
 /// How long a process that was upgraded before may take to end once it has no requests any more.
 const LEFTOVER_MAX: Duration = Duration::from_secs(2);
 
@@ -25,6 +28,7 @@ pub(super) struct Upgrades<'a> {
     pub(super) state: &'a Path,
     pub(super) doors: &'a Doors,
     pub(super) controller: Controller,
+    pub(super) admin: &'a admin::Serving,
     /// Why there can't be any.
     pub(super) refused: Option<&'static str>,
     /// `server.upgrade_timeout`
@@ -80,7 +84,10 @@ impl Upgrades<'_> {
         asked.step(format!("version {} is ready; it is watched for {:?}", heir.version(), self.probation));
         heir.watch(self.probation).await?;
         asked.step("it takes over");
-        let succession = self.controller.hand_over(heir).await?;
+        // Who asks from now on is answered by whoever decides then; who has asked just now, by this process.
+        self.admin.shut();
+        tokio::time::sleep(LAST_ASKED).await;
+        let succession = self.controller.hand_over(heir).await.inspect_err(|_| self.admin.open())?;
         Ok(Succeeded { succession, _leftover: leftover })
     }
 }
