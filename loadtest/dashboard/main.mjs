@@ -88,9 +88,10 @@ async function handsOff(world, page) {
     await page.tabTo(`#site [data-to="${to}"]`);
     await page.press('Enter');
     const question = await page.confirm();
-    const readers = world.readers(40);
     await page.see('the handoff goes on, drawn', () => document.querySelector('#site .under-way .step.drain'));
     await page.see('the verdict tells of it', () => document.querySelector('#verdict.wait'));
+    const readers = world.readers(40);
+    await page.see('they are held', () => /Held\n40 of/.test(document.querySelector('#site .facts').innerText));
     await picture(page, pictures, 'handoff');
     const answers = await Promise.all([...slow, ...readers]);
     await page.see('the pin has moved', (wanted) => document.querySelector('#site .facts dd').textContent === wanted, to);

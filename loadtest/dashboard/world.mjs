@@ -8,7 +8,7 @@ import { freePort, sleep, start, stop, tail, until } from '../ghost/processes.mj
 
 const START_PATIENCE_MS = 120_000;
 // Long enough to be seen in a timeline.
-const SLOW_MS = 1500;
+const SLOW_MS = 4000;
 const PROOF_MS = 300;
 
 // An application that answers everything, some of it slowly, and may be told to stop answering.
