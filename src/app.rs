@@ -45,6 +45,7 @@ use crate::proxy::tls::{self, Tls};
 use crate::proxy::worker;
 use crate::published::{Published, Publisher};
 use crate::tenure::Tenures;
+use crate::upgrade::elder::own_program;
 use crate::upgrade::heir::Elder;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{self, Asked};
@@ -155,7 +156,7 @@ struct Prepared {
 impl Prepared {
     fn new(path: &Path) -> Result<Self> {
         // Before whatever lies there is replaced by what it is to be upgraded to.
-        let program = std::env::current_exe().context("looking up what this process was started from")?;
+        let program = own_program();
         // Paths in the file are relative to its folder, which must be the same one at every reload.
         let path = std::path::absolute(path)?;
         let loaded = Loaded::load(&path, None)?;

@@ -16,6 +16,7 @@ use tokio::net::UnixDatagram;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify::{MAIN_PID, SOCKET};
+use crate::upgrade::elder::own_program;
 
 /// In the environment of the process that is supervised.
 const SUPERVISED: &str = "GHOSTPIN_SUPERVISED";
@@ -46,8 +47,7 @@ pub fn run() -> Result<ExitCode> {
         let heard = std::os::unix::net::UnixDatagram::bind_addr(&address).context("listening for MAINPID")?;
         heard.set_nonblocking(true)?;
         let heard = UnixDatagram::from_std(heard)?;
-        let program = std::env::current_exe().context("looking up what this process was started from")?;
-        let child = Command::new(program)
+        let child = Command::new(own_program())
             .args(std::env::args_os().skip(1).filter(|argument| argument != "--supervise"))
             .env(SOCKET, format!("@{name}"))
             .env(SUPERVISED, "1")
