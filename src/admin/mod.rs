@@ -30,7 +30,7 @@ pub use guard::Guard;
 use peer::Peer;
 
 use crate::app::Reload;
-use crate::config::{self, ListenAddress};
+use crate::config::ListenAddress;
 use crate::net::bind_unix;
 use crate::observe::logging::Logs;
 use crate::observe::metrics::WorkerMetrics;
@@ -94,8 +94,8 @@ impl Context {
 ///
 /// # Errors
 /// The address is in use, or can't be had.
-pub fn bind(config: &config::Admin) -> std::io::Result<Bound> {
-    match &config.listen {
+pub fn bind(address: &ListenAddress) -> std::io::Result<Bound> {
+    match address {
         ListenAddress::Tcp(address) => {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;

@@ -169,7 +169,7 @@ impl Edge {
             traced: Default::default(),
             logs: Default::default(),
         };
-        let bound = bind(&config.admin).unwrap();
+        let bound = bind(&config.admin.listen).unwrap();
         let place = match (&bound, &config.admin.listen) {
             (Bound::Tcp(listener), _) => Place::Tcp(listener.local_addr().unwrap().to_string()),
             (Bound::Unix(_), ListenAddress::Unix(path)) => Place::Unix(path.clone()),

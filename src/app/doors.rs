@@ -212,8 +212,16 @@ impl Opened {
         let named = Named { door, configured: address.to_string() };
         let taken = inherited.take(&named);
         if taken.is_empty() {
-            let (address, sockets) = listener::bind(address, count)
-                .with_context(|| format!("{}: can't listen on {address}", key(door)))?;
+            let bound = match door {
+                // Shared with nobody: what operators ask must not go to another ghostpin now and then.
+                Door::Admin => admin::bind(address).map(|bound| match bound {
+                    admin::Bound::Tcp(listener) => (address.clone(), vec![Bound::Tcp(listener)]),
+                    admin::Bound::Unix(listener) => (address.clone(), vec![Bound::Unix(listener)]),
+                }),
+                _ => listener::bind(address, count),
+            };
+            let (address, sockets) =
+                bound.with_context(|| format!("{}: can't listen on {address}", key(door)))?;
             return Ok(Self { named, address, sockets });
         }
         let sockets = taken.into_iter().map(|socket| match address {
