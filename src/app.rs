@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::acme;
@@ -49,7 +49,7 @@ use crate::upgrade::elder::own_program;
 use crate::upgrade::heir::Elder;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{self, Asked};
-use crate::upgrade::{ToElder, ToHeir};
+use crate::upgrade::{OfFleet, ToElder, ToHeir};
 use crate::watchdog;
 use crate::workers::{Order, Workers};
 use doors::{Doors, Inherited};
@@ -58,10 +58,6 @@ use upgrade::{Succeeded, Upgrades};
 
 /// Once nobody decides about pins any more, what a reader is told that it may come again may take so long to be written.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
-/// Each of many edges has gates of its own, and a lease that stands for them.
-const NOT_IN_A_CLUSTER: &str = "an edge of a cluster is not upgraded in place: stop it (SIGTERM) and start the new one; the \
-     other edges serve meanwhile";
 
 /// Of the time that a stop may take, the part for which held requests still wait. What is left is for their answers.
 const HELD_PART: f64 = 0.9;
@@ -83,7 +79,10 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     LocalSet::new().block_on(&runtime, async {
         let prepared = Prepared::new(path)?;
         let opened = PinStore::open(&prepared.config.server.state, adopt)?;
-        until_nobody_is_left(&prepared.config).context("[server] state")?;
+        // Of an edge that was upgraded the fleet's store knows.
+        if prepared.config.cluster.is_none() {
+            until_nobody_is_left(&prepared.config).context("[server] state")?;
+        }
         let doors = Doors::open(&prepared.config, &mut Inherited::of_systemd(&prepared.config))?;
         prepared.serve(doors, opened, None).await
     })
@@ -107,8 +106,8 @@ pub fn run_as_heir(path: &Path) -> Result<()> {
     LocalSet::new().block_on(&runtime, async {
         let mut elder = Elder::found()?;
         match take_over(path, &mut elder).await {
-            Ok((prepared, doors, opened, unsettled)) => {
-                prepared.serve(doors, opened, Some((elder, unsettled))).await
+            Ok((prepared, doors, opened, before)) => {
+                prepared.serve(doors, opened, Some((elder, before))).await
             }
             Err(error) => {
                 elder.fail(format!("{error:#}")).await;
@@ -118,19 +117,26 @@ pub fn run_as_heir(path: &Path) -> Result<()> {
     })
 }
 
-type TakenOver = (Prepared, Doors, Opened, BTreeMap<SiteName, Found>);
+/// What is to be known of the process before.
+struct Before {
+    /// Sites that it has not just served.
+    unsettled: BTreeMap<SiteName, Found>,
+    fleet: Option<OfFleet>,
+}
+
+type TakenOver = (Prepared, Doors, Opened, Before);
 
 async fn take_over(path: &Path, elder: &mut Elder) -> Result<TakenOver> {
     let handed = elder.meet(FORMAT).await?;
     let prepared = Prepared::new(path)?;
-    ensure!(prepared.config.cluster.is_none(), NOT_IN_A_CLUSTER);
+    fleet::same(&prepared.config, handed.fleet.as_ref())?;
     let mut inherited = Inherited(handed.sockets);
     let mut doors = Doors::open(&prepared.config, &mut inherited)?;
     doors.open_to_requests(&prepared.config, &mut inherited);
     prepared.look_at(&handed.well).await?;
     let unsettled = elder.take_over().await?;
     let opened = PinStore::open(&prepared.config.server.state, false)?;
-    Ok((prepared, doors, opened, unsettled))
+    Ok((prepared, doors, opened, Before { unsettled, fleet: handed.fleet }))
 }
 
 fn runtime() -> Result<Runtime> {
@@ -206,12 +212,7 @@ impl Prepared {
     }
 
     /// Serves until the end. Beside an elder, from the moment that it is told so.
-    async fn serve(
-        self,
-        mut doors: Doors,
-        opened: Opened,
-        elder: Option<(Elder, BTreeMap<SiteName, Found>)>,
-    ) -> Result<()> {
+    async fn serve(self, mut doors: Doors, opened: Opened, before: Option<(Elder, Before)>) -> Result<()> {
         let Self { path, program, loaded, mut config, certificates, outside, logs, access, .. } = self;
         let Self { tracer, traced, ending: _ending, .. } = self;
         let seed = seed();
@@ -226,12 +227,14 @@ impl Prepared {
                 tracing::warn!(?set_aside, "the pin store was made anew, as told")
             }
         }
-        if elder.is_none() {
+        if before.is_none() {
             doors.open_to_requests(&config, &mut Inherited::default());
         }
         let (addresses, listeners) = (doors.addresses(), doors.for_workers(config.server.threads)?);
         let (admin, requests) = (doors.admin()?, doors.requests()?);
-        let detour = fleet::detour(&config, &addresses)?;
+        let token = before.as_ref().and_then(|(_, before)| before.fleet.as_ref()?.token.clone());
+        let detour = fleet::detour(&config, &addresses, token)?;
+        let handed_on = fleet::handed_on(&config, detour.as_ref());
         let clock = Clock::start();
         let publisher = Publisher::new(Published::without_sites(&config));
         let (orders, for_workers): (Vec<_>, Vec<_>) =
@@ -246,11 +249,16 @@ impl Prepared {
         let stopping = Arc::new(AtomicBool::new(false));
         // Other edges are there for who comes again; alone, there is only this process until the next one is there.
         let held = server.shutdown_timeout.mul_f64(HELD_PART);
-        let held = if config.cluster.is_some() { Duration::ZERO } else { held };
+        let held_at_stop = if config.cluster.is_some() { Duration::ZERO } else { held };
         let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
-        let tenures = Rc::new(if elder.is_some() { Tenures::waiting() } else { Tenures::begun() });
+        let tenures = Rc::new(if before.is_some() { Tenures::waiting() } else { Tenures::begun() });
         let begin = tenures.clone();
-        let for_elder = elder.as_ref().map(|(elder, _)| elder.mouth.clone());
+        let for_elder = before.as_ref().map(|(elder, _)| elder.mouth.clone());
+        // An edge of a fleet is no less one because another process was there before it: only the store says what it does.
+        let (elder, edge_before) = match before {
+            Some((elder, _)) if config.cluster.is_some() => (None, Some(elder)),
+            other => (other, None),
+        };
         let parts = Parts {
             budget: Arc::new(HoldBudget::new(config.hold_total.max_requests)),
             config: config.clone(),
@@ -264,10 +272,10 @@ impl Prepared {
             outside,
             seed,
             fleet: fleet::join(&config, detour.clone(), messages.clone())?,
-            elder: elder.map(|(Elder { mouth, ear }, unsettled)| ElderParts {
+            elder: elder.map(|(Elder { mouth, ear }, before)| ElderParts {
                 mouth,
                 ear,
-                unsettled,
+                unsettled: before.unsettled,
                 rested: Box::new(move || begin.begin()),
             }),
         };
@@ -285,7 +293,22 @@ impl Prepared {
         let tls = certificates.clone().map(|certificates| Tls::new(certificates, ordering, public_port));
         let tls = tls.transpose().context("preparing TLS")?;
         let reader = parts.publisher.reader();
-        let reconciler = Reconciler::new(parts, messages);
+        let mut deciding = Some(Reconciler::new(parts, messages).run(received, reported));
+        if config.cluster.is_some() {
+            deciding.take().map(tokio::task::spawn_local);
+        }
+        if let Some(mut elder) = edge_before {
+            // Who can't join has accepted nobody yet.
+            if let Err(error) = fleet::joined(&controller, &config).await {
+                elder.fail(format!("{error:#}")).await;
+                return Err(error);
+            }
+            let begin = tenures.clone();
+            tokio::task::spawn_local(async move {
+                elder.until_rested().await;
+                begin.begin();
+            });
+        }
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(&path, controller.clone(), certificates)
             .telling(authority.map(|one| (one, reader.clone())))
@@ -338,7 +361,7 @@ impl Prepared {
         if let Some(elder) = for_elder {
             elder.say(ToElder::Taken);
         }
-        tokio::task::spawn_local(reconciler.run(received, reported));
+        deciding.map(tokio::task::spawn_local);
         for address in &addresses {
             tracing::info!(%address, "listening");
         }
@@ -353,7 +376,7 @@ impl Prepared {
             doors: &doors,
             controller: controller.clone(),
             admin: &administering,
-            refused: config.cluster.is_some().then_some(NOT_IN_A_CLUSTER),
+            fleet: handed_on,
             timeout: server.upgrade_timeout,
             probation: server.upgrade_probation,
         };
@@ -375,7 +398,7 @@ impl Prepared {
                 asked = until_stopped(reload, &logs, mpsc::channel(1).0) => asked?,
             }
             let files = doors.close();
-            workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
+            workers.tell(Order::Stop { timeout: server.shutdown_timeout, held: held_at_stop });
             // Gates are opened as ever meanwhile: who waits at one is answered.
             tokio::task::spawn_blocking(ended).await?;
             fleet::leave(&controller, config.cluster.as_ref()).await;
@@ -395,15 +418,24 @@ impl Prepared {
         let mut terminate = signal(SignalKind::terminate())?;
         let is_cut = tokio::select! {
             done = &mut ended => { done?; false }
-            _ = succession.ended => true,
+            () = nobody_decides(succession.ended) => true,
             _ = terminate.recv() => true,
         };
         if is_cut {
             workers.tell(Order::Stop { timeout: LAST_ANSWERS, held: Duration::ZERO });
             ended.await?;
         }
+        fleet::leave(&controller, config.cluster.as_ref()).await;
         traced.end();
         Ok(())
+    }
+}
+
+/// Returns when the process that has taken over from this one has ended, if this one goes by its word.
+async fn nobody_decides(ended: Option<oneshot::Receiver<()>>) {
+    match ended {
+        Some(ended) => drop(ended.await),
+        None => std::future::pending().await,
     }
 }
 

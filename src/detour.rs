@@ -10,7 +10,8 @@
 //! other:  OK\n   or   NO\n
 //! ```
 //!
-//! The token is known to whoever reads the fleet's store: the edges. It is another one in each life of a process.
+//! The token is known to whoever reads the fleet's store: the edges. It is another one after each start, but not after an
+//! upgrade: two processes take what comes to the same socket then.
 
 use std::io;
 use std::net::SocketAddr;
@@ -57,17 +58,12 @@ pub struct Errand {
 }
 
 impl Detour {
-    /// What this process offers to others, with a token that nobody has seen.
+    /// What this process offers to others: with the token of the process before it, or with one that nobody has seen.
     ///
     /// # Errors
     /// The system has no random bytes.
-    pub fn offered(edge: String, address: SocketAddr) -> io::Result<Self> {
-        let mut bytes = [0; TOKEN_BYTES];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
-        }
-        let token = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pub fn offered(edge: String, address: SocketAddr, token: Option<String>) -> io::Result<Self> {
+        let token = token.map_or_else(fresh_token, Ok)?;
         Ok(Self { edge, address, token: Secret::new(token) })
     }
 
@@ -88,6 +84,15 @@ impl Detour {
         }
         Ok(stream)
     }
+}
+
+fn fresh_token() -> io::Result<String> {
+    let mut bytes = [0; TOKEN_BYTES];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Errand {
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn tokens_differ() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let token = || Detour::offered(String::new(), address).unwrap().token;
+        let token = || Detour::offered(String::new(), address, None).unwrap().token;
         assert_ne!(token().expose(), token().expose());
         assert_eq!(token().expose().len(), 2 * TOKEN_BYTES);
     }

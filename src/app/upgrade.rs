@@ -9,6 +9,7 @@ use super::doors::Doors;
 use crate::admin;
 use crate::control::store::FORMAT;
 use crate::control::{Controller, Succession};
+use crate::upgrade::OfFleet;
 use crate::upgrade::elder::Heir;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{Asked, Outcome};
@@ -29,8 +30,8 @@ pub(super) struct Upgrades<'a> {
     pub(super) doors: &'a Doors,
     pub(super) controller: Controller,
     pub(super) admin: &'a admin::Serving,
-    /// Why there can't be any.
-    pub(super) refused: Option<&'static str>,
+    /// What a new process is told of the fleet.
+    pub(super) fleet: Option<OfFleet>,
     /// `server.upgrade_timeout`
     pub(super) timeout: Duration,
     /// `server.upgrade_probation`
@@ -65,9 +66,6 @@ impl Upgrades<'_> {
     }
 
     async fn upgrade(&self, asked: &Asked) -> Result<Succeeded, String> {
-        if let Some(why) = self.refused {
-            return Err(why.to_owned());
-        }
         let program = asked.request.program.as_deref().unwrap_or(&self.program);
         let config = asked.request.config.as_deref().unwrap_or(self.config);
         let leftover = Leftover::lock(self.state, LEFTOVER_MAX).map_err(|error| {
@@ -80,13 +78,16 @@ impl Upgrades<'_> {
             .map_err(|error| format!("the sockets can't be handed over: {error}"))?;
         let mut heir = Heir::start(program, config)?;
         asked.step(format!("{} was started as process {}", program.display(), heir.pid()));
-        heir.prepare(FORMAT, sockets, well, self.timeout).await?;
+        heir.prepare(FORMAT, sockets, well, self.fleet.clone(), self.timeout).await?;
         asked.step(format!("version {} is ready; it is watched for {:?}", heir.version(), self.probation));
         heir.watch(self.probation).await?;
         asked.step("it takes over");
-        // Who asks from now on is answered by whoever decides then; who has asked just now, by this process.
-        self.admin.shut();
-        tokio::time::sleep(LAST_ASKED).await;
+        // Who asks from now on is answered by whoever decides then; who has asked just now, by this process. An edge of a fleet
+        // goes on as it is until the new one is another.
+        if self.fleet.is_none() {
+            self.admin.shut();
+            tokio::time::sleep(LAST_ASKED).await;
+        }
         let succession = self.controller.hand_over(heir).await.inspect_err(|_| self.admin.open())?;
         Ok(Succeeded { succession, _leftover: leftover })
     }

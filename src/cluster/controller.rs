@@ -25,13 +25,25 @@ const UNDER_WAY_MAX: usize = 1;
 /// Wait before it stands again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Stands for election again and again, for as long as the lease lives.
-pub async fn stand(
+/// Stands for election again and again, for as long as the lease lives, or until it is told to retire.
+pub async fn stand_until(
+    mut retired: watch::Receiver<bool>,
     store: Rc<Store>,
     lease: LeaseId,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     tell: Tell,
 ) {
+    tokio::select! {
+        biased;
+        // Whoever could say so lives as long as the process.
+        _ = retired.wait_for(|retired| *retired) => {}
+        () = stand(store.clone(), lease, commands, tell.clone()) => {}
+    }
+    resign(&store, lease).await;
+    ask_no_more(&store, lease).await;
+}
+
+async fn stand(store: Rc<Store>, lease: LeaseId, mut commands: mpsc::UnboundedReceiver<Command>, tell: Tell) {
     loop {
         let Some(won_at) = campaign(&store, lease).await else {
             sleep(AGAIN_AFTER).await;

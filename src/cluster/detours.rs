@@ -27,18 +27,20 @@ struct DetourValue {
     token: String,
 }
 
-/// Says what this edge offers, and hands on what others do, for as long as the lease lives.
+/// Says what this edge offers, and hands on what others do, for as long as the lease lives. A process that is about to take
+/// this one's place, or has left it, offers the same.
 pub async fn offer(store: &Store, lease: LeaseId, own: &Detour, tell: &Tell) {
     let Detour { edge, address, token } = own;
     let value = DetourValue { name: edge.clone(), address: *address, token: token.expose().to_owned() };
-    let (own, value) = (lease.to_string(), values::to_bytes(&value));
+    let (is_ours, own, value) =
+        (|detour: &Detour| detour.token == *token, lease.to_string(), values::to_bytes(&value));
     store.put_until_answered("offering a detour", &format!("{DETOURS}{own}"), value, lease).await;
     loop {
         let (revision, [found]) = store.list([DETOURS]).await;
         let of = |bytes: &[u8]| Some(detour(values::from_bytes(bytes)?));
-        let others = found.into_iter().filter(|stored| stored.name != own);
+        let found = found.into_iter().filter_map(|stored| Some((stored.name, of(&stored.value)?)));
         let mut others: BTreeMap<String, Arc<Detour>> =
-            others.filter_map(|stored| Some((stored.name, of(&stored.value)?))).collect();
+            found.filter(|(_, detour)| !is_ours(detour)).collect();
         tell(News::Detours(others.values().cloned().collect()));
         let mut next = Revision(revision.0 + 1);
         follow(store, DETOURS, &mut next, |_, answer| {
@@ -46,7 +48,7 @@ pub async fn offer(store: &Store, lease: LeaseId, own: &Detour, tell: &Tell) {
                 let Some((key, stored)) = event.kv().and_then(|kv| store.stored(kv)) else { continue };
                 let by = key.trim_start_matches(DETOURS).to_owned();
                 match (event.event_type(), of(&stored.value)) {
-                    (EventType::Put, Some(detour)) if by != own => drop(others.insert(by, detour)),
+                    (EventType::Put, Some(detour)) if !is_ours(&detour) => drop(others.insert(by, detour)),
                     (EventType::Put, _) => {}
                     (EventType::Delete, _) => drop(others.remove(&by)),
                 }

@@ -71,7 +71,16 @@ pub async fn work(
     tell: impl Fn(News) + 'static,
 ) {
     let (store, tell) = (Rc::new(store), Rc::new(tell));
-    Fleet { store, detour, lifeline, tell, life: None, revoking: watch::channel(()).1 }.work(commands).await;
+    let fleet = Fleet {
+        store,
+        detour,
+        lifeline,
+        tell,
+        life: None,
+        revoking: watch::channel(()).1,
+        retired: watch::Sender::new(false),
+    };
+    fleet.work(commands).await;
 }
 
 /// What is under way for one life of this edge. It ends with it.
@@ -99,6 +108,8 @@ struct Fleet {
     life: Option<Life>,
     /// Ends when the store was told of the last lease that was given back.
     revoking: watch::Receiver<()>,
+    /// Whether this process is to be the controller no more.
+    retired: watch::Sender<bool>,
 }
 
 impl Fleet {
@@ -134,6 +145,7 @@ impl Fleet {
                         }
                     });
                 }
+                Command::Retire => drop(self.retired.send_replace(true)),
                 for_controller @ (Command::Write { .. }
                 | Command::Resign
                 | Command::Ask(_)
@@ -172,11 +184,11 @@ impl Fleet {
                     let (store, tell) = (store.clone(), tell.clone());
                     self.spawn(lease, async move { detours::offer(&store, lease, &detour, &tell).await });
                 }
-                let standing = (store.clone(), tell.clone());
+                let (standing, retired) = ((store.clone(), tell.clone()), self.retired.subscribe());
                 self.spawn(lease, async move {
                     edge::register(&store, lease, &key, &tell).await;
                     let (store, tell) = standing;
-                    controller::stand(store, lease, commands, tell).await;
+                    controller::stand_until(retired, store, lease, commands, tell).await;
                 });
             }
             Effect::List(lease) => self.spawn(lease, async move { edge::list(&store, lease, &tell).await }),

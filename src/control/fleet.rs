@@ -45,6 +45,8 @@ pub enum Command {
     },
     /// Somebody else may be the controller: give it up, and stand for it again.
     Resign,
+    /// The same, and never stand for it again.
+    Retire,
     /// Put a wish before whoever is the controller.
     Wish {
         /// The site.
@@ -221,8 +223,12 @@ pub struct Fleet {
     pub doubts: Doubts,
     /// and what the others see.
     pub seen_by: BTreeMap<LeaseId, Seen>,
-    /// Told when the fleet is left.
+    /// Told when the fleet is joined,
+    pub joining: Vec<oneshot::Sender<()>>,
+    /// and when it is left.
     pub leaving: Vec<oneshot::Sender<bool>>,
+    /// Another process has taken this one's place: it is never the controller again.
+    pub retired: bool,
     commands: mpsc::UnboundedSender<Command>,
     lifeline: Arc<Lifeline>,
 }
@@ -243,7 +249,9 @@ impl Fleet {
             detours: Detours::default(),
             doubts: Doubts::default(),
             seen_by: BTreeMap::new(),
+            joining: Vec::new(),
             leaving: Vec::new(),
+            retired: false,
             commands: parts.commands,
             lifeline: parts.lifeline,
         }

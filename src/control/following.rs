@@ -22,8 +22,9 @@ pub struct Succession {
     pub version: String,
     /// What can be said to it.
     pub mouth: Mouth<ToHeir>,
-    /// Answered if it ends before this one: then nobody decides.
-    pub ended: oneshot::Receiver<()>,
+    /// Answered if it ends before this one, and nobody decides then. `None` for an edge of a fleet, which goes by the fleet's
+    /// store.
+    pub ended: Option<oneshot::Receiver<()>>,
 }
 
 /// See the module's text.
@@ -45,7 +46,7 @@ impl Following {
         let (pid, version) = (heir.pid(), heir.version().to_owned());
         let (mouth, ear, early) = heir.line();
         let (ended, at_the_end) = oneshot::channel();
-        let succession = Succession { pid, version, mouth: mouth.clone(), ended: at_the_end };
+        let succession = Succession { pid, version, mouth: mouth.clone(), ended: Some(at_the_end) };
         let mut following =
             Self { gates: BTreeMap::new(), names: HashMap::new(), workers, mouth, ear, ended };
         for (key, name, gate) in gates {

@@ -67,6 +67,8 @@ pub enum Ask {
     Fleet(oneshot::Sender<Option<Result<fleet::FleetView, String>>>),
     /// Leave the fleet: answered when no request of it is left here. `false` if this process is alone.
     Leave(oneshot::Sender<bool>),
+    /// Answered when the fleet is joined; at once, if this process is alone.
+    Joined(oneshot::Sender<()>),
     /// An update that waits is meant, by its id: who wants it, if there is such a one.
     Confirm(String, oneshot::Sender<Option<Source>>),
     /// The same, with other sites of a provider and what the file said last.
@@ -177,6 +179,11 @@ impl Controller {
     /// Leaves the fleet, and returns when no request of it is left here; `Some(false)` if this process is alone.
     pub async fn leave(&self) -> Option<bool> {
         self.ask(Ask::Leave).await
+    }
+
+    /// Returns when this edge follows the fleet's store; at once, if this process is alone.
+    pub async fn joined(&self) {
+        self.ask(Ask::Joined).await;
     }
 
     /// Sites that serve and whose backend is well, and those backends, but not more than `most`.

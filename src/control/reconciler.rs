@@ -15,6 +15,7 @@ mod listing;
 mod parts;
 mod probing;
 mod provided;
+mod retiring;
 mod seen;
 mod wishes;
 
@@ -117,6 +118,8 @@ pub struct Reconciler {
     elder: Option<Elder>,
     /// A heir that waits for the pins.
     heir: Option<HandOver>,
+    /// Another process serves in the place of this edge, which is to be the controller no more.
+    retires: bool,
     hooks_running: usize,
 }
 
@@ -168,6 +171,7 @@ impl Reconciler {
             fleet,
             elder: parts.elder.map(|elder| Elder::new(elder, messages)),
             heir: None,
+            retires: false,
             hooks_running: 0,
         };
         if let Err(why) = reconciler.apply(Source::File, parts.config) {
@@ -211,11 +215,19 @@ impl Reconciler {
                     break;
                 }
             }
-            if let Some(ask) = self.heir.take_if(|_| self.hooks_running == 0) {
-                match self.hand_over(ask).await {
+            if self.hooks_running > 0 {
+                continue;
+            }
+            if self.retires {
+                self.retire_from_office();
+            }
+            match self.heir.take() {
+                Some(ask) if self.fleet.is_some() => self.lend_disk(ask),
+                Some(ask) => match self.hand_over(ask).await {
                     Ok((this, heir)) => return this.become_follower(heir).run(reports).await,
                     Err(this) => self = this,
-                }
+                },
+                None => {}
             }
         }
     }
@@ -283,6 +295,7 @@ impl Reconciler {
             Message::LookedThrough(look, seen) => self.looked_through(look, &seen),
             Message::Fleet(news) => self.heard(news),
             Message::HandOver(ask) => self.heir_waits(ask),
+            Message::Lent(lent) => self.lent(lent),
             Message::Elder(message) => self.elder_says(message),
             Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
@@ -329,6 +342,7 @@ impl Reconciler {
             }
             Ask::Fleet(answer) => self.look_at_fleet(answer),
             Ask::Leave(answer) => self.leave(answer),
+            Ask::Joined(answer) => self.joined(answer),
             Ask::Wish { site, wish, by, answer } if self.follows() => {
                 self.pass_on(Command::Wish { site, wish, by, answer })
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::line::{self, Ear, Mouth};
-use super::{Named, PROTOCOL, ToElder, ToHeir, Unsettled};
+use super::{Named, OfFleet, PROTOCOL, ToElder, ToHeir, Unsettled};
 
 /// Between two questions whether the heir is stuck.
 const PING: Duration = Duration::from_millis(250);
@@ -72,6 +72,7 @@ impl Heir {
         store_format: u64,
         sockets: Vec<(Named, OwnedFd)>,
         well: Vec<(String, String)>,
+        fleet: Option<OfFleet>,
         patience: Duration,
     ) -> Result<(), String> {
         self.mouth.say(ToHeir::Hello {
@@ -82,7 +83,7 @@ impl Heir {
         for (named, socket) in sockets {
             self.mouth.hand(ToHeir::Socket(named), socket);
         }
-        self.mouth.say(ToHeir::Prepare { well });
+        self.mouth.say(ToHeir::Prepare { well, fleet });
         match timeout(patience, self.hear()).await {
             Ok(heard) => match heard? {
                 ToElder::Ready { version } => {

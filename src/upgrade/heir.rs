@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::line::{self, Ear, Mouth};
-use super::{Named, PROTOCOL, ToElder, ToHeir};
+use super::{Named, OfFleet, PROTOCOL, ToElder, ToHeir};
 use crate::core::SiteName;
 use crate::core::handoff::Found;
 
@@ -30,6 +30,8 @@ pub struct Handed {
     pub sockets: Vec<(Named, OwnedFd)>,
     /// Sites whose backends it finds well, and where these are.
     pub well: Vec<(String, String)>,
+    /// The fleet that it is one of.
+    pub fleet: Option<OfFleet>,
 }
 
 /// Why there is no heir here.
@@ -78,12 +80,19 @@ impl Elder {
         while let Ok(Some(_)) = tokio::time::timeout(LAST_WORD_MAX, self.ear.recv()).await {}
     }
 
+    /// Returns when it does no more what one process does at a time, or is gone.
+    pub async fn until_rested(&mut self) {
+        while let Some(packet) = self.ear.recv().await
+            && packet.message != ToHeir::Rested
+        {}
+    }
+
     /// What it hands over to a process that reads stores of this format.
     ///
     /// # Errors
     /// It is another version, or gone.
     pub async fn meet(&mut self, store_format: u64) -> Result<Handed, NoHeir> {
-        let mut handed = Handed { sockets: Vec::new(), well: Vec::new() };
+        let mut handed = Handed { sockets: Vec::new(), well: Vec::new(), fleet: None };
         loop {
             let packet = self.ear.recv().await.ok_or(NoHeir::ElderGone)?;
             match (packet.message, packet.socket) {
@@ -98,7 +107,7 @@ impl Elder {
                     return Err(NoHeir::Foreign { version, why });
                 }
                 (ToHeir::Socket(named), Some(socket)) => handed.sockets.push((named, socket)),
-                (ToHeir::Prepare { well }, None) => return Ok(Handed { well, ..handed }),
+                (ToHeir::Prepare { well, fleet }, None) => return Ok(Handed { well, fleet, ..handed }),
                 (other, _) => return Err(NoHeir::Unexpected(format!("{other:?}"))),
             }
         }

@@ -11,6 +11,8 @@ pub mod leftover;
 pub mod line;
 pub mod request;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::handoff::Found;
@@ -39,6 +41,9 @@ pub enum ToHeir {
     Prepare {
         /// Their names, and where their backends are. A few will do.
         well: Vec<(String, String)>,
+        /// The fleet that it is one of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fleet: Option<OfFleet>,
     },
     /// Wants a [`ToElder::Pong`].
     Ping,
@@ -126,6 +131,22 @@ impl ToElder {
 /// The pin that was said; `None` if its backend is none to this version.
 pub fn pin(epoch: u64, backend: &str) -> Option<Pin> {
     Some(Pin { epoch: Epoch(epoch), backend: backend.parse().ok()? })
+}
+
+/// What an edge of a fleet hands on. All else the heir has by itself: it is another edge, with a lease of its own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfFleet {
+    /// `cluster.prefix`: in another fleet, the same sites may have other pins.
+    pub prefix: String,
+    /// What other edges say where this one takes requests for them. They come to the same socket, whoever accepts there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for OfFleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OfFleet").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 /// What a socket is for.

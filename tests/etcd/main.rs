@@ -3,6 +3,7 @@
 
 mod rig;
 mod stopping;
+mod upgrade;
 
 use std::thread;
 

@@ -74,6 +74,9 @@ pub(crate) struct Rig {
 /// A running edge.
 pub(crate) struct Edge {
     pub(crate) process: Process,
+    /// Those that have taken its place, one after the other.
+    heirs: Vec<Pid>,
+    pub(crate) config: PathBuf,
     front: PathBuf,
     admin: PathBuf,
     log: PathBuf,
@@ -94,6 +97,11 @@ impl Rig {
         certificates(folder.path(), ip);
         let instances = [(); 2].map(|()| instance(ip));
         Self { folder, ip, instances }
+    }
+
+    /// Where edges keep what they have seen.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
     }
 
     fn path(&self, name: &str) -> String {
@@ -189,7 +197,8 @@ impl Rig {
         };
         let [front, admin, log] = ["front", "admin", "edge.log"].map(|name| self.folder.path().join(name));
         let text = format!(
-            "[server]\nstate = {:?}\nshutdown_timeout = \"1h\"\n[listen]\nhttp = [{front:?}]\n[admin]\nlisten = {admin:?}\n\
+            "[server]\nstate = {:?}\nshutdown_timeout = \"1h\"\nupgrade_probation = \"0s\"\n\
+             upgrade_timeout = \"5s\"\n[listen]\nhttp = [{front:?}]\n[admin]\nlisten = {admin:?}\n\
              [cluster]\netcd = [{:?}]\nname = \"edge-1\"\ntls = {{ {identity} ca = {:?} }}\n\
              user = \"ghostpin\"\npassword_file = {:?}\n\
              [[site]]\nname = \"blog\"\nhosts = [\"blog.example\"]\nbackends = {:?}\napp = \"generic\"\n",
@@ -209,7 +218,7 @@ impl Rig {
             .stderr(out)
             .spawn()
             .unwrap();
-        Edge { process: Process(child), front, admin, log }
+        Edge { process: Process(child), heirs: Vec::new(), config: config.into(), front, admin, log }
     }
 }
 
@@ -222,6 +231,36 @@ impl Edge {
     pub(crate) fn says(&self, arguments: &[&str]) -> Output {
         let admin = self.admin.to_str().unwrap();
         Command::new(GHOSTPIN).args(arguments).args(["--admin", admin]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Has a new process take its place, by what the file says now. The error is what was said of it.
+    pub(crate) fn upgrade(&mut self) -> Result<(), String> {
+        self.heirs.push(self.try_upgrade()?);
+        Ok(())
+    }
+
+    /// The same, where the new process is not expected to serve.
+    pub(crate) fn try_upgrade(&self) -> Result<Pid, String> {
+        let config = self.config.to_str().unwrap();
+        let output = Command::new(GHOSTPIN).args(["upgrade", "--json", "--config", config]).output().unwrap();
+        if !output.status.success() {
+            return Err(String::from_utf8(output.stderr).unwrap());
+        }
+        let done: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let pid = done["serves"]["pid"].as_i64().unwrap();
+        Ok(Pid::from_raw(pid as i32).unwrap())
+    }
+
+    /// Posts a body of one byte, which is still to come.
+    pub(crate) fn begin_to_post(&self) -> UnixStream {
+        let mut reader = UnixStream::connect(&self.front).unwrap();
+        reader.set_read_timeout(Some(PATIENCE)).unwrap();
+        reader
+            .write_all(
+                b"POST / HTTP/1.1\r\nHost: blog.example\r\nContent-Length: 1\r\nConnection: close\r\n\r\n",
+            )
+            .unwrap();
+        reader
     }
 
     /// Asks it for the site's page, and hands back what it is answered with on.
@@ -245,7 +284,16 @@ impl Edge {
     }
 }
 
-/// Answers whatever it is asked.
+impl Drop for Edge {
+    fn drop(&mut self) {
+        // Those that were upgraded themselves may have ended.
+        for heir in &self.heirs {
+            let _ = kill_process(*heir, Signal::KILL);
+        }
+    }
+}
+
+/// Answers whatever it is asked, a POST when its body of one byte is there.
 fn instance(ip: Ipv4Addr) -> TcpListener {
     let listener = TcpListener::bind((ip, 0)).unwrap();
     let accepting = listener.try_clone().unwrap();
@@ -253,8 +301,17 @@ fn instance(ip: Ipv4Addr) -> TcpListener {
         use std::io::{Read, Write};
         for mut stream in accepting.incoming().map_while(Result::ok) {
             thread::spawn(move || {
-                let mut head = [0; 4096];
-                if stream.read(&mut head).is_ok_and(|size| size > 0) {
+                let (mut said, mut some) = (Vec::new(), [0; 4096]);
+                let is_whole = |said: &[u8]| match said.starts_with(b"POST") {
+                    true => said.ends_with(b"x"),
+                    false => said.ends_with(b"\r\n\r\n"),
+                };
+                while !is_whole(&said)
+                    && let Ok(size @ 1..) = stream.read(&mut some)
+                {
+                    said.extend(&some[..size]);
+                }
+                if is_whole(&said) {
                     let _ = stream
                         .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
                 }

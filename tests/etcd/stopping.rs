@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::rig::{Given, Rig, until};
 
 /// What stands in etcd of the edges that live.
-fn edges(rig: &Rig) -> Vec<String> {
+pub(crate) fn edges(rig: &Rig) -> Vec<String> {
     rig.keys().into_iter().filter(|key| key.starts_with("/ghostpin/edges/")).collect()
 }
 

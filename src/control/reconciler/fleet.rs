@@ -102,6 +102,7 @@ impl Reconciler {
         for effect in fleet.edge.step(self.gates.lifeline.now(), input) {
             self.perform_for_edge(effect);
         }
+        self.tell_whether_joined();
         // Who was elected is a life, and it may just have ended.
         if self.fleet.as_ref().is_some_and(|fleet| fleet.edge.lease() != fleet.elected_in) {
             self.step_down();
@@ -274,6 +275,27 @@ impl Reconciler {
         }
         fleet.leaving.push(answer);
         self.edge(edge::Input::Leave);
+    }
+
+    /// Answers when this edge follows the store: then its gates are as that says.
+    pub(super) fn joined(&mut self, answer: oneshot::Sender<()>) {
+        match &mut self.fleet {
+            Some(fleet) => fleet.joining.push(answer),
+            None => {
+                let _ = answer.send(());
+            }
+        }
+        self.tell_whether_joined();
+    }
+
+    fn tell_whether_joined(&mut self) {
+        if let Some(fleet) = &mut self.fleet
+            && matches!(fleet.edge.life(), Life::Following(_))
+        {
+            for answer in fleet.joining.drain(..) {
+                let _ = answer.send(());
+            }
+        }
     }
 
     pub(super) fn pass_on(&self, command: Command) {

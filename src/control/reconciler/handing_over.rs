@@ -1,6 +1,8 @@
 //! How the pins go to another process: nothing is decided from the moment that the store is closed until the heir has said
 //! that it has taken over, or is dead. What happens meanwhile waits in the queues, so that a heir that fails was a pause.
 
+use std::path::Path;
+
 use super::*;
 use crate::control::following::{Following, Succession};
 use crate::control::store::{PinStore, StoreError};
@@ -63,7 +65,8 @@ impl Reconciler {
         tracing::warn!(why, "the new process has not taken over: the pin store is opened again");
         // It may have it open.
         drop(heir);
-        let why = match self.open_store_again().await {
+        let opened = open_again(&self.config.server.state).await;
+        let why = match opened.and_then(|store| self.write_to(store)) {
             Ok(()) => why,
             Err(error) => {
                 let why = format!("{why}; and the pin store can't be opened any more: {error}");
@@ -75,17 +78,10 @@ impl Reconciler {
         Err(self)
     }
 
-    async fn open_store_again(&mut self) -> Result<(), String> {
-        let until = Instant::now() + OPEN_AGAIN_MAX;
-        let opened = loop {
-            match PinStore::open(&self.config.server.state, false) {
-                Err(StoreError::InUse { .. }) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
-                opened => break opened.map_err(|error| error.to_string())?,
-            }
-        };
+    pub(super) fn write_to(&mut self, store: PinStore) -> Result<(), String> {
         let messages = self.messages.clone();
         let report = move |all| drop(messages.send(Message::Committed(all)));
-        self.writer = Writer::start(opened.store, report).map_err(|error| error.to_string())?;
+        self.writer = Writer::start(store, report).map_err(|error| error.to_string())?;
         Ok(())
     }
 
@@ -123,5 +119,16 @@ impl Reconciler {
         let (following, succession) = Following::new(heir, gates, self.workers.clone());
         drop(answer.send(Ok(succession)));
         following
+    }
+}
+
+/// Opens the store again that was closed for another process.
+pub(super) async fn open_again(state: &Path) -> Result<PinStore, String> {
+    let until = Instant::now() + OPEN_AGAIN_MAX;
+    loop {
+        match PinStore::open(state, false) {
+            Err(StoreError::InUse { .. }) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            opened => return Ok(opened.map_err(|error| error.to_string())?.store),
+        }
     }
 }

@@ -10,9 +10,8 @@ use crate::core::fleet::{LeaseId, leading};
 impl Reconciler {
     /// This edge is the controller from now on, and finds this in the store.
     pub(super) fn lead(&mut self, lease: LeaseId, ledger: Ledger) {
-        let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.edge.lease() == Some(lease)) else {
-            return;
-        };
+        let is_meant = |fleet: &&mut Fleet| fleet.edge.lease() == Some(lease) && !fleet.retired;
+        let Some(fleet) = self.fleet.as_mut().filter(is_meant) else { return };
         tracing::info!(
             sites = self.by_name.len(),
             edges = ledger.edges().len(),

@@ -1,5 +1,6 @@
 //! What the reconciler is made from, and what it is sent.
 
+use super::retiring::Lent;
 use super::*;
 use crate::upgrade::ToHeir;
 
@@ -63,6 +64,8 @@ pub enum Message {
     Fleet(News),
     /// By whoever has started a heir.
     HandOver(HandOver),
+    /// By whoever has lent the disk to a heir.
+    Lent(Lent),
     /// By the elder; `None` when it has ended.
     Elder(Option<ToHeir>),
     /// By whoever looks after a name.

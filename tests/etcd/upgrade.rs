@@ -1,0 +1,173 @@
+//! An edge is upgraded in place: the new process is another edge, and the old one is one until its last request has ended.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use ghostpin::control::store::PinStore;
+use rustix::process::Signal;
+
+use crate::rig::{Edge, Given, Rig, until};
+use crate::stopping::edges;
+
+fn serving(rig: &Rig) -> Edge {
+    rig.ask_for_passwords();
+    let edge = rig.edge(&Given::default());
+    until("the edge serves", || edge.serves().then_some(()));
+    edge
+}
+
+fn answer(mut reader: UnixStream) -> String {
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Moves the pin, as soon as there is a controller that knows of the candidate.
+fn move_to(edge: &Edge, backend: &str) {
+    until("the move is done", || {
+        edge.says(&["handoff", "blog", "--to", backend]).status.success().then_some(())
+    });
+}
+
+#[test]
+fn requests_that_are_held_in_the_old_process_go_where_the_fleet_says() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    let mut edge = serving(&rig);
+    assert!(edge.says(&["hold", "blog"]).status.success());
+    let held = edge.ask();
+    until("it is held", || (edge.site()["held"] == 1).then_some(()));
+    edge.upgrade().unwrap();
+    assert_eq!(edges(&rig).len(), 2, "both live");
+    let late = edge.ask();
+    until("the new one holds as well", || (edge.site()["held"] == 1).then_some(()));
+    move_to(&edge, &rig.backends()[1]);
+    assert!(answer(held).starts_with("HTTP/1.1 200 "));
+    assert!(answer(late).starts_with("HTTP/1.1 200 "));
+    assert!(edge.process.ended(), "{}", edge.log());
+    assert_eq!(edges(&rig).len(), 1, "the old one has left");
+    assert!(edge.serves());
+}
+
+#[test]
+fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    let mut edge = serving(&rig);
+    let mut slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    edge.upgrade().unwrap();
+    until("there is a controller", || controller(&rig));
+    until("the other instance is well", || {
+        let site = edge.site();
+        let mut candidates = site["candidates"].as_array()?.iter();
+        candidates.all(|candidate| candidate["health"] == "well").then_some(())
+    });
+    thread::scope(|scope| {
+        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
+        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
+        let late = edge.ask();
+        until("who comes now waits", || (edge.site()["held"] == 1).then_some(()));
+        assert!(!moving.is_finished());
+        slow.write_all(b"x").unwrap();
+        assert!(answer(slow).starts_with("HTTP/1.1 200 "));
+        let moved = moving.join().unwrap();
+        assert!(moved.status.success(), "{moved:?}");
+        assert!(answer(late).starts_with("HTTP/1.1 200 "));
+    });
+    assert!(edge.process.ended(), "{}", edge.log());
+}
+
+/// The lease of whoever has won the election.
+fn controller(rig: &Rig) -> Option<String> {
+    let mut stand: Vec<String> = rig
+        .keys()
+        .into_iter()
+        .filter_map(|key| key.strip_prefix("/ghostpin/controller/").map(str::to_owned))
+        .collect();
+    (stand.len() == 1).then(|| stand.remove(0))
+}
+
+#[test]
+fn the_old_process_is_the_controller_no_more_though_it_still_has_requests() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    let mut edge = serving(&rig);
+    let before = until("there is a controller", || controller(&rig));
+    let slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    edge.upgrade().unwrap();
+    until("the new one is the controller", || controller(&rig).filter(|now| *now != before));
+    until("it says so", || {
+        let edges = edge.says(&["edges", "--json"]);
+        let edges: serde_json::Value = serde_json::from_slice(&edges.stdout).unwrap();
+        let is_it = |one: &serde_json::Value| one["controller"] == true && one["this"] == true;
+        edges["edges"].as_array()?.iter().any(is_it).then_some(())
+    });
+    assert_eq!(edges(&rig).len(), 2);
+    drop(slow);
+    assert!(edge.process.ended(), "{}", edge.log());
+}
+
+#[test]
+fn a_new_process_that_cant_join_changes_nothing() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    let mut edge = serving(&rig);
+    let good = fs::read_to_string(&edge.config).unwrap();
+    fs::write(&edge.config, good.replace(":2379", ":1")).unwrap();
+    let said = edge.upgrade().unwrap_err();
+    assert!(said.contains("has not joined the fleet after 5s"), "{said}");
+    assert!(said.contains("the old process goes on"), "{said}");
+    assert!(edge.serves());
+    move_to(&edge, &rig.backends()[1]);
+    assert!(answer(edge.ask()).starts_with("HTTP/1.1 200 "));
+    fs::write(&edge.config, good).unwrap();
+    edge.upgrade().unwrap();
+    assert!(edge.process.ended(), "{}", edge.log());
+    assert!(edge.serves());
+}
+
+#[test]
+fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_failed() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    let mut edge = serving(&rig);
+    let epoch = edge.site()["epoch"].as_u64().unwrap();
+    let good = fs::read_to_string(&edge.config).unwrap();
+    fs::write(&edge.config, good.replace(":2379", ":1")).unwrap();
+    let to = rig.backends()[1].clone();
+    thread::scope(|scope| {
+        let upgrading = scope.spawn(|| edge.try_upgrade());
+        until("it tries", || edge.log().contains("it takes over").then_some(()));
+        move_to(&edge, &to);
+        assert!(!upgrading.is_finished(), "it has not tried for long enough to say anything");
+        assert!(upgrading.join().unwrap().is_err());
+    });
+    assert_eq!(edge.site()["epoch"], epoch + 1);
+    edge.process.signal(Signal::TERM);
+    assert!(edge.process.ended());
+    let mut store = PinStore::open(&rig.state(), false).unwrap().store;
+    let pin = store.read_all().unwrap()[&"blog".into()].clone();
+    assert_eq!((pin.epoch.0, pin.backend.to_string()), (epoch + 1, to));
+}
+
+#[test]
+fn a_new_process_of_another_fleet_is_none() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd();
+    let mut edge = serving(&rig);
+    let good = fs::read_to_string(&edge.config).unwrap();
+    let alone = good.split("[cluster]").next().unwrap().to_owned() + &good[good.find("[[site]]").unwrap()..];
+    for (text, said_of_it) in [
+        (good.replace("name = \"edge-1\"", "name = \"edge-1\"\nprefix = \"/other\""), "the fleet `/other`"),
+        (alone, "the new one is alone"),
+    ] {
+        fs::write(&edge.config, text).unwrap();
+        let said = edge.upgrade().unwrap_err();
+        assert!(said.contains("is an edge of the fleet `/ghostpin`") && said.contains(said_of_it), "{said}");
+        assert!(edge.serves());
+    }
+}
