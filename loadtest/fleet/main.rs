@@ -15,6 +15,7 @@ mod pulse;
 mod scenarios;
 mod stage;
 mod stops;
+mod upgrades;
 
 use std::io;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ enum Scenario {
     Leaving,
     /// Edges behind a balancer are stopped and started again, one after the other.
     Stops,
+    /// Edges are upgraded in place, one after the other.
+    Upgrades,
     /// Thousands of sites lose their instance at once.
     Many,
     /// Faults at random, from a seed, with handoffs all the time.
@@ -92,7 +95,7 @@ enum Scenario {
     All,
 }
 
-const ALL: [Scenario; 15] = [
+const ALL: [Scenario; 16] = [
     Scenario::Planned,
     Scenario::Slow,
     Scenario::Crash,
@@ -106,6 +109,7 @@ const ALL: [Scenario; 15] = [
     Scenario::Joining,
     Scenario::Leaving,
     Scenario::Stops,
+    Scenario::Upgrades,
     Scenario::Many,
     Scenario::Random { seconds: 40, kind: None, rate: 30 },
 ];
@@ -163,6 +167,7 @@ async fn run(scenario: Scenario, settings: &Settings) -> io::Result<Vec<Report>>
         Scenario::Joining => vec![scenarios::joining(settings).await?],
         Scenario::Leaving => vec![scenarios::leaving(settings).await?],
         Scenario::Stops => vec![stops::stops(settings).await?],
+        Scenario::Upgrades => vec![upgrades::upgrades(settings).await?],
         Scenario::Many => vec![many::many(settings).await?],
         Scenario::Random { seconds, kind, rate } => {
             let faults = faults::Faults { time: Duration::from_secs(seconds), seed, kind, rate };
