@@ -52,7 +52,9 @@ pub async fn upgrades(settings: &Settings) -> io::Result<Report> {
     let mut heirs = Heirs::default();
     let (mut took, mut longest_handoff, mut controllers) = (Vec::new(), Duration::ZERO, 0);
     for n in 0..count as usize {
-        let (at, asked) = (n % 3, (n + 1) % 3);
+        // The one that is the controller, and others.
+        let at = random.usize(0..3);
+        let asked = (at + random.usize(1..3)) % 3;
         sleep(Duration::from_millis(500)).await;
         controllers += usize::from(stage.controller().await? == at);
         let before = match heirs.0[at] {
