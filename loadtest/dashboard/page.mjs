@@ -94,8 +94,8 @@ export class Page {
     }
 
     // Waits until the page is as wanted, and gives back what that was told by.
-    async see(what, isSo, argument) {
-        const seen = await until(() => this.page.evaluate(isSo, argument), PATIENCE_MS, 20);
+    async see(what, isSo, argument, patience = PATIENCE_MS) {
+        const seen = await until(() => this.page.evaluate(isSo, argument), patience, 20);
         if (!seen) throw new Error(`the page does not show that ${what}; it says: ${(await this.text('main')).slice(0, 1500)}`);
         return seen;
     }
