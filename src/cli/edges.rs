@@ -31,8 +31,10 @@ impl EdgesArgs {
 
 fn listing(fleet: FleetView) -> String {
     let is_led = !fleet.controller.is_empty();
-    let mut text =
-        table(["EDGE", "LEASE", "APPLIED", "HAS REQUESTS OF", ""], fleet.edges.into_iter().map(row));
+    let mut text = table(
+        ["EDGE", "VERSION", "LEASE", "APPLIED", "HAS REQUESTS OF", ""],
+        fleet.edges.into_iter().map(row),
+    );
     let waiting: Vec<&FencedView> = fleet.fenced.iter().filter(|site| !site.waits_for.is_empty()).collect();
     for FencedView { site, epoch, revision, waits_for } in waiting.iter().take(WAITING_MAX) {
         let names = waits_for.join(", ");
@@ -50,10 +52,11 @@ fn listing(fleet: FleetView) -> String {
     text
 }
 
-fn row(edge: EdgeView) -> [String; 5] {
+fn row(edge: EdgeView) -> [String; 6] {
     let marks = [(edge.controller, "controller"), (edge.this, "this one")];
     let marks: Vec<&str> = marks.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
-    [edge.name, edge.lease, edge.watermark.to_string(), or_dash(edge.pending.join(", ")), marks.join(", ")]
+    let (applied, pending) = (edge.watermark.to_string(), or_dash(edge.pending.join(", ")));
+    [edge.name, or_dash(edge.version), edge.lease, applied, pending, marks.join(", ")]
 }
 
 #[cfg(test)]
@@ -65,6 +68,7 @@ mod tests {
     fn edge(name: &str, pending: &[&str], controller: bool) -> EdgeView {
         EdgeView {
             name: name.to_owned(),
+            version: "0.1.0".to_owned(),
             lease: "1f".to_owned(),
             watermark: 7,
             pending: pending.iter().map(|&site| site.to_owned()).collect(),
@@ -80,13 +84,23 @@ mod tests {
         let fenced = fenced.map(|(site, revision)| (SiteName::from(site), Epoch(3), Revision(revision)));
         assert_eq!(
             listing(FleetView::new(edges, fenced)),
-            "EDGE  LEASE  APPLIED  HAS REQUESTS OF\n\
-             a     1f     7        -                controller\n\
-             b     1f     7        blog             this one\n\
+            "EDGE  VERSION  LEASE  APPLIED  HAS REQUESTS OF\n\
+             a     0.1.0    1f     7        -                controller\n\
+             b     0.1.0    1f     7        blog             this one\n\
              \n\
              blog: epoch 3 is fenced since 7, and waits for b\n\
              forum: epoch 3 is fenced since 9, and waits for a, b\n"
         );
+    }
+
+    #[test]
+    fn of_two_processes_in_an_upgrade_it_says_which_one_is_waited_for() {
+        let new =
+            EdgeView { lease: "2a".to_owned(), watermark: 9, version: String::new(), ..edge("a", &[], true) };
+        let fenced = [(SiteName::from("blog"), Epoch(3), Revision(8))];
+        let text = listing(FleetView::new(vec![edge("a", &[], false), new], fenced));
+        assert!(text.contains("a     -        2a     9"), "{text}");
+        assert!(text.ends_with("blog: epoch 3 is fenced since 8, and waits for a (lease 1f)\n"), "{text}");
     }
 
     #[test]

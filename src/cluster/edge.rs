@@ -36,7 +36,7 @@ fn key_of(store: &Store, lease: LeaseId) -> String {
 
 /// Writes the key, with watermark 0.
 pub async fn register(store: &Store, lease: LeaseId, key: &Key, tell: &Tell) {
-    let value = EdgeValue { name: store.config().name.clone(), watermark: 0, pending: Vec::new() };
+    let value = value(store, Revision(0), Vec::new());
     if !breaks(Rule::ListsFirst) {
         put(store, lease, key, &value).await;
     }
@@ -54,9 +54,13 @@ pub async fn tell(
 ) {
     let told = if breaks(Rule::TellsNoPending) { &[] } else { pending };
     let pending = told.iter().map(SiteName::to_string).collect();
-    let value = EdgeValue { name: store.config().name.clone(), watermark: watermark.0, pending };
-    put(store, lease, key, &value).await;
+    put(store, lease, key, &value(store, watermark, pending)).await;
     tell(News::Edge(Input::Told { lease }));
+}
+
+fn value(store: &Store, watermark: Revision, pending: Vec<String>) -> EdgeValue {
+    let (name, version) = (store.config().name.clone(), env!("CARGO_PKG_VERSION").to_owned());
+    EdgeValue { name, version, watermark: watermark.0, pending }
 }
 
 /// Writes the key until it stands. A write that was given up may still come to pass: the guard keeps it from undoing a
@@ -208,6 +212,7 @@ pub async fn look(store: &Store, own: Option<LeaseId>) -> Result<FleetView, Stor
             let value: EdgeValue = values::from_bytes(&stored.value)?;
             Some(EdgeView {
                 name: value.name,
+                version: value.version,
                 lease: stored.name.clone(),
                 watermark: value.watermark,
                 pending: value.pending,

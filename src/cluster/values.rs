@@ -41,6 +41,9 @@ enum PhaseValue {
 pub struct EdgeValue {
     /// What the edge is called.
     pub name: String,
+    /// Its version, for people; older ones don't say.
+    #[serde(default)]
+    pub version: String,
     /// Everything up to this revision is applied,
     pub watermark: u64,
     /// but for these sites.

@@ -148,7 +148,7 @@ pub struct FencedView {
     pub epoch: u64,
     /// Since which revision.
     pub revision: u64,
-    /// Names of the edges that have not applied that yet, or still have requests of that epoch.
+    /// What the edges are called that have not applied that yet, or still have requests of that epoch.
     pub waits_for: Vec<String>,
 }
 
@@ -161,7 +161,7 @@ impl FleetView {
             let holds = |edge: &&EdgeView| {
                 edge.watermark < revision.0 || edge.pending.iter().any(|pending| site.as_str() == pending)
             };
-            let waits_for = edges.iter().filter(holds).map(|edge| edge.name.clone()).collect();
+            let waits_for = edges.iter().filter(holds).map(|edge| edge.called(&edges)).collect();
             FencedView { site: site.to_string(), epoch: epoch.0, revision: revision.0, waits_for }
         });
         Self { controller, fenced: fenced.collect(), edges }
@@ -173,6 +173,9 @@ impl FleetView {
 pub struct EdgeView {
     /// Its name.
     pub name: String,
+    /// Its version; empty if it doesn't say.
+    #[serde(default)]
+    pub version: String,
     /// Its lease, in hexadecimal digits as etcd's own tools write it.
     pub lease: String,
     /// Everything up to this revision is applied there,
@@ -183,6 +186,14 @@ pub struct EdgeView {
     pub controller: bool,
     /// It is the edge that was asked.
     pub this: bool,
+}
+
+impl EdgeView {
+    /// Its name; in an upgrade, while two processes have the same one, with its lease.
+    pub fn called(&self, all: &[Self]) -> String {
+        let is_alone = all.iter().filter(|other| other.name == self.name).count() < 2;
+        if is_alone { self.name.clone() } else { format!("{} (lease {})", self.name, self.lease) }
+    }
 }
 
 /// What a fleet's reconciler is made from.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::super::Context;
 use super::locked;
 use crate::certs::{CertificateView, Summary};
-use crate::control::fleet::FleetView;
+use crate::control::fleet::{EdgeView, FleetView};
 
 /// Time between the end of a look and the next one.
 const PACE: Duration = Duration::from_secs(2);
@@ -57,6 +57,7 @@ struct Counted {
 #[derive(Debug, Serialize)]
 struct EdgeLine {
     name: String,
+    version: String,
     lease: String,
     watermark: u64,
     /// Sites with requests of an epoch that is fenced.
@@ -119,14 +120,15 @@ fn lines(view: FleetView) -> Vec<EdgeLine> {
     for name in view.fenced.into_iter().flat_map(|site| site.waits_for) {
         *waited_for.entry(name).or_default() += 1;
     }
-    let line = |edge: crate::control::fleet::EdgeView| EdgeLine {
-        waited_for: waited_for.get(&edge.name).copied().unwrap_or_default(),
+    let line = |edge: &EdgeView| EdgeLine {
+        waited_for: waited_for.get(&edge.called(&view.edges)).copied().unwrap_or_default(),
         pending: edge.pending.len(),
-        name: edge.name,
-        lease: edge.lease,
+        name: edge.name.clone(),
+        version: edge.version.clone(),
+        lease: edge.lease.clone(),
         watermark: edge.watermark,
         controller: edge.controller,
         this: edge.this,
     };
-    view.edges.into_iter().map(line).collect()
+    view.edges.iter().map(line).collect()
 }

@@ -152,10 +152,10 @@ function showSites({ window, lines, site }) {
     byId('next').disabled = from + names.length >= total;
 }
 
-function edge({ name, controller, this: isThis, watermark, pending, waited_for: waitedFor }) {
+function edge({ name, version, controller, this: isThis, watermark, pending, waited_for: waitedFor }) {
     const is = [controller && 'decides', isThis && 'this one'].filter(Boolean).join(', ');
     const state = waitedFor > 0 ? { kind: 'wait', word: `${count(waitedFor, 'handoff')} wait${waitedFor === 1 ? 's' : ''} for it` } : { kind: 'good', word: 'up to date' };
-    return element('li', {}, badge(state), element('strong', {}, name), element('span', {}, is), element('span', { class: 'details' }, `revision ${number(watermark)}, ${count(pending, 'site')} pending`));
+    return element('li', {}, badge(state), element('strong', {}, name), element('span', {}, is), element('span', { class: 'details' }, `${version && `version ${version}, `}revision ${number(watermark)}, ${count(pending, 'site')} pending`));
 }
 
 // Shows all of it, as far as it has changed.

@@ -222,6 +222,7 @@ async fn fleet(contract: &mut Contract, alone: &Edge) {
     }
     let edge = |name: &str, controller| EdgeView {
         name: name.to_owned(),
+        version: "0.1.0".to_owned(),
         lease: "1f".to_owned(),
         watermark: 7,
         pending: vec!["blog".to_owned()],
