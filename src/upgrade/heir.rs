@@ -132,3 +132,35 @@ impl Elder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a heir that reads stores of format 7 says to an elder that says this first.
+    async fn refused(protocol: u32, store_format: u64) -> String {
+        let (elder, heir) = line::pair().unwrap();
+        let (says, _hears) = line::talk::<ToHeir, ToElder>(elder).unwrap();
+        let (mouth, ear) = line::talk(heir).unwrap();
+        says.say(ToHeir::Hello { protocol, store_format, version: "9.9.9".to_owned() });
+        says.say(ToHeir::Prepare { well: Vec::new(), fleet: None });
+        Elder { mouth, ear }.meet(7).await.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn who_cant_read_the_store_says_so_before_anything_is_changed() {
+        assert_eq!(refused(PROTOCOL, 7).await, "");
+        let said = refused(PROTOCOL, 8).await;
+        assert!(said.starts_with("version 9.9.9 can't hand over to this one"), "{said}");
+        assert!(said.contains("its pin store is of format 8, this one reads 7"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn who_speaks_another_protocol_says_so() {
+        let said = refused(PROTOCOL + 1, 7).await;
+        assert!(
+            said.contains(&format!("it speaks protocol {}, this one {PROTOCOL}", PROTOCOL + 1)),
+            "{said}"
+        );
+    }
+}
