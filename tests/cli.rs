@@ -2,6 +2,8 @@
 
 #[path = "cli/desk.rs"]
 mod desk;
+#[path = "cli/failures.rs"]
+mod failures;
 #[path = "cli/terminal.rs"]
 mod terminal;
 
@@ -87,6 +89,7 @@ fn a_healthcheck_tells_who_is_ready_from_who_stops_and_who_is_not_there() {
     let running = desk.start();
     let said = desk.say(&["healthcheck"]);
     assert_eq!((said.code, said.out.as_str()), (0, "ready\n"), "{said:?}");
+    assert_eq!(desk.say(&["healthcheck", "--json"]).out, "{\"ready\":true}\n");
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&running.0),
         rustix::process::Signal::TERM,

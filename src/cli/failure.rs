@@ -1,7 +1,10 @@
-//! How a verb can fail, and the exit code that says so to scripts.
+//! How a verb can fail, and what says so to scripts: the exit code, and with `--json` an object on standard error.
 
+use std::env;
 use std::fmt;
 use std::process::ExitCode;
+
+use serde_json::json;
 
 use super::client::Unreachable;
 
@@ -25,15 +28,34 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Refused(_) => 1,
-            Self::Usage(_) => 2,
-            Self::Unreachable(_) => 3,
-            Self::Absent(_) => 4,
-            Self::Unfinished(_) => 5,
-        })
+    /// Its name and its exit code; both are documented.
+    fn kind(&self) -> (&'static str, u8) {
+        match self {
+            Self::Refused(_) => ("refused", 1),
+            Self::Usage(_) => ("usage", 2),
+            Self::Unreachable(_) => ("unreachable", 3),
+            Self::Absent(_) => ("absent", 4),
+            Self::Unfinished(_) => ("unfinished", 5),
+        }
     }
+
+    pub(super) fn code(&self) -> ExitCode {
+        ExitCode::from(self.kind().1)
+    }
+
+    /// Says it on standard error, as whoever asked wants to read it.
+    pub(super) fn tell(&self) {
+        if !is_json_wanted() {
+            return eprintln!("ghostpin: {self}");
+        }
+        let (error, code) = self.kind();
+        eprintln!("{}", json!({ "error": error, "code": code, "message": self.to_string() }));
+    }
+}
+
+/// Whether the command line has `--json`. Looked for by itself, for a line that can't be understood is one of the failures.
+pub(super) fn is_json_wanted() -> bool {
+    env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json")
 }
 
 impl fmt::Display for Failure {

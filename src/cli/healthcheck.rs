@@ -27,7 +27,10 @@ impl HealthcheckArgs {
         let asked = client.send(client.request(Method::GET, "/readyz", Bytes::new()));
         let late = |_| Failure::Unreachable(format!("{}: no answer within {PATIENCE:?}", client.place));
         let body = timeout(PATIENCE, asked).await.map_err(late)??.good()?;
-        print(&String::from_utf8_lossy(&body));
+        match self.access.json {
+            true => print(&serde_json::json!({ "ready": true }).to_string()),
+            false => print(&String::from_utf8_lossy(&body)),
+        }
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::demo::cli::{DemoArgs, StandInArgs};
-use failure::{EXIT_CODES, Failure};
+use failure::{EXIT_CODES, Failure, is_json_wanted};
 
 /// Front-door reverse proxy for applications that may run only one instance at a time.
 #[derive(Debug, Parser)]
@@ -83,8 +83,21 @@ enum Verb {
 }
 
 impl Cli {
-    /// Does what the command line says.
-    pub fn run(self) -> ExitCode {
+    /// Reads the command line of this process, and does what it says.
+    pub fn main() -> ExitCode {
+        match Self::try_parse() {
+            Ok(cli) => cli.run(),
+            // Help is no failure, and people read what clap says in colours.
+            Err(error) if error.use_stderr() && is_json_wanted() => {
+                let failure = Failure::Usage(error.to_string().trim_end().to_owned());
+                failure.tell();
+                failure.code()
+            }
+            Err(error) => error.exit(),
+        }
+    }
+
+    fn run(self) -> ExitCode {
         let done = match self.verb {
             Verb::Demo(args) => return args.run(),
             Verb::StandIn(args) => return args.run(),
@@ -119,7 +132,7 @@ impl Cli {
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("ghostpin: {failure}");
+                failure.tell();
                 failure.code()
             }
         }

@@ -8,18 +8,25 @@ use anstyle::{AnsiColor, Style};
 
 /// Prints, and lets it be if nobody reads any more (`ghostpin sites | head`).
 pub(super) fn print(text: &str) {
-    write(printed(text).as_bytes());
+    let _ = tell(text);
+}
+
+/// Prints, and says if nobody reads any more: for those who would go on for ever.
+pub(super) fn tell(text: &str) -> io::Result<()> {
+    write(printed(text).as_bytes())
 }
 
 /// Prints an answer of the admin API as it is.
 pub(super) fn print_json(body: &[u8]) {
-    write(body);
+    let _ = write(body);
 }
 
-fn write(text: &[u8]) {
+fn write(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let end: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
-    let _ = out.write_all(text).and_then(|()| out.write_all(end)).and_then(|()| out.flush());
+    out.write_all(text)?;
+    out.write_all(end)?;
+    out.flush()
 }
 
 /// With its colours only where they are seen: on a terminal, and not with `NO_COLOR`.

@@ -1,5 +1,6 @@
 //! What goes on while a verb waits, on standard error: nothing for the first second, then one line that a terminal
-//! redraws, or anywhere else a line when the phase is another one, and now and then.
+//! redraws, or anywhere else a line when the phase is another one, and now and then. With `--json` there is none of it, for
+//! standard error has failures alone then.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::failure::Failure;
+use super::failure::{Failure, is_json_wanted};
 use crate::demo::cli::duration;
 
 /// Whatever is done by then needs no words.
@@ -43,6 +44,9 @@ impl Waiting {
     ) -> Result<T, Failure> {
         let began = Instant::now();
         let telling = async {
+            if is_json_wanted() {
+                return std::future::pending().await;
+            }
             sleep(QUIET).await;
             let mut line =
                 Line { is_terminal: io::stderr().is_terminal(), phase: String::new(), last: began };

@@ -36,7 +36,11 @@ impl UpgradeArgs {
         let program = self.program.as_deref().map(absolute).transpose()?;
         let socket = request::socket_in(&server.state);
         let request = Request { program, config: Some(config) };
-        let outcome = request::ask(&socket, &request, |step| eprintln!("{step}"));
+        let outcome = request::ask(&socket, &request, |step| {
+            if !self.json {
+                eprintln!("{step}");
+            }
+        });
         let outcome = outcome.map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied => {
                 Failure::Unreachable(format!(

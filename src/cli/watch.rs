@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::access::Access;
 use super::client::{Client, read};
 use super::failure::Failure;
-use super::print::{bad, print, print_json, printed};
+use super::print::{bad, print, print_json, printed, tell};
 use crate::demo::cli::duration;
 
 /// Looking may take this part of one's time: of 100,000 sites a look takes a while at the other end, too.
@@ -65,8 +66,9 @@ impl Shown<'_> {
                     true => Told::Lines(Lines { feed: self.feed, known: BTreeMap::new(), is_first: true }),
                     false => Told::Pages(Pages::new(page(&body)?)),
                 };
-                told.answer(&body, &page)?;
-                watch(&client, &self.path, self.watch.every, &mut told, page).await?;
+                if told.answer(&body, &page)?.is_continue() {
+                    watch(&client, &self.path, self.watch.every, &mut told, page).await?;
+                }
             }
         }
         Ok(())
@@ -80,7 +82,7 @@ async fn watch(
     told: &mut Told,
     page: impl Fn(&Bytes) -> Result<String, Failure>,
 ) -> Result<(), Failure> {
-    let (mut interrupted, mut ended) = (stop(SignalKind::interrupt()), stop(SignalKind::terminate()));
+    let mut stop = Stop::new();
     let mut took = Duration::ZERO;
     loop {
         let next = async {
@@ -90,21 +92,37 @@ async fn watch(
         };
         let answered = tokio::select! {
             answered = next => answered,
-            () = received(&mut interrupted) => return Ok(()),
-            () = received(&mut ended) => return Ok(()),
+            () = stop.wanted() => return Ok(()),
         };
         took = answered.1;
         match answered.0 {
-            Ok(body) => told.answer(&body, &page)?,
+            Ok(body) => {
+                if told.answer(&body, &page)?.is_break() {
+                    return Ok(());
+                }
+            }
             // It may be about to start again: whoever watches wants to see that, too.
-            Err(Failure::Unreachable(why)) => told.silence(&why),
+            Err(silent @ Failure::Unreachable(_)) => told.silence(&silent),
             Err(refused) => return Err(refused),
         }
     }
 }
 
-fn stop(kind: SignalKind) -> Option<Signal> {
-    signal(kind).ok()
+/// Ctrl-C, and SIGTERM: how whoever goes on looking is told that it is enough.
+pub(super) struct Stop([Option<Signal>; 2]);
+
+impl Stop {
+    pub(super) fn new() -> Self {
+        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
+    }
+
+    pub(super) async fn wanted(&mut self) {
+        let [interrupted, ended] = &mut self.0;
+        tokio::select! {
+            () = received(interrupted) => {}
+            () = received(ended) => {}
+        }
+    }
 }
 
 async fn received(signal: &mut Option<Signal>) {
@@ -120,28 +138,29 @@ enum Told {
 }
 
 impl Told {
+    /// Breaks if nobody reads any more (`ghostpin sites --watch --json | head`).
     fn answer(
         &mut self,
         body: &Bytes,
         page: &impl Fn(&Bytes) -> Result<String, Failure>,
-    ) -> Result<(), Failure> {
-        match self {
+    ) -> Result<ControlFlow<()>, Failure> {
+        let told = match self {
             Self::Pages(pages) => pages.show(page(body)?),
             Self::Lines(lines) => {
-                for line in lines.changes(read(body)?) {
-                    print(&line.to_string());
-                }
+                lines.changes(read(body)?).iter().try_for_each(|line| tell(&line.to_string()))
             }
-        }
-        Ok(())
+        };
+        Ok(told.map_or(ControlFlow::Break(()), ControlFlow::Continue))
     }
 
-    fn silence(&mut self, why: &str) {
+    fn silence(&mut self, why: &Failure) {
         match self {
             Self::Pages(pages) => {
-                pages.draw(format!("{}\n\nWhat was seen last:\n\n{}", bad(why), pages.seen));
+                let page = format!("{}\n\nWhat was seen last:\n\n{}", bad(&why.to_string()), pages.seen);
+                // Whoever has gone is noticed by the next answer.
+                let _ = pages.draw(page);
             }
-            Self::Lines(_) => eprintln!("ghostpin: {why}"),
+            Self::Lines(_) => why.tell(),
         }
     }
 }
@@ -158,40 +177,42 @@ impl Pages {
         let is_terminal = io::stdout().is_terminal();
         if is_terminal {
             // Another screen, without a cursor: what was on this one comes back in the end.
-            raw("\x1b[?1049h\x1b[?25l");
+            let _ = raw("\x1b[?1049h\x1b[?25l");
         }
         Self { is_terminal, seen: first, shown: None }
     }
 
-    fn show(&mut self, page: String) {
+    fn show(&mut self, page: String) -> io::Result<()> {
         self.seen.clone_from(&page);
-        self.draw(page);
+        self.draw(page)
     }
 
-    fn draw(&mut self, page: String) {
+    fn draw(&mut self, page: String) -> io::Result<()> {
         if self.shown.as_ref() == Some(&page) {
-            return;
+            return Ok(());
         }
         match self.is_terminal {
-            true => raw(&frame(&printed(&page), rows())),
-            false => print(&format!("{}{page}", if self.shown.is_some() { "\n" } else { "" })),
+            true => raw(&frame(&printed(&page), rows()))?,
+            false => tell(&format!("{}{page}", if self.shown.is_some() { "\n" } else { "" }))?,
         }
         self.shown = Some(page);
+        Ok(())
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
         if self.is_terminal {
-            raw("\x1b[?25h\x1b[?1049l");
+            let _ = raw("\x1b[?25h\x1b[?1049l");
             print(&self.seen);
         }
     }
 }
 
-fn raw(text: &str) {
+fn raw(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 fn rows() -> usize {

@@ -3,6 +3,7 @@
 //! It asks for no more sites than it has lines for, so that it costs the same for ten of them as for a hundred thousand.
 
 mod draw;
+mod lines;
 mod model;
 #[cfg(test)]
 mod tests;
@@ -38,11 +39,15 @@ pub struct TopArgs {
 
 impl TopArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        if self.access.json || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            let why = "top draws on a terminal: `ghostpin sites --watch` and `--watch --json` do without one";
+        let client = self.access.client()?;
+        if self.access.json {
+            return lines::run(&client, self.every).await;
+        }
+        if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+            let why =
+                "top draws on a terminal: `ghostpin top --json` and `ghostpin sites --watch` do without one";
             return Err(Failure::Usage(why.to_owned()));
         }
-        let client = self.access.client()?;
         // Whoever can't be reached is told so where it can be read.
         let mut model = Model::new(client.place.to_string());
         model.saw(look(&client, &model.asked(0)).await?);
