@@ -178,6 +178,89 @@ fn what_haproxy_proxies_becomes_sites_and_the_rest_is_told_of() {
 }
 
 #[test]
+fn what_traefik_proxies_becomes_sites_and_the_rest_is_told_of() {
+    let text = imported(&sample("traefik.yml"));
+    has(
+        &text,
+        &[
+            "http = [\"0.0.0.0:80\"]\nhttps = [\"0.0.0.0:443\"]",
+            "[acme]\ndirectory = \"https://acme-v02.api.letsencrypt.org/directory\"\n",
+            "hosts = [\"blog.example\", \"www.blog.example\"]\n# Never balanced: 127.0.0.1:2368 is pinned first, the others stand by.\nbackends = [\"127.0.0.1:2368\", \"127.0.0.1:2369\"]\n",
+            "https.redirect = true\nheaders.\"X-Site-Id\" = \"4711\"\n[[site.route]]\npath = \"/.ghost/activitypub\"\nupstream = \"127.0.0.1:8081\"\n",
+            "path = \"/.well-known/webfinger\"\n",
+            "hosts = [\"*.shop.example\"]\nbackends = [\"shop.internal:80\"]\napp = \"generic\"\n",
+            "health.host = \"www.shop.example\"\nhttps.redirect = false\n",
+            "(split.example) was left out",
+        ],
+    );
+    assert_eq!(text.matches("\n[[site]]").count(), 2, "{text}");
+    told(
+        &text,
+        &[
+            (18, "a route is a prefix"),
+            (20, "`priority: 100` of the router `federation`"),
+            (23, "became `*.shop.example`"),
+            (26, "`observability.accessLogs: false` of the router `shop`"),
+            (27, "its backend is to see other paths"),
+            (32, "`HeadersRegexp(...)`: only hosts"),
+            (35, "is for any host (/ping)"),
+            (36, "is Traefik's own"),
+            (46, "a field that is removed"),
+            (47, "stsSeconds: 31536000"),
+            (49, "`compress` of the middleware `compress`"),
+            (54, "`stripPrefix.prefixes: /old`"),
+            (55, "the middleware `nobody`: no router leads to it"),
+            (66, "`servers.weight: 2`"),
+            (67, "backends are spoken to in clear text"),
+            (69, "`healthCheck.path: /health` of the service `blog`"),
+            (70, "healthCheck.interval: 10s"),
+            (78, "sticky.cookie"),
+            (82, "`weighted` of the service `split`"),
+            (86, "`tcp`: only HTTP is proxied"),
+            (91, "put it and its key into the folder"),
+            (95, "minVersion: VersionTLS12"),
+        ],
+    );
+
+    let text = imported(&sample("traefik.toml"));
+    has(
+        &text,
+        &[
+            "http = [\"0.0.0.0:80\"]\n\n[[site]]  # line 1\n",
+            "backends = [\"127.0.0.1:3000\"]\napp = \"generic\"\n[[site.route]]\npath = \"/api\"\nupstream = \"127.0.0.1:3001\"\n",
+        ],
+    );
+    told(&text, &[(11, "passHostHeader: false"), (20, "`serversTransports.slow.maxIdleConnsPerHost: 7`")]);
+}
+
+#[test]
+fn what_labels_of_traefik_say_in_a_compose_file_becomes_sites() {
+    let text = imported(&sample("compose.yml"));
+    has(
+        &text,
+        &[
+            "hosts = [\"blog.example\"]\nbackends = [\"ghost:2368\"]\n",
+            "headers.\"X-Site-Id\" = \"4711\"\n",
+            "hosts = [\"*.shop.example\"]\nbackends = [\"shop:3000\"]\napp = \"generic\"\n",
+            "[acme]\n",
+            "(forgotten.example) was left out",
+        ],
+    );
+    assert_eq!(text.matches("\n[[site]]").count(), 2, "{text}");
+    assert!(!text.contains("private.example"), "what is not to be proxied stays out\n{text}");
+    told(
+        &text,
+        &[
+            (3, "traefik.docker.network=front"),
+            (6, "`traefik`: it has no label of Traefik's"),
+            (18, "`ratelimit.average: 10` of the middleware `limit`"),
+            (29, "no label says at which port it listens"),
+            (31, "it is not to be proxied"),
+        ],
+    );
+}
+
+#[test]
 fn a_file_that_is_none_is_refused_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.conf");

@@ -11,7 +11,7 @@ use crate::import::{Format, import};
 /// Print the configuration of ghostpin that another proxy's file becomes, and as comments what could not be taken over.
 #[derive(Args, Clone, Debug)]
 pub struct ImportArgs {
-    /// A `nginx.conf`, a Caddyfile or a `haproxy.cfg`.
+    /// A `nginx.conf`, a Caddyfile, a `haproxy.cfg`, a dynamic configuration of Traefik or a compose file with its labels.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Whose file it is, if its name doesn't tell.

@@ -7,6 +7,8 @@ mod caddy;
 mod draft;
 mod haproxy;
 mod nginx;
+mod traefik;
+mod tree;
 mod written;
 
 use std::fs::File;
@@ -27,6 +29,8 @@ pub enum Format {
     Caddy,
     /// A `haproxy.cfg`.
     Haproxy,
+    /// A dynamic configuration of Traefik, as YAML or TOML, or a compose file with its labels.
+    Traefik,
 }
 
 impl Format {
@@ -38,6 +42,11 @@ impl Format {
         };
         if name.contains("caddy") {
             Some(Self::Caddy)
+        } else if name.ends_with(".yml")
+            || name.ends_with(".yaml")
+            || name.ends_with(".toml") && text.contains("[http.")
+        {
+            Some(Self::Traefik)
         } else if name.ends_with(".cfg")
             || begins(&["frontend", "backend", "listen"]) && begins(&["bind", "server"])
         {
@@ -69,6 +78,7 @@ pub fn import(path: &Path, format: Option<Format>) -> Result<String, String> {
         Format::Nginx => nginx::read(&text, folder),
         Format::Caddy => caddy::read(&text),
         Format::Haproxy => haproxy::read(&text),
+        Format::Traefik => traefik::read(&text),
     };
     let draft = draft.map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(written::toml(draft, &path.display().to_string()))

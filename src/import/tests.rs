@@ -5,10 +5,13 @@ use std::path::Path;
 use super::*;
 use crate::config::Config;
 
-const SAMPLES: [(Format, &str); 3] = [
+const SAMPLES: [(Format, &str); 6] = [
     (Format::Nginx, include_str!("../../tests/import/nginx/sites-enabled/blog.conf")),
     (Format::Caddy, include_str!("../../tests/import/Caddyfile")),
     (Format::Haproxy, include_str!("../../tests/import/haproxy.cfg")),
+    (Format::Traefik, include_str!("../../tests/import/traefik.yml")),
+    (Format::Traefik, include_str!("../../tests/import/traefik.toml")),
+    (Format::Traefik, include_str!("../../tests/import/compose.yml")),
 ];
 const ROUNDS: usize = 400;
 
@@ -17,6 +20,7 @@ fn made(format: Format, text: &str) -> Result<String, String> {
         Format::Nginx => nginx::read(text, Path::new("/nowhere")),
         Format::Caddy => caddy::read(text),
         Format::Haproxy => haproxy::read(text),
+        Format::Traefik => traefik::read(text),
     };
     draft.map(|draft| written::toml(draft, "a file"))
 }
