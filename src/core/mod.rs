@@ -9,6 +9,7 @@
 
 pub mod admission;
 mod backend;
+pub mod canary;
 pub mod fleet;
 pub mod guard;
 pub mod handoff;
