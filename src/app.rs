@@ -293,7 +293,9 @@ impl Prepared {
         let tls = certificates.clone().map(|certificates| Tls::new(certificates, ordering, public_port));
         let tls = tls.transpose().context("preparing TLS")?;
         let reader = parts.publisher.reader();
-        let mut deciding = Some(Reconciler::new(parts, messages).run(received, reported));
+        let counted: Vec<_> = (0..server.threads).map(|_| worker::metrics()).collect();
+        let reconciler = Reconciler::new(parts, messages).counting(counted.iter().cloned());
+        let mut deciding = Some(reconciler.run(received, reported));
         if config.cluster.is_some() {
             deciding.take().map(tokio::task::spawn_local);
         }
@@ -326,8 +328,10 @@ impl Prepared {
             seed,
         };
         let mut handles = Vec::new();
-        for (number, (listeners, orders)) in listeners.into_iter().zip(for_workers).enumerate() {
-            let handle = worker::spawn(number, listeners, orders, common.clone());
+        for (number, ((listeners, orders), counted)) in
+            listeners.into_iter().zip(for_workers).zip(counted).enumerate()
+        {
+            let handle = worker::spawn(number, listeners, orders, counted, common.clone());
             handles.push(handle.context("starting a worker thread")?);
         }
         let watching = config.swarm.clone().map(|watched| {

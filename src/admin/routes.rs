@@ -399,9 +399,12 @@ async fn confirm(
     let source = context.reload.controller.confirm(id.clone()).await.ok_or_else(Problem::stopping)?;
     let confirmed = match source.ok_or_else(none)? {
         Source::File => {
-            let applied = context.reload.reload().await.map_err(|why| {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why)
-            })?;
+            let refused =
+                |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why);
+            let applied = context.reload.reload().await.map_err(refused)?;
+            if let Some(why) = applied.waits {
+                return Err(refused(why));
+            }
             let count = |sites: Vec<String>| sites.len();
             Confirmed {
                 source: "file",
@@ -423,7 +426,10 @@ async fn confirm(
 
 async fn reload(State(context): State<Context>) -> Answer<Response> {
     match context.reload.reload().await {
-        Ok(applied) => Ok(Json(applied).into_response()),
+        Ok(applied) => {
+            let status = if applied.waits.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+            Ok((status, Json(applied)).into_response())
+        }
         Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why)),
     }
 }

@@ -44,6 +44,10 @@ use crate::workers::Workers;
 /// Longer than anything here may take on a busy machine; only waited for in full by what fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Tables of an edge whose updates are tried by another one.
+const ONE_OF_MANY: &str =
+    "listen = '127.0.0.1:0'\n[guard]\ncanary = 'a'\n[cluster]\netcd = ['http://127.0.0.1:1']\nname = 'b'";
+
 /// A ghostpin without a data plane, and its applications: A and B are well; C answers, but can't be proved.
 struct Edge {
     client: Client,
@@ -103,7 +107,7 @@ impl Edge {
         });
         let terms = Terms { margin: Duration::from_secs(1), cut_max: Duration::from_secs(5) };
         let fleet = FleetParts { terms, commands, lifeline: Arc::new(Lifeline::over()) };
-        Self::start_with("listen = \"127.0.0.1:0\"", true, Some(fleet)).await
+        Self::start_with(ONE_OF_MANY, true, Some(fleet)).await
     }
 
     /// One whose reconciler has gone already.

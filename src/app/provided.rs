@@ -16,6 +16,8 @@ use crate::published::Reader;
 pub(super) struct Composed {
     /// The file, as it was read last; `None` if nothing may be added to it.
     pub(super) file: Option<Arc<Loaded>>,
+    /// The file that waits for the canary of the fleet.
+    pub(super) untried: Option<Arc<Loaded>>,
     pub(super) wanted: Vec<Wanted>,
     pub(super) merge: Merge,
 }

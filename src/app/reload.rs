@@ -1,6 +1,7 @@
 //! A reload: the file is read again, checked whole, and put in force by all that it concerns; or by nobody.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::aside::aside;
@@ -90,7 +91,7 @@ impl Reload {
     /// Why nothing was put in force.
     pub(super) async fn provide(&self, services: Vec<Wanted>) -> Result<Vec<ServiceView>, String> {
         let mut composed = self.composed.lock().await;
-        let Composed { file, wanted, merge } = &mut *composed;
+        let Composed { file, wanted, merge, .. } = &mut *composed;
         let file = file.as_ref().ok_or("the file is not known")?;
         let (config, views) = merge.merge(&file.config, &services);
         let applied = self.controller.provide(config).await?;
@@ -121,6 +122,9 @@ impl Reload {
         let sources = sources(&config);
         let survey = blocking(move || sources.survey()).await??;
         let applied = self.controller.apply(config).await?;
+        if applied.waits.is_some() {
+            return Ok(applied);
+        }
         let reloaded = blocking(move || certificates.reload(survey)).await?;
         tracing::info!(
             read = reloaded.read,
@@ -137,12 +141,41 @@ impl Reload {
     /// Why it was refused.
     pub async fn reload(&self) -> Result<Applied, String> {
         let mut composed = self.composed.lock().await;
-        let Composed { file, wanted, merge } = &mut *composed;
-        let applied = match self.read(file.clone()).await {
+        let read = self.read(composed.file.clone()).await;
+        self.put_in_force(&mut composed, read).await
+    }
+
+    /// The file that has waited for the canary may be put in force.
+    fn go_on(self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let mut composed = self.composed.lock().await;
+            if let Some(read) = composed.untried.take() {
+                // What becomes of it is logged.
+                drop(self.put_in_force(&mut composed, Ok(read)).await);
+            }
+        })
+    }
+
+    async fn put_in_force(
+        &self,
+        composed: &mut Composed,
+        read: Result<Arc<Loaded>, String>,
+    ) -> Result<Applied, String> {
+        let Composed { file, untried, wanted, merge } = composed;
+        let applied = match read {
             Ok(read) => {
                 let (config, views) = merge.merge(&read.config, wanted);
                 let applied = self.apply(config).await;
-                if applied.is_ok() {
+                *untried = None;
+                if applied.as_ref().is_ok_and(|applied| applied.waits.is_some()) {
+                    *untried = Some(read);
+                    let (good, this) = (self.controller.clone(), self.clone());
+                    tokio::spawn(async move {
+                        if good.until_good().await {
+                            this.go_on().await;
+                        }
+                    });
+                } else if applied.is_ok() {
                     let before = file.replace(read);
                     // A million sites are not let go of in no time.
                     drop(aside(move || drop(before)));
@@ -156,6 +189,7 @@ impl Reload {
             }
         };
         match (&applied, &file) {
+            (Ok(Applied { waits: Some(_), .. }), _) => {}
             (Ok(_), _) => self.tell_names(),
             (Err(why), Some(file)) => match kept::keep(&file.config.server.state, &self.path, why) {
                 Ok(copy) => tracing::info!(copy = %copy.display(), "what was refused is kept"),
@@ -164,6 +198,9 @@ impl Reload {
             (Err(_), None) => {}
         }
         match &applied {
+            Ok(Applied { waits: Some(why), .. }) => {
+                tracing::warn!(why, "the new configuration waits: the old one stays")
+            }
             Ok(applied) => tracing::info!(
                 added = applied.added.len(),
                 removed = applied.removed.len(),

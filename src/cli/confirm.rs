@@ -8,7 +8,7 @@ use super::client::read;
 use super::failure::Failure;
 use super::print::print;
 
-/// Give your word for an update that waits, because it touches more sites at once than [guard] allows.
+/// Give your word for an update that waits: because it touches more sites at once than [guard] allows, or for the canary's.
 #[derive(Args, Clone, Debug)]
 pub struct ConfirmArgs {
     /// What the update is called: the log, `ghostpin reload` and `/v1/status` say so.

@@ -22,6 +22,8 @@ struct Applied {
     changed: Vec<String>,
     unchanged: usize,
     needs_restart: Vec<String>,
+    #[serde(default)]
+    waits: Option<String>,
 }
 
 impl ReloadArgs {
@@ -31,7 +33,11 @@ impl ReloadArgs {
             print_json(&body);
             return Ok(());
         }
-        let Applied { added, removed, changed, unchanged, needs_restart } = read(&body)?;
+        let Applied { added, removed, changed, unchanged, needs_restart, waits } = read(&body)?;
+        if let Some(waits) = waits {
+            print(&format!("not yet   {waits}"));
+            return Ok(());
+        }
         let mut text = format!(
             "reloaded: {} added, {} removed, {} changed, {unchanged} unchanged",
             added.len(),

@@ -8,7 +8,7 @@ use super::client::read;
 use super::failure::Failure;
 use super::print::{bad, plural, time};
 use super::watch::{Feed, Shown, Watch};
-use crate::control::view::{FleetStatus, Status};
+use crate::control::view::{CanaryView, FleetStatus, Status, WaitingUpdate};
 
 /// Show the process as a whole: where it listens, how its sites are, what it has refused.
 #[derive(Args, Clone, Debug)]
@@ -62,9 +62,18 @@ fn page(Answer { status, listening, config }: Answer) -> String {
         status.in_flight,
         status.handoffs,
     );
-    if let Some(FleetStatus { life, lease, lease_s, controller, fenced, .. }) = status.fleet {
+    if let Some(FleetStatus { life, lease, lease_s, controller, fenced, canary, .. }) = status.fleet {
         let part = if controller { ", and decides" } else { "" };
         text += &format!("fleet      {life}{part}; lease {lease}, good for {lease_s:.1} s\n");
+        if let Some(CanaryView { edge, says, why, fingerprint, here }) = canary {
+            let of_what =
+                if fingerprint == here { "the same sites as here" } else { "other sites than here" };
+            let why = if why.is_empty() { why } else { format!(": {why}") };
+            text += &match says.as_str() {
+                "gone" => format!("canary     {edge} is not there\n"),
+                _ => format!("canary     {edge} has {of_what}: {says}{why}\n"),
+            };
+        }
         if fenced {
             text += &format!(
                 "{}     its lease is over: it holds its sites until it has another\n",
@@ -79,6 +88,13 @@ fn page(Answer { status, listening, config }: Answer) -> String {
     if status.late_answers > 0 {
         let what = plural(usize::try_from(status.late_answers).unwrap_or(usize::MAX), "answer");
         text += &format!("{}       {what} of an epoch that was over, kept from clients\n", bad("LATE"));
+    }
+    for WaitingUpdate { id, source, removed, changed, added, of, why, .. } in status.waiting_updates {
+        text += &format!(
+            "{}      update {id} of the {source} would remove {removed} and change {changed} of {of} sites, and add {added}. \
+             It is {why}\n",
+            bad("WAITS")
+        );
     }
     if let Some(why) = status.refused_update {
         text += &format!("{}    the last update; the one before stays in force: {why}\n", bad("REFUSED"));

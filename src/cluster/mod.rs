@@ -8,11 +8,13 @@
 //! | `sites/NAME` | a site's record | the controller, guarded by the revision of the one before |
 //! | `edges/LEASE` | an edge's name, watermark and pending sites | that life of that edge; goes with its lease |
 //! | `seen/LEASE` | whose backends it can't reach, and which newer pins it knows | the same |
+//! | `canary/LEASE` | which sites an edge that tries updates has in force, and what it thinks of them | the same |
 //! | `detours/LEASE` | where an edge takes requests for backends that others can't reach, and what to say there | the same |
 //! | `asks/LEASE` | which backends the controller wants to know about | the controller |
 //! | `controller/LEASE` | the name of an edge that stands for election; the oldest key has won | etcd's election |
 //! | `wishes/ID`, `answers/ID` | what an operator has asked an edge for; what came of it | that edge; the controller |
 
+pub mod canary;
 pub mod controller;
 pub mod detours;
 pub mod edge;
@@ -92,6 +94,8 @@ struct Life {
     key: Rc<edge::Key>,
     /// What `seen/LEASE` is to say.
     seen: watch::Sender<Vec<u8>>,
+    /// The same for `canary/LEASE`.
+    tried: watch::Sender<Vec<u8>>,
 }
 
 impl Drop for Life {
@@ -120,6 +124,11 @@ impl Fleet {
                 Command::See { lease, seen } => {
                     if let Some(life) = self.life.as_ref().filter(|life| life.lease == Some(lease)) {
                         life.seen.send_replace(values::seen_bytes(&seen));
+                    }
+                }
+                Command::SayTried { lease, says } => {
+                    if let Some(life) = self.life.as_ref().filter(|life| life.lease == Some(lease)) {
+                        life.tried.send_replace(canary::to_bytes(says.as_ref()));
                     }
                 }
                 Command::Wish { site, wish, by, answer } => {
@@ -163,9 +172,9 @@ impl Fleet {
         match effect {
             Effect::Grant => {
                 // What is left of a former life ends here.
-                let seen = watch::Sender::new(Vec::new());
-                self.life =
-                    Some(Life { lease: None, tasks: Vec::new(), controller: None, key: Rc::default(), seen });
+                let (seen, tried) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
+                let (lease, tasks, key) = (None, Vec::new(), Rc::default());
+                self.life = Some(Life { lease, tasks, controller: None, key, seen, tried });
                 let task = tokio::task::spawn_local(lease::live(store, self.lifeline.clone(), tell));
                 self.life.iter_mut().for_each(|life| life.tasks.push(task.abort_handle()));
             }
@@ -174,12 +183,17 @@ impl Fleet {
                 life.lease = Some(lease);
                 let (controller, commands) = mpsc::unbounded_channel();
                 life.controller = Some(controller);
-                let (key, seen) = (life.key.clone(), life.seen.subscribe());
+                let (key, seen, tried) = (life.key.clone(), life.seen.subscribe(), life.tried.subscribe());
                 let (telling, hearing) = (store.clone(), (store.clone(), tell.clone()));
                 self.spawn(lease, async move {
                     edge::keep_told(&telling, &format!("seen/{lease}"), lease, seen).await;
                 });
                 self.spawn(lease, async move { edge::hear_what_is_asked(&hearing.0, &hearing.1).await });
+                let (telling, hearing) = (store.clone(), (store.clone(), tell.clone()));
+                self.spawn(lease, async move {
+                    edge::keep_told(&telling, &format!("canary/{lease}"), lease, tried).await;
+                });
+                self.spawn(lease, async move { canary::hear(&hearing.0, &hearing.1).await });
                 if let Some(detour) = self.detour.clone() {
                     let (store, tell) = (store.clone(), tell.clone());
                     self.spawn(lease, async move { detours::offer(&store, lease, &detour, &tell).await });

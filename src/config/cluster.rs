@@ -95,7 +95,14 @@ impl Written for Member {
 
 /// What an edge is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct EdgeName(String);
+pub(super) struct EdgeName(String);
+
+impl EdgeName {
+    /// As it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl Written for EdgeName {
     const EXPECTS: &'static str = r#"a name such as "edge-1""#;

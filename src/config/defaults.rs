@@ -25,6 +25,8 @@ pub const DEFAULT_WATCHDOG_LIMIT: Duration = Duration::from_secs(30);
 pub const DEFAULT_GUARD_SHARE: f64 = 0.5;
 /// `guard.sites`: so many can be looked over by whoever changes them.
 pub const DEFAULT_GUARD_SITES: u32 = 20;
+/// `guard.canary_time`: longer than a handoff takes, and some hundred answers of a fleet that is worth a canary.
+pub const DEFAULT_GUARD_CANARY_TIME: Duration = Duration::from_secs(30);
 
 /// `listen.http`: loopback; nothing is open to the world unless somebody wrote that it is to be.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";

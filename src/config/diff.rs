@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::*;
+use crate::core::guard::Rule;
 
 /// The way from one configuration to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +134,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
         ],
         name,
         unfit,
+        provided,
         hold,
         health,
         hooks,
@@ -196,7 +198,14 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
 
 fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
-    differing!(keys, Rule, &old.guard, &new.guard, [share = "guard.share", sites = "guard.sites"]);
+    differing!(keys, Rule, &old.guard.rule, &new.guard.rule, [share = "guard.share", sites = "guard.sites"]);
+    let canary = |config: &Config| config.guard.canary.clone();
+    if canary(old).map(|one| one.edge) != canary(new).map(|one| one.edge) {
+        keys.push("guard.canary");
+    }
+    if canary(old).map(|one| one.time) != canary(new).map(|one| one.time) {
+        keys.push("guard.canary_time");
+    }
     differing!(keys, HoldTotal, &old.hold_total, &new.hold_total, [max_requests = "hold.max_requests_total"]);
     differing!(
         keys,

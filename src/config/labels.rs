@@ -41,18 +41,21 @@ pub struct SiteDefaults(Arc<RawFile>);
 impl PartialEq for SiteDefaults {
     /// Equal are those that make the same sites.
     fn eq(&self, other: &Self) -> bool {
-        let sample = |one: &Self, more: (&str, &str)| {
-            let labels = [(SITE, "a"), (HOSTS, "a"), more];
-            one.site("a", &labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into())
-        };
-        // What is below `hsts` shows only where there is one.
-        let samples = [("ghostpin.app", "ghost"), ("ghostpin.app", "generic"), ("ghostpin.https.hsts", "1s")];
-        Arc::ptr_eq(&self.0, &other.0)
-            || samples.iter().all(|&more| sample(self, more) == sample(other, more))
+        Arc::ptr_eq(&self.0, &other.0) || self.samples().eq(other.samples())
     }
 }
 
 impl SiteDefaults {
+    /// Sites that together have all of it.
+    pub(super) fn samples(&self) -> impl Iterator<Item = Result<Site, Vec<BadLabel>>> {
+        // What is below `hsts` shows only where there is one.
+        let samples = [("ghostpin.app", "ghost"), ("ghostpin.app", "generic"), ("ghostpin.https.hsts", "1s")];
+        samples.into_iter().map(|more| {
+            let labels = [(SITE, "a"), (HOSTS, "a"), more];
+            self.site("a", &labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into())
+        })
+    }
+
     pub(super) fn of(top: RawFile) -> Self {
         let mut kept = RawFile::default();
         (kept.https, kept.hold, kept.health) = (top.https, top.hold, top.health);

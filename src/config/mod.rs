@@ -11,7 +11,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::core::guard::Rule;
 use crate::core::{Backend, SiteName};
 
 pub mod acme;
@@ -22,6 +21,7 @@ mod cookies;
 pub mod defaults;
 pub mod diff;
 mod errors;
+pub mod fingerprint;
 mod guard;
 mod include;
 pub mod labels;
@@ -49,6 +49,7 @@ pub use cluster::{Cluster, Partition};
 pub(crate) use common::Kinds;
 pub use cookies::Cookies;
 pub use errors::{ConfigError, ConfigErrors, MAX_ERRORS};
+pub use guard::{Canary, Guard};
 pub use include::all as files_of;
 pub use log::{AccessFormat, AccessTo, Log, LogFormat};
 pub use names::host;
@@ -67,8 +68,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[admin]`
     pub admin: Admin,
-    /// `[guard]`: how much an update may touch at once.
-    pub guard: Rule,
+    /// `[guard]`: how much an update may touch at once, and where it is tried first.
+    pub guard: Guard,
     /// `[hold]`: what all sites together may hold.
     pub hold_total: HoldTotal,
     /// `[limits]`
@@ -322,6 +323,8 @@ pub struct Site {
     pub headers: Arc<Vec<(HeaderName, HeaderValue)>>,
     /// Path prefixes that go to another upstream (never pinned), longest first.
     pub routes: Arc<Vec<PathRoute>>,
+    /// A provider brings it, and says where its instances are.
+    pub provided: bool,
 }
 
 /// Instances that nobody may choose, as a provider says.

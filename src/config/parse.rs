@@ -102,7 +102,7 @@ impl Config {
             admin: admin(&top.admin, &listen, report),
             listen,
             tls,
-            guard: guard::guard(&top.guard),
+            guard: guard::guard(&top.guard, cluster.is_some(), report),
             hold_total: HoldTotal {
                 max_requests: count(top.hold.max_requests_total, DEFAULT_HOLD_MAX_REQUESTS_TOTAL),
             },

@@ -132,6 +132,7 @@ impl<'a> Sites<'a> {
                     .map_or(DEFAULT_PROVE_TIMEOUT, |key| key.0.0),
             }),
             upstream: common.upstream.one(upstream(&raw.upstream, &top.upstream, profile)),
+            provided: false,
             tell_epoch: raw.tell_epoch.unwrap_or(false),
             headers: common.headers.one(raw.headers.0.clone()),
             routes: common.routes.one(routes),

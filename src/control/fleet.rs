@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::detours::Detours;
 use super::{Wanted, WishError};
+use crate::core::canary::Says;
 use crate::core::fleet::doubts::{Doubts, Reached};
 use crate::core::fleet::edge::{self, Edge, Terms};
 use crate::core::fleet::ledger::{Change, EdgeSays, Ledger, Written};
@@ -31,6 +32,13 @@ pub enum Command {
         lease: LeaseId,
         /// That.
         seen: Seen,
+    },
+    /// As the canary: say what is in force here, and what comes of it; nothing any more if this is `None`.
+    SayTried {
+        /// By which life.
+        lease: LeaseId,
+        /// That.
+        says: Option<Says>,
     },
     /// As the controller: ask all edges whether they can reach these backends.
     Ask(BTreeMap<SiteName, Backend>),
@@ -104,6 +112,8 @@ pub enum News {
     Asked(BTreeMap<SiteName, Backend>),
     /// Edges that take requests for others; this one is not among them.
     Detours(Vec<Arc<Detour>>),
+    /// Edges that try updates before others do, and what they say; this one may be among them.
+    Canaries(Vec<Says>),
     /// As the controller: an edge was asked for this.
     Wished {
         /// The name of the wish.

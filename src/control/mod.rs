@@ -73,6 +73,8 @@ pub enum Ask {
     Confirm(String, oneshot::Sender<Option<Source>>),
     /// The same, with other sites of a provider and what the file said last.
     Provide(Box<Config>, oneshot::Sender<Result<Applied, String>>),
+    /// Tell when the canary has found good what waits of the file. Dropped if nothing waits for it, or something else does.
+    UntilGood(oneshot::Sender<()>),
     /// Sites that serve and whose backend is well, and those backends, but not more than so many.
     Well(usize, oneshot::Sender<Vec<(String, String)>>),
     /// Something for the journal of a site: its kind, and what happened.
@@ -115,7 +117,7 @@ pub enum WishError {
     Succeeded,
 }
 
-/// What a reload has changed.
+/// What a reload has changed, or is to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Applied {
     /// Sites that are new.
@@ -128,6 +130,8 @@ pub struct Applied {
     pub unchanged: usize,
     /// Keys that have changed and take effect only after a restart.
     pub needs_restart: Vec<String>,
+    /// Nothing has been changed yet: this is what is waited for, and what to do.
+    pub waits: Option<String>,
 }
 
 /// The way to the reconciler, for any thread.
@@ -224,6 +228,11 @@ impl Controller {
     pub async fn provide(&self, config: Config) -> Result<Applied, String> {
         let done = self.ask(|answer| Ask::Provide(Box::new(config), answer)).await;
         done.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+    }
+
+    /// Returns when the canary has found good what waits of the file; `false` if nothing waits for it any more.
+    pub async fn until_good(&self) -> bool {
+        self.ask(Ask::UntilGood).await.is_some()
     }
 
     /// Writes something into the journal; `-` stands for no site.

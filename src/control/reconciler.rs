@@ -3,6 +3,7 @@
 //! It decides nothing about handoffs itself. What it does decide is when to probe whom, which is a matter of budget.
 
 mod applying;
+mod canary;
 mod chronicle;
 mod detour;
 mod fleet;
@@ -56,6 +57,7 @@ use crate::lifeline::Lifeline;
 use crate::observe::journal::{Filter, Journal, OpenEntry, PinText};
 use crate::published::{Published, PublishedSite, Publisher};
 use crate::workers::{Order, Workers};
+use canary::Canary;
 use guarded::Guarded;
 pub use guarded::Source;
 pub use handing_over::HandOver;
@@ -113,6 +115,7 @@ pub struct Reconciler {
     counts: Counts,
     refused_update: Option<String>,
     guarded: Guarded,
+    canary: Canary,
     fleet: Option<Fleet>,
     /// The process that this one has taken over from, as long as it has requests.
     elder: Option<Elder>,
@@ -168,6 +171,7 @@ impl Reconciler {
             counts: Counts::default(),
             refused_update: None,
             guarded: Guarded::default(),
+            canary: Canary::default(),
             fleet,
             elder: parts.elder.map(|elder| Elder::new(elder, messages)),
             heir: None,
@@ -293,6 +297,7 @@ impl Reconciler {
             }
             Message::Doubtful { site, backend } => self.judge_anew(&site, backend),
             Message::LookedThrough(look, seen) => self.looked_through(look, &seen),
+            Message::Tried { trial, answering, silent } => self.tried(trial, answering, silent),
             Message::Fleet(news) => self.heard(news),
             Message::HandOver(ask) => self.heir_waits(ask),
             Message::Lent(lent) => self.lent(lent),
@@ -350,12 +355,14 @@ impl Reconciler {
             Ask::Apply(config, answer) => {
                 let applied = self.apply(Source::File, *config);
                 match &applied {
+                    Ok(Applied { waits: Some(_), .. }) => {}
                     Ok(_) => self.refused_update = None,
                     Err(why) => self.refused(why.clone()),
                 }
                 drop(answer.send(applied));
             }
             Ask::Confirm(id, answer) => drop(answer.send(self.confirm(id))),
+            Ask::UntilGood(answer) => self.until_good(answer),
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
             Ask::Well(most, answer) => drop(answer.send(self.well(most))),
             Ask::Note(site, kind, note) => self.note(site, kind, note),

@@ -193,7 +193,7 @@ pub struct Status {
     pub refused_update: Option<String>,
     /// When an update was refused last, in milliseconds since 1970 (UTC).
     pub refused_update_ms: Option<u64>,
-    /// Updates that wait for somebody's word.
+    /// Updates that wait for somebody's word, or for the canary's.
     #[serde(default)]
     pub waiting_updates: Vec<WaitingUpdate>,
     /// Configurations put in force since the start, the first one included.
@@ -205,7 +205,7 @@ pub struct Status {
     pub fleet: Option<FleetStatus>,
 }
 
-/// An update that touches too much at once to be put in force without somebody's word.
+/// An update that waits: for somebody's word, because it touches too much at once, or for the canary's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingUpdate {
     /// What it is called: the same for the same changes.
@@ -224,6 +224,12 @@ pub struct WaitingUpdate {
     pub examples: Vec<String>,
     /// Since when it waits, in milliseconds since 1970 (UTC).
     pub since_ms: u64,
+    /// What for: `word` or `canary`.
+    #[serde(default)]
+    pub waits_for: String,
+    /// The same in words, and what to do.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// How one of many edges is.
@@ -247,6 +253,24 @@ pub struct FleetStatus {
     pub unreachable: usize,
     /// but for so many whose requests go through another edge.
     pub detours: usize,
+    /// What the edge says that tries updates first; not there if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
+}
+
+/// The edge of a fleet that tries updates before the others put them in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryView {
+    /// Its name.
+    pub edge: String,
+    /// What it says of what it has in force: `trying`, `good` or `bad`; `gone` if it is not there.
+    pub says: String,
+    /// Why, if that is bad.
+    pub why: String,
+    /// Stands for the configuration of the sites that it has in force; empty if it is not there.
+    pub fingerprint: String,
+    /// The same for this edge.
+    pub here: String,
 }
 
 /// How many handoffs there were of one kind.

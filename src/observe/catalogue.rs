@@ -158,7 +158,7 @@ pub const UPDATE_REFUSED: Family = gauge(
 pub const UPDATES_WAITING: Family = gauge(
     "ghostpin_updates_waiting",
     &[],
-    "Updates that touch too many sites at once, and wait for somebody's word.",
+    "Updates that wait: for somebody's word, because they touch too many sites at once, or for the canary's.",
 );
 /// The first one included.
 pub const RELOADS: Family = counter(

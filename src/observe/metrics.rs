@@ -64,6 +64,8 @@ pub struct WorkerMetrics {
     /// Answers that ghostpin made itself, by their label's place in the list below.
     refusals: Box<[AtomicU64]>,
     refusal_labels: Vec<&'static str>,
+    /// Those of them with a status from 500 on.
+    own_errors: AtomicU64,
     /// From a request's coming to its answer's head.
     head: Histogram,
     /// Time spent at a gate, of those that had to wait.
@@ -99,6 +101,7 @@ impl WorkerMetrics {
             answers: Default::default(),
             refusals: refusal_labels.iter().map(|_| AtomicU64::new(0)).collect(),
             refusal_labels,
+            own_errors: AtomicU64::new(0),
             head: Histogram::default(),
             held: Histogram::default(),
         }
@@ -113,6 +116,9 @@ impl WorkerMetrics {
     pub fn answered(&self, status: StatusCode, took: Duration, refusal: Option<&'static str>) {
         add(&self.answers[usize::from(status.as_u16() / 100).min(5)], 1);
         self.head.observe(took);
+        if refusal.is_some() && status.is_server_error() {
+            add(&self.own_errors, 1);
+        }
         if let Some(place) =
             refusal.and_then(|label| self.refusal_labels.iter().position(|known| *known == label))
         {
@@ -132,6 +138,11 @@ pub fn answers(workers: &[std::sync::Arc<WorkerMetrics>]) -> u64 {
         worker.answers.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     };
     workers.iter().map(of_one).sum()
+}
+
+/// Answers of ghostpin's own with a status from 500 on, of all workers since the start.
+pub fn own_errors(workers: &[std::sync::Arc<WorkerMetrics>]) -> u64 {
+    workers.iter().map(|worker| worker.own_errors.load(Ordering::Relaxed)).sum()
 }
 
 /// Writes the sum over all workers.

@@ -135,6 +135,7 @@ fn site(defaults: &SiteDefaults, service: &Wanted) -> Result<Site, Vec<BadLabel>
         Ok(site) if service.refused.is_none() => Ok(Site {
             backends: service.candidate.iter().cloned().map(BackendSpec::Instance).collect(),
             unfit: unfit(service),
+            provided: true,
             ..site
         }),
         Ok(_) => Err(refused.collect()),

@@ -150,14 +150,19 @@ struct Kept {
     due: Tick,
 }
 
+/// A worker's counters, before anything is counted.
+pub fn metrics() -> Arc<WorkerMetrics> {
+    Arc::new(WorkerMetrics::new(Refusal::all().map(|refusal| refusal.words().label).collect()))
+}
+
 /// Starts a worker's thread on these listeners. From then on, requests are served by what is published.
 pub fn spawn(
     number: usize,
     listeners: Vec<Listener>,
     received: mpsc::UnboundedReceiver<Order>,
+    metrics: Arc<WorkerMetrics>,
     common: Common,
 ) -> std::io::Result<Handle> {
-    let metrics = Arc::new(WorkerMetrics::new(Refusal::all().map(|refusal| refusal.words().label).collect()));
     let pulse = Arc::new(Pulse::default());
     let for_thread = (metrics.clone(), pulse.clone());
     let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {

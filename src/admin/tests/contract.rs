@@ -237,6 +237,15 @@ async fn fleet(contract: &mut Contract, alone: &Edge) {
     }
     let controller = one_of_many.json("/v1/controller").await;
     assert_eq!((&controller["elected"], &controller["name"]), (&true.into(), &"a".into()));
+    let text = fs::read_to_string(&one_of_many.config).unwrap();
+    fs::write(&one_of_many.config, text.replace("hold.max_requests = 2", "hold.max_requests = 3")).unwrap();
+    contract.call(&one_of_many, "post /v1/reload", "/v1/reload", "", 202).await;
+    contract.call(&one_of_many, "get /v1/status", "/v1/status", "", 200).await;
+    let status = one_of_many.json("/v1/status").await;
+    assert_eq!(
+        (&status["fleet"]["canary"]["says"], &status["refused_update"]),
+        (&"gone".into(), &Value::Null)
+    );
     let cut_off = Edge::in_fleet(Err("it does not answer".to_owned())).await;
     contract.call(&cut_off, "get /v1/edges", "/v1/edges", "", 503).await;
 }

@@ -234,6 +234,13 @@ fn a_fleet_that_no_edge_can_join_is_refused() {
 }
 
 #[test]
+fn a_canary_of_no_fleet_is_refused() {
+    refused("[guard]\ncanary = \"a\"", "2: guard.canary: ", "there is no [cluster]");
+    refused("[guard]\ncanary_time = \"9s\"", "2: guard.canary_time: ", "stands alone; add canary");
+    refused("[guard]\ncanary = \"edge 1\"", "2: guard.canary: ", "is no name");
+}
+
+#[test]
 fn a_detour_that_no_edge_can_take_is_refused() {
     let cluster = |detour: &str| {
         format!("[cluster]\netcd = [\"http://10.0.0.1:2379\"]\nname = \"a\"\ndetour = \"{detour}\"\n")

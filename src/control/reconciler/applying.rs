@@ -7,13 +7,17 @@ impl Reconciler {
     /// has not: handoffs wait for it.
     pub(super) fn apply(&mut self, source: Source, mut config: Config) -> Result<Applied, String> {
         let changes = changes::between(&self.config.sites, &mut config.sites);
-        self.may_change(source, &changes)?;
+        let fingerprint = self.fingerprint_after(&changes, &config.defaults);
+        if let Some(waits) = self.may_change(source, &changes, fingerprint)? {
+            return Ok(Applied { waits: Some(waits), ..Applied::default() });
+        }
         // Made before anything is touched: a contradiction must leave all as it is.
         let put: Vec<Arc<PublishedSite>> = changes.put.iter().map(|site| self.published(site)).collect();
         let routes = self.publisher.current().routes.with(&changes.gone, put.iter().cloned());
         let routes = routes.map_err(|error| error.to_string())?;
         let needs_restart = restart_keys(&self.config, &config).into_iter().map(str::to_owned).collect();
         let mut applied = Applied { needs_restart, unchanged: changes.unchanged, ..Applied::default() };
+        let trial = self.trial_of(source, &changes);
         let mut retired = Vec::new();
         for name in &changes.gone {
             let Some(&key) = self.by_name.get(name) else { continue };
@@ -38,6 +42,7 @@ impl Reconciler {
         self.gates.budget.set_max(config.hold_total.max_requests);
         self.names.configure(&config.resolver);
         self.config = in_force(&self.config, config);
+        self.is_in_force(fingerprint, trial);
         self.publisher.publish(Published::new(routes, &self.config));
         // Those who wait are told now that they can look up where their host has gone.
         retired.iter().for_each(|gate| gate.retire());

@@ -44,6 +44,7 @@ impl Reconciler {
             News::Edge(edge::Input::Tick) => {
                 self.edge(edge::Input::Tick);
                 self.look_for_detours();
+                self.look_after_canary();
             }
             News::Edge(input) => self.edge(input),
             News::Elected { lease, revision, sites, edges } => {
@@ -64,6 +65,7 @@ impl Reconciler {
             News::Seen(lease, seen) => self.seen_by(lease, seen),
             News::Asked(asked) => self.asked_about(asked),
             News::Detours(detours) => self.detours_known(detours),
+            News::Canaries(canaries) => self.canaries_say(canaries),
             News::Wished { id, site, wish, by } => {
                 let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_some()) else { return };
                 let commands = fleet.commands();
@@ -252,6 +254,7 @@ impl Reconciler {
             pending: fleet.edge.pending().count(),
             unreachable: fleet.edge.suspicions().all().len(),
             detours: fleet.edge.suspicions().detours(),
+            canary: self.canary_view(),
         })
     }
 

@@ -1,4 +1,5 @@
-//! Updates that touch too many sites at once wait for somebody's word, whoever they come from.
+//! Updates that touch too many sites at once wait for somebody's word, whoever they come from; those of the file that touch any
+//! wait for the canary's, where there is one.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -7,6 +8,7 @@ use foldhash::quality::FixedState;
 use super::*;
 use crate::config::changes::Changes;
 use crate::control::view::WaitingUpdate;
+use crate::core::canary::{Awaited, Fingerprint};
 use crate::core::guard::Touched;
 
 /// Names of sites that are told, of those that an update touches.
@@ -35,6 +37,18 @@ impl Source {
 pub(super) struct Guarded {
     waiting: BTreeMap<Source, WaitingUpdate>,
     confirmed: Option<String>,
+    /// What of the file waits for the canary.
+    untried: Option<Untried>,
+}
+
+/// An update that is to be tried elsewhere first.
+#[derive(Debug)]
+struct Untried {
+    /// What it leads to.
+    fingerprint: Fingerprint,
+    awaits: Awaited,
+    /// Told when it has been found good.
+    until_good: Vec<oneshot::Sender<()>>,
 }
 
 impl Guarded {
@@ -44,8 +58,14 @@ impl Guarded {
 }
 
 impl Reconciler {
-    /// Whether these changes may be made now. The error says what to do if they are meant.
-    pub(super) fn may_change(&mut self, source: Source, changes: &Changes) -> Result<(), String> {
+    /// Whether these changes may be made now. `fingerprint` is what they lead to, where updates are tried on one edge first.
+    /// Returns what they wait for, if that is no matter of somebody's word; the error says what to do if they are meant.
+    pub(super) fn may_change(
+        &mut self,
+        source: Source,
+        changes: &Changes,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Option<String>, String> {
         let of = self.by_name.len();
         let is_known = |site: &&Arc<config::Site>| self.by_name.contains_key(&site.name);
         let changed: Vec<_> = changes.put.iter().filter(is_known).collect();
@@ -55,25 +75,50 @@ impl Reconciler {
             changed: changed.len(),
             added: changes.put.len() - changed.len(),
         };
+        if source == Source::File {
+            // Whatever waited for the canary, this takes its place.
+            self.guarded.untried = None;
+        }
         // Who has one service takes that back like this; a file without any site is more often a slip.
         let was_the_only_one = source == Source::Provider && of == 1;
-        if was_the_only_one || self.config.guard.lets_pass(&touched) {
+        let needs_no_word = was_the_only_one || self.config.guard.rule.lets_pass(&touched);
+        // What only comes touches nobody, and where the pins of new sites are made is not where they are tried.
+        let is_tried_first = source == Source::File && touched.removed + touched.changed > 0;
+        let awaits = fingerprint.filter(|_| is_tried_first).and_then(|fingerprint| {
+            let awaits = self.awaits(fingerprint)?;
+            Some(Untried { fingerprint, awaits, until_good: Vec::new() })
+        });
+        if needs_no_word && awaits.is_none() {
             self.guarded.waiting.remove(&source);
-            return Ok(());
+            return Ok(None);
         }
         let id = id(changes);
         if self.guarded.confirmed.take_if(|confirmed| *confirmed == id).is_some() {
             tracing::warn!(id, "an update that would {touched} was confirmed");
             self.guarded.waiting.remove(&source);
-            return Ok(());
+            return Ok(None);
         }
         let names = changes.gone.iter().chain(changed.iter().map(|site| &site.name));
         let examples: Vec<String> = names.take(EXAMPLES).map(ToString::to_string).collect();
-        let text = format!(
-            "it would {touched} at once, more than [guard] allows, so it waits: nothing was changed. Among them: {}. \
-             If that is meant: `ghostpin confirm {id}`",
-            examples.join(", ")
-        );
+        let named = examples.join(", ");
+        let (waits_for, why, text) = match &awaits {
+            Some(untried) if needs_no_word => {
+                let why = self.waits_for_canary(&untried.awaits, &id);
+                let text = format!(
+                    "it would {touched}, and waits: nothing was changed. Among them: {named}. It is {why}"
+                );
+                ("canary", why, text)
+            }
+            _ => {
+                let why =
+                    format!("more at once than [guard] allows. If that is meant: `ghostpin confirm {id}`");
+                let text = format!(
+                    "it would {touched} at once, more than [guard] allows, so it waits: nothing was changed. Among them: {named}. \
+                     If that is meant: `ghostpin confirm {id}`"
+                );
+                ("word", why, text)
+            }
+        };
         let known = self.guarded.waiting.get(&source).filter(|waiting| waiting.id == id);
         let since_ms = known.map_or_else(|| millis(SystemTime::now()), |known| known.since_ms);
         let is_new = known.is_none();
@@ -86,12 +131,65 @@ impl Reconciler {
             of,
             examples,
             since_ms,
+            waits_for: waits_for.to_owned(),
+            why,
         };
         self.guarded.waiting.insert(source, waiting);
         if is_new {
             self.note(SiteName::from("-"), "update_waits", text.clone());
         }
-        Err(text)
+        if !needs_no_word {
+            return Err(text);
+        }
+        self.guarded.untried = awaits;
+        Ok(Some(text))
+    }
+
+    /// In words, with what to do.
+    fn waits_for_canary(&self, awaits: &Awaited, id: &str) -> String {
+        let canary = self.config.guard.canary.as_ref().map_or("", |canary| &canary.edge);
+        format!(
+            "to be found good by `{canary}` first, the canary of [guard]; {awaits}. It is put in force by itself then; without \
+             that: `ghostpin confirm {id}`"
+        )
+    }
+
+    /// What the canary says may be news to what waits for it.
+    pub(super) fn weigh_untried(&mut self) {
+        let Some(fingerprint) = self.guarded.untried.as_ref().map(|untried| untried.fingerprint) else {
+            return;
+        };
+        let awaits = self.awaits(fingerprint);
+        let Some(untried) = &mut self.guarded.untried else { return };
+        let Some(awaits) = awaits else {
+            // It goes on waiting until whoever wants it has put it in force.
+            for told in untried.until_good.drain(..) {
+                let _ = told.send(());
+            }
+            return;
+        };
+        if untried.awaits == awaits {
+            return;
+        }
+        untried.awaits = awaits.clone();
+        let Some(id) = self.guarded.waiting.get(&Source::File).map(|waiting| waiting.id.clone()) else {
+            return;
+        };
+        let why = self.waits_for_canary(&awaits, &id);
+        if matches!(awaits, Awaited::Canary | Awaited::Word(_)) {
+            self.note(SiteName::from("-"), "update_waits", format!("update {id} is {why}"));
+        }
+        if let Some(waiting) = self.guarded.waiting.get_mut(&Source::File) {
+            waiting.why = why;
+        }
+    }
+
+    /// Tells when what waits of the file has been found good by the canary.
+    pub(super) fn until_good(&mut self, answer: oneshot::Sender<()>) {
+        if let Some(untried) = &mut self.guarded.untried {
+            untried.until_good.push(answer);
+            self.weigh_untried();
+        }
     }
 
     /// The update of this name is meant. Returns who wants it, if it waits.

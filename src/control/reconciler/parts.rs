@@ -40,6 +40,15 @@ pub enum Message {
     },
     /// By a look at a backend through another edge.
     LookedThrough(Look, Seen),
+    /// By looks at the sites that an update is tried with.
+    Tried {
+        /// The number of the trial.
+        trial: u64,
+        /// Those that answered,
+        answering: usize,
+        /// and those that didn't.
+        silent: Vec<SiteName>,
+    },
     /// By a hook.
     HookDone {
         /// Whose.
