@@ -1,6 +1,7 @@
 //! What `[cluster]` says of how etcd is known, and how this edge is known to it, before a real etcd with certificates and
 //! passwords. (What many edges do together is in `loadtest/fleet`.)
 
+mod canary;
 mod rig;
 mod stopping;
 mod upgrade;

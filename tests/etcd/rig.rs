@@ -76,10 +76,14 @@ pub(crate) struct Edge {
     pub(crate) process: Process,
     /// Those that have taken its place, one after the other.
     heirs: Vec<Pid>,
-    pub(crate) config: PathBuf,
     front: PathBuf,
     admin: PathBuf,
     log: PathBuf,
+    pub(crate) config: PathBuf,
+    /// Where it keeps what it has seen.
+    pub(crate) state: PathBuf,
+    /// All that stands in its file above the sites.
+    tables: String,
 }
 
 impl Rig {
@@ -97,11 +101,6 @@ impl Rig {
         certificates(folder.path(), ip);
         let instances = [(); 2].map(|()| instance(ip));
         Self { folder, ip, instances }
-    }
-
-    /// Where edges keep what they have seen.
-    pub(crate) fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
     }
 
     fn path(&self, name: &str) -> String {
@@ -190,35 +189,46 @@ impl Rig {
 
     /// Starts an edge.
     pub(crate) fn edge(&self, given: &Given) -> Edge {
+        self.edge_of("edge-1", given, "", &self.site("blog", ""))
+    }
+
+    /// A site, with these keys as well.
+    pub(crate) fn site(&self, name: &str, more: &str) -> String {
+        format!(
+            "[[site]]\nname = {name:?}\nhosts = [\"{name}.example\"]\nbackends = {:?}\napp = \"generic\"\n{more}\n",
+            self.backends()
+        )
+    }
+
+    /// Starts an edge with this name, these tables and these sites.
+    pub(crate) fn edge_of(&self, name: &str, given: &Given, tables: &str, sites: &str) -> Edge {
         fs::write(self.path("password"), given.password).unwrap();
         let identity = match given.identity {
             true => format!("cert = {:?}, key = {:?},", self.path("edge.pem"), self.path("edge.key")),
             false => String::new(),
         };
-        let [front, admin, log] = ["front", "admin", "edge.log"].map(|name| self.folder.path().join(name));
-        let text = format!(
-            "[server]\nstate = {:?}\nshutdown_timeout = \"1h\"\nupgrade_probation = \"0s\"\n\
+        let [front, admin, log, config, state] = ["front", "admin", "log", "toml", "state"]
+            .map(|what| self.folder.path().join(format!("{name}.{what}")));
+        let tables = format!(
+            "[server]\nstate = {state:?}\nshutdown_timeout = \"1h\"\nupgrade_probation = \"0s\"\n\
              upgrade_timeout = \"5s\"\n[listen]\nhttp = [{front:?}]\n[admin]\nlisten = {admin:?}\n\
-             [cluster]\netcd = [{:?}]\nname = \"edge-1\"\ntls = {{ {identity} ca = {:?} }}\n\
-             user = \"ghostpin\"\npassword_file = {:?}\n\
-             [[site]]\nname = \"blog\"\nhosts = [\"blog.example\"]\nbackends = {:?}\napp = \"generic\"\n",
-            self.path("state"),
+             [cluster]\netcd = [{:?}]\nname = {name:?}\ntls = {{ {identity} ca = {:?} }}\n\
+             user = \"ghostpin\"\npassword_file = {:?}\n{tables}\n",
             self.url(),
             self.path(given.ca),
             self.path("password"),
-            self.backends()
         );
-        let config = self.path("ghostpin.toml");
-        fs::write(&config, text).unwrap();
+        fs::write(&config, format!("{tables}{sites}")).unwrap();
         let out = File::create(&log).unwrap();
         let child = Command::new(GHOSTPIN)
-            .args(["run", "--config", &config])
+            .args(["run", "--config"])
+            .arg(&config)
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out)
             .spawn()
             .unwrap();
-        Edge { process: Process(child), heirs: Vec::new(), config: config.into(), front, admin, log }
+        Edge { process: Process(child), heirs: Vec::new(), config, state, tables, front, admin, log }
     }
 }
 
@@ -261,6 +271,18 @@ impl Edge {
             )
             .unwrap();
         reader
+    }
+
+    /// Gives it a file with these sites, and has it read that.
+    pub(crate) fn reload(&self, sites: &str) -> Output {
+        fs::write(&self.config, format!("{}{sites}", self.tables)).unwrap();
+        self.says(&["reload"])
+    }
+
+    /// What it says of itself.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let output = self.says(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
     /// Asks it for the site's page, and hands back what it is answered with on.

@@ -149,7 +149,7 @@ fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_f
     assert_eq!(edge.site()["epoch"], epoch + 1);
     edge.process.signal(Signal::TERM);
     assert!(edge.process.ended());
-    let mut store = PinStore::open(&rig.state(), false).unwrap().store;
+    let mut store = PinStore::open(&edge.state, false).unwrap().store;
     let pin = store.read_all().unwrap()[&"blog".into()].clone();
     assert_eq!((pin.epoch.0, pin.backend.to_string()), (epoch + 1, to));
 }
