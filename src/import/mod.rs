@@ -47,11 +47,14 @@ impl Format {
             || name.ends_with(".toml") && text.contains("[http.")
         {
             Some(Self::Traefik)
+        } else if begins(&["server_name", "proxy_pass"]) {
+            // Before HAProxy's words, of which nginx has `listen` and `server`, too.
+            Some(Self::Nginx)
         } else if name.ends_with(".cfg")
             || begins(&["frontend", "backend", "listen"]) && begins(&["bind", "server"])
         {
             Some(Self::Haproxy)
-        } else if name.ends_with(".conf") || begins(&["server_name", "proxy_pass"]) {
+        } else if name.ends_with(".conf") {
             Some(Self::Nginx)
         } else if begins(&["reverse_proxy"]) {
             Some(Self::Caddy)

@@ -87,6 +87,27 @@ fn a_file_that_was_cut_shuffled_or_overwritten_gives_a_good_one_or_a_reason() {
 }
 
 #[test]
+fn whose_file_it_is_is_told_by_its_name_or_its_words() {
+    let nginx = "http {\n server {\n listen 80;\n server_name a.example;\n }\n}\n";
+    let haproxy = "frontend a\n bind :80\nbackend b\n server b 127.0.0.1:1\n";
+    let traefik = "[http.routers.a]\nrule = \"\"\n";
+    for (name, text, format) in [
+        ("nginx.conf", nginx, Some(Format::Nginx)),
+        ("site", nginx, Some(Format::Nginx)),
+        ("nginx.conf", "events {}\n", Some(Format::Nginx)),
+        ("haproxy.cfg", haproxy, Some(Format::Haproxy)),
+        ("haproxy.conf", haproxy, Some(Format::Haproxy)),
+        ("Caddyfile", "", Some(Format::Caddy)),
+        ("site", "a.example\nreverse_proxy b:1\n", Some(Format::Caddy)),
+        ("compose.yaml", "", Some(Format::Traefik)),
+        ("dynamic.toml", traefik, Some(Format::Traefik)),
+        ("ghostpin.toml", "[listen]\n", None),
+    ] {
+        assert_eq!(Format::guess(Path::new(name), text), format, "{name}: {text}");
+    }
+}
+
+#[test]
 fn what_the_check_would_refuse_is_a_comment_with_the_reason() {
     let text = "server { listen 80; server_name a.example; location / { proxy_pass http://300.1.1.1:1; } }";
     let made = made(Format::Nginx, text).unwrap();
