@@ -144,26 +144,26 @@ pub const DEFAULT_LOG_ACCESS_SHARE: Share = Share::ALL;
 pub const DEFAULT_TRACES_SHARE: Share = Share::HUNDREDTH;
 
 /// What a kind of application brings along; every line can be overridden.
-pub(super) struct Profile {
+pub(crate) struct Profile {
     /// `health.path`
-    pub(super) health_path: &'static str,
+    pub(crate) health_path: &'static str,
     /// `health.proof_path`
-    pub(super) proof_path: &'static str,
+    pub(crate) proof_path: &'static str,
     /// `health.forwarded_proto`
-    pub(super) forwarded_proto: &'static str,
+    pub(crate) forwarded_proto: &'static str,
     /// `health.expect`
-    pub(super) expect: (u16, u16),
+    pub(crate) expect: (u16, u16),
     /// `upstream.keep_alive`
-    pub(super) keep_alive: Duration,
+    pub(crate) keep_alive: Duration,
     /// Requests that are answered 503 at once while the gate is shut.
-    pub(super) never_hold: &'static [&'static str],
+    pub(crate) never_hold: &'static [&'static str],
 }
 
 /// Node closes idle connections after 5 s; a request that starts just then is lost. Many other servers do the same.
 const BELOW_NODES_KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// Ghost, as it was measured.
-pub(super) const GHOST: Profile = Profile {
+pub(crate) const GHOST: Profile = Profile {
     // Alive, without a look at the database: stays 200 in 2 ms while the database is slow.
     health_path: "/ghost/api/admin/site/",
     // A page needs the database, the settings and the theme.

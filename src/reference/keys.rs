@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{code, table};
+use super::{code, defaults, table};
 use crate::config::Config;
 use crate::config::tests::documented::all_keys;
 
@@ -52,9 +52,13 @@ fn expected(key: &str) -> String {
 }
 
 pub(super) fn told() -> String {
-    let rows = all_keys().into_iter().map(|key| vec![code(&key), expected(&key)]);
+    let keys = all_keys();
+    let defaults = defaults::told(&keys);
+    let rows = keys.into_iter().zip(defaults).map(|(key, default)| vec![code(&key), default, expected(&key)]);
     format!(
-        "\n## Keys of the configuration\n\nEach as `table.key`, with what the parser says that it takes. Those under `site` stand in `[[site]]`.\n\n{}",
-        table(&["Key", "Takes"], rows)
+        "\n## Keys of the configuration\n\nEach as `table.key`, with what it is if it isn't there, and what the parser says that it takes. Those under `site` stand in `[[site]]`; \
+         where the top of the file has the same key, that is their default. \
+         Defaults are those of a site with `app = \"ghost\"`; a dash is for what has none, or depends on others.\n\n{}",
+        table(&["Key", "Default", "Takes"], rows)
     )
 }

@@ -3,6 +3,7 @@
 //! `UPDATE=1 cargo test --lib reference` writes it; without `UPDATE` the test says whether it is what the code says.
 
 mod answers;
+mod defaults;
 mod headers;
 mod keys;
 mod verbs;
