@@ -115,7 +115,17 @@ fn every_page_is_run() {
         .filter(|name| name != "README.md")
         .collect();
     pages.sort();
-    assert_eq!(pages, ["cluster.md", "concepts.md", "failures.md", "first-site.md", "tls.md", "tuning.md"]);
+    let tested = [
+        "cluster.md",
+        "concepts.md",
+        "failures.md",
+        "first-site.md",
+        "migration.md",
+        "swarm.md",
+        "tls.md",
+        "tuning.md",
+    ];
+    assert_eq!(pages, tested);
 }
 
 #[test]
@@ -141,6 +151,16 @@ fn failures() {
 #[test]
 fn tuning() {
     run("tuning.md");
+}
+
+#[test]
+fn a_swarm() {
+    run("swarm.md");
+}
+
+#[test]
+fn from_another_proxy() {
+    run("migration.md");
 }
 
 #[cfg(feature = "cluster")]
