@@ -210,16 +210,19 @@ impl Reconciler {
                 },
                 () = tokio::time::sleep_until(wake) => {}
             }
+            let mut is_up_to_date = false;
             for _ in 0..BATCH_MAX {
                 if let Ok(report) = reports.try_recv() {
                     self.report(report);
                 } else if let Ok(message) = messages.try_recv() {
                     self.message(message);
                 } else {
+                    is_up_to_date = true;
                     break;
                 }
             }
-            if self.hooks_running > 0 {
+            // A report of a shutting that is over must not come to the heir: it numbers its own anew.
+            if !is_up_to_date || self.hooks_running > 0 {
                 continue;
             }
             if self.retires {
