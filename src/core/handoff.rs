@@ -298,6 +298,7 @@ impl Site {
 
     fn reopen(&mut self, out: &mut Effects) {
         let pin = self.pin.clone().expect("a gate that drains was open under a pin");
+        self.occupant = Some(pin.backend.clone());
         self.drained = false;
         self.phase = Phase::Serving;
         out.push(Effect::Open(pin));
@@ -333,7 +334,6 @@ impl Site {
     /// The epoch is fenced: its leases are gone, and none can be given out any more.
     fn fenced(&mut self, out: &mut Effects) {
         debug_assert!(self.drained);
-        self.occupant = self.pin.as_ref().map(|pin| pin.backend.clone());
         for candidate in &mut self.candidates {
             candidate.warm = candidate.health.is_well();
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::SiteName;
+use super::handoff::{Effect, Found, Site};
 
 /// What of a shutting is still waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,17 +16,40 @@ struct Leaving {
 
 /// The sites whose gate may be shut at the elder, and the fences that both were told of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Fences(BTreeMap<SiteName, Option<Leaving>>);
+pub struct Fences {
+    shut: BTreeMap<SiteName, Option<Leaving>>,
+    /// Sites that the elder has not just served, until they are taken up.
+    unsettled: BTreeMap<SiteName, Found>,
+}
 
 impl Fences {
+    /// What an elder has handed over: these sites, and all others served.
+    pub fn new(unsettled: BTreeMap<SiteName, Found>) -> Self {
+        let shut = unsettled.keys().map(|site| (site.clone(), None)).collect();
+        Self { shut, unsettled }
+    }
+
+    /// The first effects of a site, in the place of [`Site::begin`]. Where there is a pin, the elder may have requests under
+    /// it: nothing is taken for fenced.
+    pub fn take_up(&mut self, name: &SiteName, site: &mut Site) -> Vec<Effect> {
+        let found = self.unsettled.remove(name).unwrap_or(Found::Serving);
+        match site.pin().cloned() {
+            None => site.begin(),
+            Some(pin) => {
+                let open = (found == Found::Serving).then_some(Effect::Open(pin));
+                open.into_iter().chain(site.take_over(found)).collect()
+            }
+        }
+    }
+
     /// The elder has shut its gate by itself.
     pub fn shut_there(&mut self, site: &SiteName) {
-        self.0.entry(site.clone()).or_default();
+        self.shut.entry(site.clone()).or_default();
     }
 
     /// Both are told to shut. What was waited for before is not waited for any more.
     pub fn shut(&mut self, site: &SiteName, generation: u64) {
-        self.0.insert(site.clone(), Some(Leaving { generation, here: true, there: true }));
+        self.shut.insert(site.clone(), Some(Leaving { generation, here: true, there: true }));
     }
 
     /// The heir's own last lease is gone: whether the fence is complete now.
@@ -42,25 +66,25 @@ impl Fences {
 
     /// Whether a fence of this site waits for the elder.
     pub fn waits_for_elder(&self, site: &SiteName) -> bool {
-        matches!(self.0.get(site), Some(Some(Leaving { there: true, .. })))
+        matches!(self.shut.get(site), Some(Some(Leaving { there: true, .. })))
     }
 
     /// The heir opens its gate: whether the elder is to open its own, which was shut.
     #[must_use]
     pub fn opened(&mut self, site: &SiteName) -> bool {
-        self.0.remove(site).is_some()
+        self.shut.remove(site).is_some()
     }
 
     /// The elder has ended, and its leases with it: the fences that are complete now.
     #[must_use]
     pub fn elder_gone(self) -> Vec<(SiteName, u64)> {
-        let waited_for = self.0.into_iter().filter_map(|(site, leaving)| Some((site, leaving?)));
+        let waited_for = self.shut.into_iter().filter_map(|(site, leaving)| Some((site, leaving?)));
         let complete = waited_for.filter(|(_, leaving)| !leaving.here);
         complete.map(|(site, leaving)| (site, leaving.generation)).collect()
     }
 
     fn left(&mut self, site: &SiteName, generation: u64, left: impl FnOnce(&mut Leaving)) -> bool {
-        let Some(waited_for) = self.0.get_mut(site) else { return false };
+        let Some(waited_for) = self.shut.get_mut(site) else { return false };
         let Some(leaving) = waited_for.as_mut().filter(|leaving| leaving.generation == generation) else {
             return false;
         };

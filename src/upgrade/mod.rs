@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::core::handoff::Found;
-use crate::core::{Epoch, Pin, SiteName};
+use crate::core::{Backend, Epoch, Pin, SiteName};
 use crate::gate::Tally;
 
 /// What the messages mean. A heir of another one is not taken.
@@ -175,21 +175,68 @@ pub enum Door {
 }
 
 /// A site that the heir has to settle.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsettled {
     /// Its name.
     pub site: String,
+    /// Its pin may stay where it is, if probes of the backend say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays: bool,
     /// An operator holds it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold: bool,
     /// Where its pin was to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// Who was started for that, without having got the pin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
 }
 
 impl Unsettled {
+    /// A site that its elder has not just served; `None` if it did.
+    pub fn of(site: &SiteName, found: Found) -> Option<Self> {
+        let site = site.to_string();
+        let text = |backend: Option<Backend>| backend.map(|backend| backend.to_string());
+        match found {
+            Found::Serving => None,
+            Found::Shut => Some(Self { site, stays: true, ..Self::default() }),
+            Found::Fenced { to, hold, started } => {
+                Some(Self { site, hold, to: text(to), started: text(started), ..Self::default() })
+            }
+        }
+    }
+
     /// How the heir finds it.
     pub fn found(&self) -> Found {
-        Found::Fenced { to: self.to.as_ref().and_then(|to| to.parse().ok()), hold: self.hold }
+        let backend = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
+        match self.stays {
+            true => Found::Shut,
+            false => {
+                Found::Fenced { to: backend(&self.to), hold: self.hold, started: backend(&self.started) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_heir_finds_a_site_as_its_elder_has_left_it() {
+        let backend = |text: &str| text.parse::<Backend>().ok();
+        let fenced = |to, hold, started| Found::Fenced { to, hold, started };
+        for found in [
+            Found::Shut,
+            fenced(None, false, None),
+            fenced(backend("127.0.0.1:1"), false, None),
+            fenced(None, true, backend("unix:/run/blog.sock")),
+        ] {
+            let said = Unsettled::of(&SiteName::from("blog"), found.clone()).unwrap();
+            let heard: Unsettled = serde_json::from_str(&serde_json::to_string(&said).unwrap()).unwrap();
+            assert_eq!(heard.found(), found);
+        }
+        assert_eq!(Unsettled::of(&SiteName::from("blog"), Found::Serving), None);
     }
 }

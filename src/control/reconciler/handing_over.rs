@@ -6,7 +6,6 @@ use std::path::Path;
 use super::*;
 use crate::control::following::{Following, Succession};
 use crate::control::store::{PinStore, StoreError};
-use crate::core::handoff::{Draining, Fencing};
 use crate::core::health::State;
 use crate::upgrade::Unsettled;
 use crate::upgrade::elder::Heir;
@@ -89,23 +88,7 @@ impl Reconciler {
     fn unsettled(&self) -> Vec<Unsettled> {
         let keys = self.troubles.shut().chain(self.leaving.values().copied());
         let entries = keys.filter_map(|key| self.sites.get(&key));
-        entries
-            .map(|entry| Unsettled {
-                site: entry.name().to_string(),
-                hold: entry.core.is_on_hold(),
-                to: match entry.core.phase() {
-                    Phase::Draining(Draining::Move { target }) | Phase::Proving { target, .. } => {
-                        Some(target)
-                    }
-                    Phase::Fencing {
-                        target,
-                        step: Fencing::Cutting | Fencing::Stopping | Fencing::Waiting,
-                    } => target.as_ref(),
-                    _ => None,
-                }
-                .map(ToString::to_string),
-            })
-            .collect()
+        entries.filter_map(|entry| Unsettled::of(entry.name(), entry.core.found())).collect()
     }
 
     /// The heir has taken over: from now on, this process does what it says.

@@ -23,7 +23,6 @@ pub struct ElderParts {
 pub(super) struct Elder {
     mouth: Mouth<ToElder>,
     fences: Fences,
-    unsettled: BTreeMap<SiteName, Found>,
     rested: Option<Box<dyn FnOnce()>>,
 }
 
@@ -37,22 +36,13 @@ impl Elder {
             }
             let _ = messages.send(Message::Elder(None));
         });
-        let mut fences = Fences::default();
-        unsettled.keys().for_each(|site| fences.shut_there(site));
-        Self { mouth, fences, unsettled, rested: Some(rested) }
+        Self { mouth, fences: Fences::new(unsettled), rested: Some(rested) }
     }
 
-    /// The first effects of a site. Where there is a pin, the elder may have requests under it: nothing is taken for
-    /// fenced.
+    /// The first effects of a site.
     pub(super) fn take_up(&mut self, entry: &mut SiteEntry) -> Vec<Effect> {
-        let Some(pin) = entry.core.pin().cloned() else { return entry.core.begin() };
-        match self.unsettled.remove(entry.name()) {
-            Some(found) => entry.core.take_over(found),
-            None => {
-                let open = Effect::Open(pin);
-                std::iter::once(open).chain(entry.core.take_over(Found::Serving)).collect()
-            }
-        }
+        let name = entry.name().clone();
+        self.fences.take_up(&name, &mut entry.core)
     }
 
     pub(super) fn shut(&mut self, site: &SiteName, generation: u64) {

@@ -21,9 +21,9 @@ pub fn take_over(core: &mut Site, known: Option<&Pin>, stored: Option<&Record>) 
     core.take_over(match stored.map(|record| &record.phase) {
         Some(RecordPhase::Serve) if !is_behind => Found::Serving,
         Some(RecordPhase::Fence(fence)) if !is_behind => {
-            Found::Fenced { to: fence.to.clone(), hold: fence.hold }
+            Found::Fenced { to: fence.to.clone(), hold: fence.hold, started: None }
         }
-        _ => Found::Fenced { to: None, hold: false },
+        _ => Found::Fenced { to: None, hold: false, started: None },
     })
 }
 

@@ -7,12 +7,16 @@ use super::{Backend, Candidate, Cause, Draining, Effects, Fencing, Phase, Pin, S
 pub enum Found {
     /// Gates may be open under the pin.
     Serving,
+    /// Gates were told to shut, and the pin may stay where it is: probes of its backend decide.
+    Shut,
     /// Gates were told to shut; leases may still be out.
     Fenced {
         /// Where the pin was to go, if that was said.
         to: Option<Backend>,
         /// An operator holds the site.
         hold: bool,
+        /// Who was started meanwhile, without having got the pin: it is the one to stop before anybody else is started.
+        started: Option<Backend>,
     },
 }
 
@@ -21,7 +25,11 @@ impl Site {
     /// that is pinned.
     pub fn take_over(&mut self, found: Found) -> Effects {
         let mut out = Effects::new();
-        let pinned = self.pin.as_ref().expect("a site that was somebody's is pinned").backend.clone();
+        let Pin { epoch, backend: pinned } = self.pin.clone().expect("a site that was somebody's is pinned");
+        self.occupant = match &found {
+            Found::Fenced { started: Some(started), .. } => Some(started.clone()),
+            _ => Some(pinned.clone()),
+        };
         if !self.is_candidate(&pinned) {
             let watched = Candidate { listed: false, ..Candidate::new(pinned) };
             self.candidates = std::mem::take(&mut self.candidates).into_iter().chain([watched]).collect();
@@ -30,6 +38,7 @@ impl Site {
         self.phase = Phase::Serving;
         match found {
             Found::Serving => self.leave_removed(&mut out),
+            Found::Shut => self.suspected(epoch, &mut out),
             Found::Fenced { hold: true, .. } => {
                 self.start_handoff(Cause::Hold, None, &mut out);
                 self.shut(&mut out);
@@ -48,6 +57,19 @@ impl Site {
         }
         self.review_conflicts(&mut out);
         out
+    }
+
+    /// How whoever decides from now on finds the site.
+    pub fn found(&self) -> Found {
+        let to = match &self.phase {
+            Phase::Serving => return Found::Serving,
+            Phase::Draining(Draining::Suspicion | Draining::Retired) => return Found::Shut,
+            Phase::Draining(Draining::Move { target }) | Phase::Proving { target, .. } => Some(target),
+            Phase::Fencing { target, .. } => target.as_ref(),
+            Phase::Draining(Draining::Hold) | Phase::Vacant => None,
+        };
+        let started = self.occupant.clone().filter(|occupant| !self.is_pinned(occupant));
+        Found::Fenced { to: to.cloned(), hold: self.on_hold, started }
     }
 
     /// The same, with reports that go on counting where those of `before` have ended: a late one is of nobody.
