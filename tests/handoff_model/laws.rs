@@ -3,7 +3,7 @@
 use ghostpin::core::handoff::{Effect, Phase};
 use ghostpin::core::{Epoch, Pin};
 
-use super::requests::Request;
+use super::requests::{Process, Request};
 use super::scenario::{Scenario, Wanted};
 use super::world::{Event, Store, World, number};
 
@@ -30,6 +30,8 @@ pub(crate) enum Law {
     AnsweredOnce,
     /// A site is not forgotten with its pin on the way to the disk.
     NotForgotten,
+    /// An elder opens under the pin that is in force at the heir.
+    ElderFollows,
 }
 
 impl Law {
@@ -45,6 +47,7 @@ impl Law {
             Self::NeverTwo => "never two instances",
             Self::AnsweredOnce => "wishes are answered once",
             Self::NotForgotten => "no pin is forgotten",
+            Self::ElderFollows => "the elder follows",
         }
     }
 }
@@ -146,9 +149,12 @@ impl Seen {
 
 /// Looks at the world after each event.
 pub(crate) fn look(world: &mut World, scenario: &Scenario) {
-    let mut epochs = world.requests.iter().filter_map(|request| request.active());
-    let first = epochs.next();
-    let one = epochs.all(|epoch| Some(epoch) == first);
+    let one = {
+        let requests = world.processes().flat_map(|process| &process.requests);
+        let mut epochs = requests.filter_map(|request| request.active());
+        let first = epochs.next();
+        epochs.all(|epoch| Some(epoch) == first)
+    };
     let two_run = scenario.alone && world.up.iter().filter(|up| **up).count() > 1;
     let is_lost = world.list.is_none() && world.site.is_gone() && !world.store.writing.is_empty();
     let pinned =
@@ -173,12 +179,16 @@ pub(crate) fn is_at_rest(world: &World, scenario: &Scenario) -> bool {
 
 /// Whether a world at rest is as it should be: if there is somebody who may serve, he does, and nobody waits.
 pub(crate) fn rests_well(world: &World, scenario: &Scenario) -> bool {
+    let elder = world.elder.as_ref();
+    if elder.and_then(|elder| elder.process.as_ref()).is_some_and(|elder| !elder_rests_well(world, elder)) {
+        return false;
+    }
     let Some(list) = world.list else { return world.seen.unanswered.is_empty() };
     if !world.seen.unanswered.is_empty() {
         return false;
     }
     if world.site.is_on_hold() {
-        return !world.gate.lets_in();
+        return !world.here.gate.lets_in();
     }
     let candidates = &scenario.lists[list];
     let pinned = world.site.pin().map(|pin| number(&pin.backend));
@@ -192,10 +202,20 @@ pub(crate) fn rests_well(world: &World, scenario: &Scenario) -> bool {
         return true;
     }
     let serves = *world.site.phase() == Phase::Serving
-        && world.gate.lets_in()
-        && world.gate.pin.as_ref() == world.site.pin()
+        && world.here.gate.lets_in()
+        && world.here.gate.pin.as_ref() == world.site.pin()
         && pinned.is_some_and(|pinned| world.up[usize::from(pinned)] && candidates.contains(&pinned));
-    serves && !world.requests.contains(&Request::Held)
+    serves && !world.here.requests.contains(&Request::Held)
+}
+
+/// It serves where the heir does, under the same pin, and nobody waits there then.
+fn elder_rests_well(world: &World, elder: &Process) -> bool {
+    let serves = !world.forgotten && *world.site.phase() == Phase::Serving;
+    let waits = elder.requests.contains(&Request::Held);
+    match serves {
+        true => !waits && (!elder.gate.lets_in() || elder.gate.pin.as_ref() == world.site.pin()),
+        false => world.forgotten || !elder.gate.lets_in(),
+    }
 }
 
 /// From here on the world does nothing by itself, and the proxy everything, timers last: it comes to a good rest.

@@ -2,11 +2,13 @@
 //!
 //! `GHOSTPIN_MODEL=deep` explores larger worlds as well; it wants a release build and some minutes.
 
+mod elder;
 mod gate;
 mod laws;
 mod requests;
 mod scenario;
 mod shell;
+mod upgrades;
 mod world;
 
 use std::collections::BTreeSet;
@@ -71,7 +73,8 @@ impl Model for Explored {
             NoStranger,
             NeverTwo,
             AnsweredOnce,
-            NotForgotten
+            NotForgotten,
+            ElderFollows
         ];
         all.push(Property::always(STUCK, |explored: &Self, world: &World| {
             !laws::is_at_rest(world, &explored.0) || laws::rests_well(world, &explored.0)

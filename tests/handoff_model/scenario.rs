@@ -15,6 +15,8 @@ pub(crate) struct Scenario {
     /// Which backends are well at the beginning.
     pub(crate) well: Vec<bool>,
     pub(crate) requests: usize,
+    /// Those that come to a process which takes over.
+    pub(crate) requests_of_heir: usize,
     pub(crate) wishes: Vec<Wanted>,
     pub(crate) budget: Budget,
     /// Instances only run if a hook has started them, so never two of them.
@@ -46,6 +48,10 @@ pub(crate) struct Budget {
     /// The site is configured anew (with the next list), or retired.
     pub(crate) reloads: u8,
     pub(crate) retirements: u8,
+    /// Another process takes over,
+    pub(crate) upgrades: u8,
+    /// or is found to be no good when it should.
+    pub(crate) failing_heirs: u8,
 }
 
 /// The shell around the core: the right one, or one with a well-known mistake.
@@ -68,6 +74,14 @@ pub(crate) enum Shell {
     TellsNobody,
     /// The first in the list gets the pin again whenever it is well.
     FailBack,
+    /// A fence is taken for complete when the heir's own leases are gone.
+    ElderIsForgotten,
+    /// An elder that has ended is waited for.
+    WaitsForTheDead,
+    /// The elder's gate is not opened again.
+    ElderStaysShut,
+    /// A process hands over with reports of its gate that it has not taken in.
+    HandsOverInTheMiddle,
 }
 
 /// A policy with nothing special about it.
@@ -96,6 +110,7 @@ impl Scenario {
             lists: vec![vec![0, 1]],
             well: vec![true, true],
             requests: 2,
+            requests_of_heir: 1,
             wishes: vec![],
             budget: Budget::default(),
             alone: false,

@@ -3,7 +3,7 @@
 use ghostpin::core::handoff::{Effect, HookKind, Input, Site, Wish};
 use ghostpin::core::{Backend, Epoch, Pin};
 
-use super::gate::Gate;
+use super::elder::{Told, site_name};
 use super::requests::Request;
 use super::scenario::{Scenario, Shell, Wanted, backend};
 use super::world::{Hook, Message, World, number};
@@ -14,10 +14,21 @@ impl World {
         self.inbox.sort_unstable();
     }
 
+    /// What the gate of the process that decides has to say.
+    pub(crate) fn report(&mut self, report: Option<Message>) {
+        match &mut self.handing {
+            Some(handing) => handing.reports.extend(report),
+            None => self.post(report),
+        }
+    }
+
     pub(crate) fn deliver(&mut self, scenario: &Scenario, message: Message) {
         let at = self.inbox.iter().position(|m| *m == message).expect("a message under way");
         self.inbox.remove(at);
         let input = match message {
+            Message::Left(generation) if !self.is_complete_without_elder(scenario.shell, generation) => {
+                return;
+            }
             Message::Left(generation) => Input::Left { generation },
             Message::Suspected(epoch) => Input::Suspected { epoch },
             Message::HookDone(generation, ok) => Input::HookDone { generation, ok },
@@ -72,27 +83,35 @@ impl World {
         let candidates = self.site.candidates().iter().filter(|c| c.listed);
         let candidates: Vec<_> = candidates.map(|c| number(&c.backend)).collect();
         for effect in effects {
-            let is_fenced = self.requests.iter().all(|request| request.active().is_none());
+            let is_fenced = self.processes().all(|process| !process.has_leases());
             self.seen.wants(&effect, &candidates, is_fenced);
             match effect {
                 Effect::Shut { generation } => {
-                    let left = self.gate.shut(generation);
+                    if let Some(elder) = &mut self.elder {
+                        elder.fences.shut(&site_name(), generation);
+                        elder.tell(Told::Shut(generation));
+                    }
+                    let left = self.here.gate.shut(generation);
                     let too_early = (scenario.shell == Shell::ShutIsFenced).then_some(generation);
-                    self.post(left.or(too_early).map(Message::Left));
+                    self.report(left.or(too_early).map(Message::Left));
                 }
                 Effect::Cut => {
-                    self.gate.cut = self.gate.epoch();
+                    self.elder.iter_mut().for_each(|elder| elder.tell(Told::Cut));
+                    self.here.cut();
                     if scenario.shell == Shell::CutIsGone {
-                        let generation = self.gate.leaving.take();
-                        self.post(generation.map(Message::Left));
+                        let generation = self.here.gate.leaving.take();
+                        self.report(generation.map(Message::Left));
                     }
                 }
                 Effect::Open(pin) => {
                     self.seen.opens(scenario, &pin, &self.store);
-                    self.gate.open(pin);
-                    if !self.requests.contains(&Request::Held) {
-                        self.gate.open_door_behind_the_last();
+                    if let Some(elder) = &mut self.elder
+                        && elder.fences.opened(&site_name())
+                        && scenario.shell != Shell::ElderStaysShut
+                    {
+                        elder.tell(Told::Open(pin.clone()));
                     }
+                    self.here.open(pin);
                 }
                 Effect::Commit(pin) => {
                     if scenario.shell == Shell::OpenBeforeDurable {
@@ -133,6 +152,8 @@ impl World {
         }
         self.store.writing.clear();
         self.seen.nobody_waits_for_answers();
+        // Whoever decides is not outlived by an elder of his, nor by an heir who has yet to take over.
+        (self.elder, self.handing) = (None, None);
         // Clients whose connection was cut come again.
         self.lose_all_but_the_store(|request| match request {
             Request::Done => Request::Done,
@@ -145,11 +166,8 @@ impl World {
     }
 
     pub(crate) fn lose_all_but_the_store(&mut self, becomes: impl Fn(Request) -> Request) {
-        for request in &mut self.requests {
-            *request = becomes(*request);
-        }
-        self.requests.sort_unstable();
-        self.gate = Gate::NEW;
+        self.here.become_all(becomes);
+        self.here.gate = super::gate::Gate::NEW;
         self.inbox.clear();
         self.hooks.clear();
         (self.proof, self.timer) = (None, None);
@@ -157,7 +175,10 @@ impl World {
 
     pub(crate) fn begin(&mut self, scenario: &Scenario, candidates: Vec<Backend>) {
         self.site = Site::new(scenario.policy.clone(), candidates, self.store.durable.clone(), Epoch(1));
-        let effects = self.site.begin();
+        let effects = match &mut self.elder {
+            Some(elder) => elder.fences.take_up(&site_name(), &mut self.site),
+            None => self.site.begin(),
+        };
         self.perform(scenario, effects);
     }
 }

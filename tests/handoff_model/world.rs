@@ -7,17 +7,20 @@
 use ghostpin::core::handoff::{HookKind, Input, Site};
 use ghostpin::core::{Backend, Epoch, Pin};
 
-use super::gate::Gate;
+use super::elder::{Elder, HandingOver};
 use super::laws::{self, Seen};
-use super::requests::Request;
-use super::scenario::{Budget, Scenario, Shell, Wanted};
+use super::requests::{Process, Request, Step};
+use super::scenario::{Budget, Scenario, Wanted};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(crate) site: Site,
-    pub(crate) gate: Gate,
-    /// Sorted, for they are all alike.
-    pub(crate) requests: Vec<Request>,
+    /// The process that decides.
+    pub(crate) here: Process,
+    /// It is about to be another one.
+    pub(crate) handing: Option<HandingOver>,
+    /// The one that has decided before.
+    pub(crate) elder: Option<Elder>,
     /// Which backends are up.
     pub(crate) up: Vec<bool>,
     /// On their way to the core, sorted.
@@ -64,10 +67,13 @@ pub(crate) struct Hook {
 pub(crate) enum Event {
     // What the proxy does, sooner or later, whatever the world does.
     Deliver(Message),
-    /// The request takes its next step.
-    GoesOn(Request),
-    LooksAgain,
-    OpensDoor,
+    /// At the gate of the process that decides, with what can't be counted on among it,
+    AtGate(Step),
+    /// and at the elder's.
+    AtElder(Step),
+    ElderHears,
+    HeirHears,
+    TakesOver,
     IsWritten,
     Probe(u8),
     AnswersProof,
@@ -77,10 +83,6 @@ pub(crate) enum Event {
     },
     TimerFires,
     // What it can't count on.
-    Arrives,
-    Refuses(Request),
-    Answers(Request),
-    Ends(Request),
     Turns(u8),
     WriteFails {
         but_is_there: bool,
@@ -93,14 +95,24 @@ pub(crate) enum Event {
     Crashes {
         written: usize,
     },
+    /// The process closes its store and lets another one decide; of what it was writing, this many made it.
+    HandsOver {
+        written: usize,
+    },
+    HeirFails,
+    /// The elder has ended, or died: of what it was saying, so much is heard.
+    ElderEnds {
+        heard: usize,
+    },
 }
 
 impl World {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let mut world = Self {
             site: Site::new(scenario.policy.clone(), vec![], None, Epoch(1)),
-            gate: Gate::NEW,
-            requests: vec![Request::NotYet; scenario.requests],
+            here: Process::new(scenario.requests),
+            handing: None,
+            elder: None,
             up: scenario.well.clone(),
             inbox: vec![],
             store: Store { durable: None, writing: vec![] },
@@ -116,24 +128,24 @@ impl World {
         world
     }
 
+    /// All that there are.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.here).chain(self.elder.iter().filter_map(|elder| elder.process.as_ref()))
+    }
+
     /// What the proxy will do by itself. Timers are not among it: they come when nothing else does.
     pub(crate) fn own_events(&self, scenario: &Scenario) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.own_events_of_two(&mut events);
         if self.forgotten {
-            return vec![];
+            return events;
         }
-        let mut events: Vec<_> = self.inbox.iter().copied().map(Event::Deliver).collect();
+        events.extend(self.here.own_steps().into_iter().map(Event::AtGate));
+        if self.handing.is_some() {
+            return events;
+        }
+        events.extend(self.inbox.iter().copied().map(Event::Deliver));
         events.dedup();
-        for request in self.kinds() {
-            if self.goes_on(request) {
-                events.push(Event::GoesOn(request));
-            }
-        }
-        if self.gate.about_to_report > 0 {
-            events.push(Event::LooksAgain);
-        }
-        if self.gate.releasing && !self.requests.contains(&Request::Held) {
-            events.push(Event::OpensDoor);
-        }
         if !self.store.writing.is_empty() {
             events.push(Event::IsWritten);
         }
@@ -149,21 +161,18 @@ impl World {
     /// What the world may do, as far as the budgets go.
     pub(crate) fn other_events(&self, scenario: &Scenario, events: &mut Vec<Event>) {
         let left = &self.left;
-        for request in self.kinds() {
-            match request {
-                Request::NotYet if !self.forgotten => events.push(Event::Arrives),
-                Request::Leased(_) if left.refusals > 0 && self.is_pinned_down() => {
-                    events.push(Event::Refuses(request));
-                }
-                Request::HandedOver(_) => events.push(Event::Answers(request)),
-                Request::Answered(epoch) if !self.is_cut(epoch) => events.push(Event::Ends(request)),
-                _ => {}
-            }
+        self.other_events_of_two(scenario, events);
+        if !self.forgotten {
+            let steps = self.here.other_steps(&self.up, left.refusals > 0);
+            events.extend(steps.into_iter().map(Event::AtGate));
         }
         if left.turns > 0 {
             // Who runs alone is started by hooks only.
             let turns = |b: &usize| !scenario.alone || self.up[*b];
             events.extend((0..self.up.len()).filter(turns).map(|b| Event::Turns(b as u8)));
+        }
+        if self.handing.is_some() {
+            return;
         }
         if left.commits_failing > 0 && !self.store.writing.is_empty() {
             events.extend([true, false].map(|but_is_there| Event::WriteFails { but_is_there }));
@@ -190,22 +199,28 @@ impl World {
 
     /// A timer that has not been overtaken.
     pub(crate) fn timer_matters(&self) -> bool {
-        self.timer.is_some_and(|generation| self.matters(Input::TimerFired { generation }))
+        let decides = self.handing.is_none();
+        decides && self.timer.is_some_and(|generation| self.matters(Input::TimerFired { generation }))
     }
 
     pub(crate) fn happens(&mut self, scenario: &Scenario, event: Event) {
         match event {
             Event::Deliver(message) => self.deliver(scenario, message),
-            Event::GoesOn(request) => self.go_on(scenario, request),
-            Event::LooksAgain => {
-                self.gate.about_to_report -= 1;
-                let report = match (scenario.shell, self.gate.leaving) {
-                    (Shell::NoSecondLook, generation) => generation,
-                    _ => self.gate.look_again(),
-                };
-                self.post(report.map(Message::Left));
+            Event::AtGate(step) => {
+                self.left.refusals -= u8::from(matches!(step, Step::Refuses(_)));
+                let report = self.here.takes(step, scenario.shell, &mut self.seen);
+                self.report(report);
             }
-            Event::OpensDoor => self.gate.open_door_behind_the_last(),
+            Event::AtElder(step) => self.step_at_elder(scenario, step),
+            Event::ElderHears => self.elder_hears(),
+            Event::HeirHears => self.heir_hears(scenario),
+            Event::TakesOver => self.take_over(scenario),
+            Event::HandsOver { written } => self.hand_over(written),
+            Event::HeirFails => {
+                self.left.failing_heirs -= 1;
+                self.go_on_alone();
+            }
+            Event::ElderEnds { heard } => self.elder_ends(heard),
             Event::IsWritten => {
                 let pin = self.write();
                 self.post(Some(Message::Committed(pin.epoch)));
@@ -226,27 +241,6 @@ impl World {
             Event::TimerFires => {
                 let generation = self.timer.take().expect("an armed timer");
                 self.step(scenario, Input::TimerFired { generation });
-            }
-            Event::Arrives => self.arrive(scenario),
-            Event::Refuses(request) => {
-                let Request::Leased(epoch) = request else { unreachable!() };
-                self.left.refusals -= 1;
-                // If somebody else has shut the gate, there is nothing to tell.
-                if self.gate.suspect(epoch) {
-                    self.becomes(request, Request::Suspects(epoch));
-                } else {
-                    self.gate.take_one_off();
-                    self.becomes(request, Request::Held);
-                }
-            }
-            Event::Answers(request) => {
-                let Request::HandedOver(epoch) = request else { unreachable!() };
-                self.seen.head(epoch);
-                self.becomes(request, Request::Answered(epoch));
-            }
-            Event::Ends(request) => {
-                self.gate.take_one_off();
-                self.becomes(request, Request::Done);
             }
             Event::Turns(number) => {
                 self.left.turns -= 1;
