@@ -13,6 +13,10 @@ use crate::upgrade::line::{Ear, Mouth};
 use crate::upgrade::{self, ToElder, ToHeir};
 use crate::workers::{Order, Workers};
 
+/// The heir's shuttings have their numbers from here on, so that a late word about one of this process's own is told apart from
+/// a word about the heir's of the same number.
+const OF_HEIR: u64 = 1 << 32;
+
 /// Another process decides now.
 #[derive(Debug)]
 pub struct Succession {
@@ -86,7 +90,7 @@ impl Following {
     fn told(&self, message: ToElder) {
         match message {
             ToElder::Shut { site, generation } => match self.gates.get(&SiteName::from(site.as_str())) {
-                Some(gate) => gate.shut(generation),
+                Some(gate) => gate.shut(OF_HEIR + generation),
                 // The site is new: nobody has ever been let in here.
                 None => self.mouth.say(ToHeir::Left { site, generation }),
             },
@@ -111,7 +115,10 @@ impl Following {
     fn report(&self, report: Report) {
         let name = |site: SiteKey| self.names.get(&site).map(ToString::to_string);
         let says = match report {
-            Report::Left { site, generation } => name(site).map(|site| ToHeir::Left { site, generation }),
+            Report::Left { site, generation } => {
+                let generation = generation.checked_sub(OF_HEIR);
+                name(site).zip(generation).map(|(site, generation)| ToHeir::Left { site, generation })
+            }
             Report::Suspected { site, epoch } => {
                 name(site).map(|site| ToHeir::Suspected { site, epoch: epoch.0 })
             }
