@@ -34,6 +34,7 @@ fn candidates() -> Vec<String> {
         DEFAULT_UPGRADE_TIMEOUT,
         DEFAULT_UPGRADE_PROBATION,
         DEFAULT_WATCHDOG_LIMIT,
+        DEFAULT_GUARD_CANARY_TIME,
         DEFAULT_CLUSTER_LEASE_TTL,
         DEFAULT_HOLD_TIMEOUT,
         DEFAULT_HEALTH_INTERVAL,
@@ -109,6 +110,9 @@ fn file(key: &str, line: &str) -> String {
     let needed = match (key.split('.').next(), key) {
         (_, "https.hsts_subdomains") => "https.hsts = \"1h\"\n",
         (_, "server.watchdog_limit") => "server.watchdog = \"restart\"\n",
+        (_, "guard.canary_time") => {
+            "cluster.etcd = [\"http://127.0.0.1:2379\"]\ncluster.name = \"a\"\nguard.canary = \"a\"\n"
+        }
         (_, "log.access_format") => "log.access_to = \"./access.log\"\n",
         (Some("acme" | "https"), _) => TLS,
         (Some("cluster"), _) => "cluster.etcd = [\"http://127.0.0.1:2379\"]\ncluster.name = \"a\"\n",
