@@ -37,8 +37,7 @@ fn waiting(edge: &Edge) -> Option<Value> {
 #[test]
 fn an_update_that_the_canary_finds_good_is_put_in_force_by_the_others_without_a_word() {
     let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
+    let _etcd = rig.etcd_with_passwords();
     let (canary, other) = fleet(&rig);
     let update = rig.site("blog", "hold.timeout = \"9s\"");
     let said = other.reload(&update);
@@ -63,8 +62,7 @@ fn an_update_that_the_canary_finds_good_is_put_in_force_by_the_others_without_a_
 #[test]
 fn an_update_that_the_canary_finds_bad_waits_for_a_word() {
     let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
+    let _etcd = rig.etcd_with_passwords();
     let (canary, other) = fleet(&rig);
     until("what it has started with is good", || (canary_says(&other) == "good").then_some(()));
     // No backend ever answers a probe like that. Readers are served all the same.
@@ -89,8 +87,7 @@ fn an_update_that_the_canary_finds_bad_waits_for_a_word() {
 #[test]
 fn an_update_waits_for_a_canary_that_is_not_there() {
     let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
+    let _etcd = rig.etcd_with_passwords();
     let other = rig.edge_of("other", &Given::default(), GUARD, &rig.site("blog", ""));
     until("the other edge serves", || other.serves().then_some(()));
     let more = rig.site("news", "");

@@ -13,11 +13,7 @@ use rustix::process::Signal;
 
 #[test]
 fn an_edge_is_known_to_etcd_by_its_certificate_and_its_password() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
-    let edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
+    let (rig, _etcd, edge) = Rig::serving();
     until("a wish is fulfilled", || {
         edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]).status.success().then_some(())
     });
@@ -28,11 +24,7 @@ fn an_edge_is_known_to_etcd_by_its_certificate_and_its_password() {
 
 #[test]
 fn an_edge_logs_in_again_when_etcd_has_forgotten_it() {
-    let rig = Rig::new();
-    let etcd = rig.etcd();
-    rig.ask_for_passwords();
-    let edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
+    let (rig, etcd, edge) = Rig::serving();
     // What etcd has given out for the password is in its memory alone.
     drop(etcd);
     let _etcd = rig.etcd();
@@ -44,11 +36,7 @@ fn an_edge_logs_in_again_when_etcd_has_forgotten_it() {
 
 #[test]
 fn a_hold_is_answered_when_it_stands_in_the_store() {
-    let rig = Rig::new();
-    let etcd = rig.etcd();
-    rig.ask_for_passwords();
-    let edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
+    let (rig, etcd, edge) = Rig::serving();
     etcd.signal(Signal::STOP);
     thread::scope(|scope| {
         let held = scope.spawn(|| edge.says(&["hold", "blog"]));
@@ -82,8 +70,7 @@ fn an_etcd_that_somebody_else_has_signed_is_not_believed() {
 /// `reasons`: one of them is in what it says.
 fn refused(given: &Given, reasons: &[&str]) {
     let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
+    let _etcd = rig.etcd_with_passwords();
     let edge = rig.edge(given);
     until("it says why", || {
         let log = edge.log();

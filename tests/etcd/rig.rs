@@ -156,7 +156,7 @@ impl Rig {
     }
 
     /// Only users with a password get in from now on, and ghostpin's may touch its own keys alone.
-    pub(crate) fn ask_for_passwords(&self) {
+    fn ask_for_passwords(&self) {
         for arguments in [
             &["user", "add", "root:root"][..],
             &["user", "grant-role", "root", "root"],
@@ -172,6 +172,11 @@ impl Rig {
         }
     }
 
+    /// What stands there of the edges that live.
+    pub(crate) fn edges(&self) -> Vec<String> {
+        self.keys().into_iter().filter(|key| key.starts_with("/ghostpin/edges/")).collect()
+    }
+
     /// The fleet's keys.
     pub(crate) fn keys(&self) -> Vec<String> {
         let output = self.as_root(&["get", "--prefix", "/ghostpin/", "--keys-only"]);
@@ -185,6 +190,22 @@ impl Rig {
         let output = self.as_root(&["get", "--print-value-only", key]);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts etcd, which asks for passwords from now on.
+    pub(crate) fn etcd_with_passwords(&self) -> Process {
+        let etcd = self.etcd();
+        self.ask_for_passwords();
+        etcd
+    }
+
+    /// All of it: etcd, and an edge that serves.
+    pub(crate) fn serving() -> (Self, Process, Edge) {
+        let rig = Self::new();
+        let etcd = rig.etcd_with_passwords();
+        let edge = rig.edge(&Given::default());
+        until("the edge serves", || edge.serves().then_some(()));
+        (rig, etcd, edge)
     }
 
     /// Starts an edge.

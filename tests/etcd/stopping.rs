@@ -7,32 +7,19 @@ use rustix::process::Signal;
 
 use crate::rig::{Given, Rig, until};
 
-/// What stands in etcd of the edges that live.
-pub(crate) fn edges(rig: &Rig) -> Vec<String> {
-    rig.keys().into_iter().filter(|key| key.starts_with("/ghostpin/edges/")).collect()
-}
-
 #[test]
 fn an_edge_that_was_stopped_is_waited_for_by_nobody() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
-    let mut edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
-    assert_eq!(edges(&rig).len(), 1);
+    let (rig, _etcd, mut edge) = Rig::serving();
+    assert_eq!(rig.edges().len(), 1);
     edge.process.signal(Signal::TERM);
     assert!(edge.process.ended());
-    assert_eq!(edges(&rig), [""; 0], "it is gone from etcd when it has ended");
+    assert_eq!(rig.edges(), [""; 0], "it is gone from etcd when it has ended");
     assert!(edge.log().contains("the fleet is left"), "{}", edge.log());
 }
 
 #[test]
 fn an_edge_that_leaves_says_so_when_etcd_has_heard_of_it() {
-    let rig = Rig::new();
-    let etcd = rig.etcd();
-    rig.ask_for_passwords();
-    let edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
+    let (rig, etcd, edge) = Rig::serving();
     etcd.signal(Signal::STOP);
     thread::scope(|scope| {
         let leaving = scope.spawn(|| edge.says(&["drain-edge"]));
@@ -42,18 +29,14 @@ fn an_edge_that_leaves_says_so_when_etcd_has_heard_of_it() {
         let said = leaving.join().unwrap();
         assert!(said.status.success(), "{said:?}");
     });
-    assert_eq!(edges(&rig), [""; 0]);
+    assert_eq!(rig.edges(), [""; 0]);
     let again = edge.says(&["drain-edge"]);
     assert!(again.status.success(), "who has left can say so again: {again:?}");
 }
 
 #[test]
 fn a_stopped_edge_tells_those_who_are_held_at_once_to_come_again() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    rig.ask_for_passwords();
-    let mut edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
+    let (rig, _etcd, mut edge) = Rig::serving();
     assert!(edge.says(&["hold", "blog"]).status.success());
     let mut reader = edge.ask();
     until("it is held", || (edge.site()["held"] == 1).then_some(()));
@@ -69,8 +52,7 @@ fn a_stopped_edge_tells_those_who_are_held_at_once_to_come_again() {
 #[test]
 fn an_edge_is_not_ready_before_it_has_joined_nor_when_it_has_left() {
     let rig = Rig::new();
-    let etcd = rig.etcd();
-    rig.ask_for_passwords();
+    let etcd = rig.etcd_with_passwords();
     etcd.signal(Signal::STOP);
     let edge = rig.edge(&Given::default());
     let said = |code: i32, what: &str| {

@@ -8,15 +8,7 @@ use std::thread;
 use ghostpin::control::store::PinStore;
 use rustix::process::Signal;
 
-use crate::rig::{Edge, Given, Rig, until};
-use crate::stopping::edges;
-
-fn serving(rig: &Rig) -> Edge {
-    rig.ask_for_passwords();
-    let edge = rig.edge(&Given::default());
-    until("the edge serves", || edge.serves().then_some(()));
-    edge
-}
+use crate::rig::{Edge, Rig, until};
 
 fn answer(mut reader: UnixStream) -> String {
     let mut answer = String::new();
@@ -33,29 +25,25 @@ fn move_to(edge: &Edge, backend: &str) {
 
 #[test]
 fn requests_that_are_held_in_the_old_process_go_where_the_fleet_says() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    let mut edge = serving(&rig);
+    let (rig, _etcd, mut edge) = Rig::serving();
     assert!(edge.says(&["hold", "blog"]).status.success());
     let held = edge.ask();
     until("it is held", || (edge.site()["held"] == 1).then_some(()));
     edge.upgrade().unwrap();
-    assert_eq!(edges(&rig).len(), 2, "both live");
+    assert_eq!(rig.edges().len(), 2, "both live");
     let late = edge.ask();
     until("the new one holds as well", || (edge.site()["held"] == 1).then_some(()));
     move_to(&edge, &rig.backends()[1]);
     assert!(answer(held).starts_with("HTTP/1.1 200 "));
     assert!(answer(late).starts_with("HTTP/1.1 200 "));
     assert!(edge.process.ended(), "{}", edge.log());
-    assert_eq!(edges(&rig).len(), 1, "the old one has left");
+    assert_eq!(rig.edges().len(), 1, "the old one has left");
     assert!(edge.serves());
 }
 
 #[test]
 fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    let mut edge = serving(&rig);
+    let (rig, _etcd, mut edge) = Rig::serving();
     let mut slow = edge.begin_to_post();
     until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
     edge.upgrade().unwrap();
@@ -92,9 +80,7 @@ fn controller(rig: &Rig) -> Option<String> {
 
 #[test]
 fn the_old_process_is_the_controller_no_more_though_it_still_has_requests() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    let mut edge = serving(&rig);
+    let (rig, _etcd, mut edge) = Rig::serving();
     let before = until("there is a controller", || controller(&rig));
     let slow = edge.begin_to_post();
     until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
@@ -106,16 +92,14 @@ fn the_old_process_is_the_controller_no_more_though_it_still_has_requests() {
         let is_it = |one: &serde_json::Value| one["controller"] == true && one["this"] == true;
         edges["edges"].as_array()?.iter().any(is_it).then_some(())
     });
-    assert_eq!(edges(&rig).len(), 2);
+    assert_eq!(rig.edges().len(), 2);
     drop(slow);
     assert!(edge.process.ended(), "{}", edge.log());
 }
 
 #[test]
 fn a_new_process_that_cant_join_changes_nothing() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    let mut edge = serving(&rig);
+    let (rig, _etcd, mut edge) = Rig::serving();
     let good = fs::read_to_string(&edge.config).unwrap();
     fs::write(&edge.config, good.replace(":2379", ":1")).unwrap();
     let said = edge.upgrade().unwrap_err();
@@ -132,9 +116,7 @@ fn a_new_process_that_cant_join_changes_nothing() {
 
 #[test]
 fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_failed() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    let mut edge = serving(&rig);
+    let (rig, _etcd, mut edge) = Rig::serving();
     let epoch = edge.site()["epoch"].as_u64().unwrap();
     let good = fs::read_to_string(&edge.config).unwrap();
     fs::write(&edge.config, good.replace(":2379", ":1")).unwrap();
@@ -156,9 +138,7 @@ fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_f
 
 #[test]
 fn a_new_process_of_another_fleet_is_none() {
-    let rig = Rig::new();
-    let _etcd = rig.etcd();
-    let mut edge = serving(&rig);
+    let (rig, _etcd, mut edge) = Rig::serving();
     let good = fs::read_to_string(&edge.config).unwrap();
     let alone = good.split("[cluster]").next().unwrap().to_owned() + &good[good.find("[[site]]").unwrap()..];
     for (text, said_of_it) in [
