@@ -95,7 +95,7 @@ fn what_nginx_proxies_becomes_sites_and_the_rest_is_told_of() {
             (28, "keepalive 16"),
             (7, "location ~ /.well-known"),
             (22, "ssl_protocols"),
-            (27, "X-Real-IP $remote_addr`: ghostpin leaves it as the reader sent it"),
+            (27, "X-Real-IP $remote_addr`: ghostpin passes it only from a trusted proxy"),
             (30, "X-Country"),
             (32, "add_header"),
             (34, "a path is a plain prefix, no pattern"),

@@ -23,6 +23,7 @@ pub enum Known {
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
+    XRealIp,
     XRequestId,
 }
 
@@ -40,6 +41,7 @@ impl Known {
             (6, b'e') => (Self::Expect, "expect"),
             (7, b'u') => (Self::Upgrade, "upgrade"),
             (9, b'f') => (Self::Forwarded, "forwarded"),
+            (9, b'x') => (Self::XRealIp, "x-real-ip"),
             (10, b'c') => (Self::Connection, "connection"),
             (10, b'k') => (Self::KeepAlive, "keep-alive"),
             (12, b'x') => (Self::XRequestId, "x-request-id"),

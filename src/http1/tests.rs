@@ -307,6 +307,7 @@ fn names_are_known_in_any_case() {
         ("CONTENT-length", Known::ContentLength),
         ("transfer-encoding", Known::TransferEncoding),
         ("X-Forwarded-Proto", Known::XForwardedProto),
+        ("X-Real-IP", Known::XRealIp),
         ("content_length", Known::Other),
         ("hosts", Known::Other),
     ] {

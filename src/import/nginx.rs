@@ -313,7 +313,7 @@ fn header(one: &Directive, args: &[String], site: &mut Site) {
         return;
     }
     if name.eq_ignore_ascii_case("x-real-ip") {
-        let why = "ghostpin leaves it as the reader sent it: let the backend go by X-Forwarded-For";
+        let why = "ghostpin passes it only from a trusted proxy: let the backend go by X-Forwarded-For";
         return site.note(one.line, format!("{}: {why}", one.in_words()));
     }
     if value.contains('$') || value.is_empty() {

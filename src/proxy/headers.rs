@@ -62,7 +62,8 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, additions: &Addition
             // HTTP/2 may send a cookie a field; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
             Known::Cookie => !fields.has_several(Known::Cookie),
             Known::Forwarded => peer.is_trusted(),
-            Known::XForwardedHost | Known::XForwardedProto => {
+            // Where ghostpin has no word of its own, several are nobody's.
+            Known::XForwardedHost | Known::XForwardedProto | Known::XRealIp => {
                 peer.is_trusted() && !fields.has_several(field.known)
             }
             // Written anew, or not at all. A client that waits for a 100 is told to go on when its body is first
@@ -225,7 +226,7 @@ impl<'a> Named<'a> {
 /// or attributed in another way than it was checked. And the words that nearly every `Connection` is: they are no
 /// fields, or go anyway.
 fn concerns_everybody(name: &str) -> bool {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "keep-alive",
         "close",
         "upgrade",
@@ -236,6 +237,7 @@ fn concerns_everybody(name: &str) -> bool {
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
+        "x-real-ip",
         "x-request-id",
     ];
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))

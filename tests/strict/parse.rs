@@ -41,7 +41,7 @@ pub(crate) struct Answer {
 }
 
 /// Fields that frame, route, control or attribute a message (RFC 9110, 6.5.1).
-const BELONG_IN_HEADS: [&[u8]; 12] = [
+const BELONG_IN_HEADS: [&[u8]; 13] = [
     b"connection",
     b"content-length",
     b"cookie",
@@ -54,6 +54,7 @@ const BELONG_IN_HEADS: [&[u8]; 12] = [
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-proto",
+    b"x-real-ip",
 ];
 
 fn broken<T>(why: impl Into<String>) -> Result<T, Stop> {

@@ -14,7 +14,7 @@ fn a_stranger_does_not_say_who_asks() {
     ask(
         &mut proxy.client(),
         "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
-         Forwarded: for=1.2.3.4\r\nX-Request-Id: mine\r\n",
+         Forwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\nX-Request-Id: mine\r\n",
     );
     let seen = a.only_request();
     assert_eq!(seen.path(), "/x?y=z");
@@ -23,6 +23,7 @@ fn a_stranger_does_not_say_who_asks() {
     assert_eq!(seen.field("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.field("x-forwarded-host"), Some("A.Test:8080"));
     assert_eq!(seen.field("forwarded"), None);
+    assert_eq!(seen.field("x-real-ip"), None);
     assert_eq!(seen.field("x-request-id").unwrap().len(), 32);
 }
 
@@ -34,12 +35,14 @@ fn a_trusted_proxy_is_believed() {
     let proxy = Proxy::start(&config);
     ask(
         &mut proxy.client(),
-        "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: front.test\r\nX-Request-Id: mine-1\r\n",
+        "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: front.test\r\nX-Real-IP: 1.2.3.4\r\n\
+         X-Request-Id: mine-1\r\n",
     );
     let seen = a.only_request();
     assert_eq!(seen.field("x-forwarded-for"), Some("1.2.3.4, 127.0.0.1"));
     assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
     assert_eq!(seen.field("x-forwarded-host"), Some("front.test"));
+    assert_eq!(seen.field("x-real-ip"), Some("1.2.3.4"));
     assert_eq!(seen.field("x-request-id"), Some("mine-1"));
 }
 

@@ -241,6 +241,7 @@ fn a_stranger_can_say_nothing_of_who_asks() {
         ("x-forwarded-host", "evil.example"),
         ("forwarded", "for=1.1.1.1"),
         ("X-Request-ID", "mine"),
+        ("X-Real-IP", "1.1.1.1"),
     ];
     for (address, said) in [(READER, READER), ("::ffff:192.0.2.7", READER), ("2001:db8::7", "2001:db8::7")] {
         let peer = peer(address);
@@ -250,8 +251,16 @@ fn a_stranger_can_say_nothing_of_who_asks() {
         assert_eq!(written.values("x-forwarded-proto"), ["http"]);
         assert_eq!(written.values("x-forwarded-host"), ["a.example"]);
         assert_eq!(written.values("x-request-id"), ["id"]);
-        assert!(!written.has("forwarded"));
+        assert!(!written.has("forwarded") && !written.has("x-real-ip"));
     }
+}
+
+#[test]
+fn an_address_that_two_fields_name_is_nobodys() {
+    let one = [("host", "a.example"), ("x-real-ip", "192.0.2.9")];
+    assert_eq!(forwarded(&request("GET /", &one), &peer(PROXY)).values("x-real-ip"), ["192.0.2.9"]);
+    let two = [&[("x-real-ip", "1.1.1.1")], &one[..]].concat();
+    assert!(!forwarded(&request("GET /", &two), &peer(PROXY)).has("x-real-ip"));
 }
 
 #[test]
