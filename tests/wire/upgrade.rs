@@ -1,9 +1,10 @@
 //! One process takes over from another: nobody notices, and if the new one is no good, nothing has happened.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -192,6 +193,41 @@ fn keys_that_need_a_restart_are_in_force_after_an_upgrade() {
     let workers = fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap();
     let name = |task: PathBuf| fs::read_to_string(task.join("comm")).unwrap_or_default();
     assert_eq!(workers.filter(|task| name(task.as_ref().unwrap().path()).starts_with("worker-")).count(), 1);
+}
+
+/// With an admin address of this test alone, which can be given to two processes.
+fn with_admin_address(config: Config) -> (Config, SocketAddr) {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed));
+    let address = SocketAddr::from((ip, 2019));
+    (Config { admin: Some(address), ..config }, address)
+}
+
+#[test]
+fn a_second_process_with_the_same_admin_address_is_refused() {
+    let a = Backend::named("A");
+    let (config, address) = with_admin_address(config(&[&a]));
+    let proxy = Proxy::start(&config);
+    let said = Proxy::start_in_vain(&config);
+    assert!(said.contains(&format!("admin.listen: can't listen on {address}")), "{said}");
+    assert!(said.contains("in use"), "{said}");
+    assert_eq!(proxy.pid_that_serves(), proxy.pid());
+}
+
+#[test]
+fn an_upgrade_takes_the_admin_address_over() {
+    let a = Backend::named("A");
+    let (config, _) = with_admin_address(config(&[&a]));
+    let mut proxy = Proxy::start(&config);
+    proxy.upgrade(&config, None).unwrap();
+    for _ in 0..8 {
+        assert_eq!(proxy.pid_that_serves(), proxy.pid(), "nobody else is asked any more");
+    }
+    proxy.until_elder_ended();
+    assert_eq!(proxy.pid_that_serves(), proxy.pid());
+    let said = Proxy::start_in_vain(&config);
+    assert!(said.contains("in use"), "{said}");
 }
 
 /// After an upgrade that has failed for this reason.

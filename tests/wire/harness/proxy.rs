@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) http: String,
     /// What else is said of listeners.
     pub(crate) listen: String,
+    /// Where operators ask, if not at a Unix socket.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) hold: String,
     pub(crate) health: String,
     pub(crate) handoff: String,
@@ -40,6 +42,7 @@ impl Config {
             server: "threads = 2".into(),
             http: "'127.0.0.1:0'".into(),
             listen: String::new(),
+            admin: None,
             hold: "timeout = '15s'".into(),
             health: "path = '/probe'\nproof_path = '/probe'\ninterval = '100ms'\ntimeout = '400ms'\n\
                      held_interval = '10ms'\nfall = 2\nrise = 1"
@@ -102,10 +105,11 @@ impl Config {
 
     fn text(&self, folder: &Path) -> String {
         let folder = folder.display();
+        let admin = self.admin.map_or_else(|| format!("{folder}/admin"), |address| address.to_string());
         let Self { server, http, listen, hold, health, handoff, upstream, limits, log, .. } = self;
         let mut text = format!(
             "[server]\nstate = '{folder}/state'\n{server}\n[listen]\nhttp = [{http}]\n{listen}\n[admin]\n\
-             listen = '{folder}/admin'\n[hold]\n{hold}\n[health]\n{health}\n[handoff]\n{handoff}\n[upstream]\n\
+             listen = '{admin}'\n[hold]\n{hold}\n[health]\n{health}\n[handoff]\n{handoff}\n[upstream]\n\
              {upstream}\n[limits]\n{limits}\n[log]\n{log}\n"
         );
         for (_, site) in &self.sites {
@@ -124,6 +128,7 @@ pub(crate) struct Proxy {
     /// The process that has taken over from it.
     heir: Option<Pid>,
     pub(crate) address: SocketAddr,
+    admin: Option<SocketAddr>,
 }
 
 impl Proxy {
@@ -151,9 +156,19 @@ impl Proxy {
         shell.args(["-c", line, env!("CARGO_BIN_EXE_ghostpin")]).stdin(Stdio::from(OwnedFd::from(socket)));
         let folder = folder();
         let child = launch_by(shell, config, folder.path(), &[]);
-        let proxy = Self::running(folder, child);
+        let proxy = Self::running(config, folder, child);
         proxy.until_serving(config);
         proxy
+    }
+
+    /// Starts one that is expected to give up. Returns what it said.
+    #[track_caller]
+    pub(crate) fn start_in_vain(config: &Config) -> String {
+        let folder = folder();
+        let mut child = launch(config, folder.path(), &[]);
+        until("it ends", || child.try_wait().expect("a process").is_some());
+        assert!(!child.wait().expect("it has ended").success());
+        std::fs::read_to_string(folder.path().join("log")).expect("a log")
     }
 
     /// Starts it and waits until it listens.
@@ -166,12 +181,13 @@ impl Proxy {
     fn start_with(config: &Config, arguments: &[&str]) -> Self {
         let folder = folder();
         let child = launch(config, folder.path(), arguments);
-        Self::running(folder, child)
+        Self::running(config, folder, child)
     }
 
     #[track_caller]
-    fn running(folder: TempDir, child: Child) -> Self {
-        let mut proxy = Self { folder, child, heir: None, address: ([0, 0, 0, 0], 0).into() };
+    fn running(config: &Config, folder: TempDir, child: Child) -> Self {
+        let address = ([0, 0, 0, 0], 0).into();
+        let mut proxy = Self { folder, child, heir: None, address, admin: config.admin };
         proxy.until_listening();
         proxy
     }
@@ -323,14 +339,15 @@ impl Proxy {
     }
 
     fn try_admin_text(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        let mut stream = UnixStream::connect(self.path("admin")).ok()?;
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {length}"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}"
         );
-        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        let request = format!("{head}\r\n\r\n{body}");
+        let answer = match self.admin {
+            Some(address) => ask(TcpStream::connect(address).ok()?, &request),
+            None => ask(UnixStream::connect(self.path("admin")).ok()?, &request),
+        }?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
@@ -458,6 +475,14 @@ impl Drop for Proxy {
         }
         self.kill();
     }
+}
+
+/// The whole answer.
+fn ask(mut stream: impl Read + Write, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 fn folder() -> TempDir {
