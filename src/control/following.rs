@@ -108,6 +108,11 @@ impl Following {
                 }
                 gate.open(pin);
             }
+            ToElder::Count { site, id } => {
+                let gate = self.gates.get(&SiteName::from(site.as_str()));
+                let (held, in_flight) = gate.map_or((0, 0), |gate| (gate.held(), gate.in_flight()));
+                self.mouth.say(ToHeir::Counts { id, held, in_flight });
+            }
             other => tracing::warn!(?other, "the new process says what was not expected"),
         }
     }

@@ -305,6 +305,7 @@ impl Reconciler {
             Message::HandOver(ask) => self.heir_waits(ask),
             Message::Lent(lent) => self.lent(lent),
             Message::Elder(message) => self.elder_says(message),
+            Message::ElderSilent { ask } => self.elder_counts(ask, 0, 0),
             Message::Looked { host, looked } => self.looked(&host, looked),
             Message::TimerFired { site, generation } => self.step(site, Input::TimerFired { generation }),
             Message::Committed(all) => {
@@ -335,12 +336,7 @@ impl Reconciler {
         // Whoever asked may have gone meanwhile; an answer that nobody takes is dropped.
         match ask {
             Ask::Sites(wanted, answer) => drop(answer.send(self.list(&wanted))),
-            Ask::Site(name, answer) => {
-                let entry = self.by_name.get(&name).and_then(|key| self.sites.get(key));
-                let mut view = entry.map(|entry| entry.view(self.last_entries(&name)));
-                self.waits_for_elder(&name, view.as_mut());
-                drop(answer.send(view));
-            }
+            Ask::Site(name, answer) => self.look_at_site(name, answer),
             Ask::Status(answer) => drop(answer.send(self.status())),
             Ask::Glance(look, answer) => drop(answer.send(self.glance(&look))),
             Ask::Journal(filter, answer) => drop(answer.send(self.journal.newest(&filter))),

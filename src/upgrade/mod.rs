@@ -79,6 +79,15 @@ pub enum ToHeir {
         /// What became of them.
         tally: Tally,
     },
+    /// Answers [`ToElder::Count`].
+    Counts {
+        /// As it was asked.
+        id: u64,
+        /// Requests that it holds.
+        held: usize,
+        /// Requests that are with the backend.
+        in_flight: u32,
+    },
     /// What one process does at a time (ordering certificates, watching a swarm) the elder does no more.
     Rested,
 }
@@ -118,6 +127,13 @@ pub enum ToElder {
         epoch: u64,
         /// and its backend.
         backend: String,
+    },
+    /// Somebody asks for a site: what is left of it here? Wants [`ToHeir::Counts`].
+    Count {
+        /// Which site.
+        site: String,
+        /// Goes back.
+        id: u64,
     },
 }
 

@@ -76,6 +76,7 @@ fn requests_that_are_held_in_the_old_process_go_where_the_new_one_moves_the_pin(
     proxy.upgrade(&config, None).unwrap();
     assert_eq!(proxy.site("a")["on_hold"], true, "an operator's hold outlives the process");
     assert!(proxy.ended().is_none(), "it waits for the held one");
+    assert_eq!(proxy.held(), 1, "the new process counts it, too");
     proxy.until_well(&b);
     assert_eq!(proxy.handoff(&b).0, 200);
     assert_eq!(held.join().unwrap().text(), "B GET 0");
@@ -93,6 +94,7 @@ fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
     until("it is under way", || a.count() == 1);
     proxy.upgrade(&config, None).unwrap();
     proxy.until_well(&b);
+    assert_eq!(proxy.in_flight(), 1, "the new process counts it, too");
     std::thread::scope(|scope| {
         let moving = scope.spawn(|| proxy.handoff(&b));
         until("it waits", || proxy.site("a")["phase"] == "draining");
@@ -193,6 +195,25 @@ fn keys_that_need_a_restart_are_in_force_after_an_upgrade() {
     let workers = fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap();
     let name = |task: PathBuf| fs::read_to_string(task.join("comm")).unwrap_or_default();
     assert_eq!(workers.filter(|task| name(task.as_ref().unwrap().path()).starts_with("worker-")).count(), 1);
+}
+
+#[test]
+fn a_site_is_looked_at_although_the_old_process_says_nothing() {
+    let (a, go_on) = slow("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    let elder = Pid::from_raw(proxy.pid().cast_signed()).unwrap();
+    let slow = proxy.get_meanwhile("/slow");
+    until("it is under way", || a.count() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    kill_process(elder, Signal::STOP).unwrap();
+    assert_eq!(proxy.site("a")["in_flight"], 0, "what is known here");
+    kill_process(elder, Signal::CONT).unwrap();
+    assert_eq!(proxy.in_flight(), 1);
+    go_on.send(()).unwrap();
+    assert_eq!(slow.join().unwrap().text(), "A");
+    proxy.until_elder_ended();
+    assert_eq!(proxy.in_flight(), 0);
 }
 
 /// With an admin address of this test alone, which can be given to two processes.

@@ -7,6 +7,9 @@ use crate::core::heir::Fences;
 use crate::upgrade::line::{Ear, Mouth};
 use crate::upgrade::{ToElder, ToHeir};
 
+/// Whoever asks for a site waits no longer for what the elder has of it.
+const COUNTS_MAX: Duration = Duration::from_millis(500);
+
 /// What a heir knows of its elder.
 pub struct ElderParts {
     /// What is said to it.
@@ -23,6 +26,9 @@ pub struct ElderParts {
 pub(super) struct Elder {
     mouth: Mouth<ToElder>,
     fences: Fences,
+    /// Who waits for what it has of a site, by a number of ours.
+    asked: BTreeMap<u64, (SiteName, oneshot::Sender<Option<SiteView>>)>,
+    next_ask: u64,
     rested: Option<Box<dyn FnOnce()>>,
 }
 
@@ -36,7 +42,13 @@ impl Elder {
             }
             let _ = messages.send(Message::Elder(None));
         });
-        Self { mouth, fences: Fences::new(unsettled), rested: Some(rested) }
+        Self {
+            mouth,
+            fences: Fences::new(unsettled),
+            asked: BTreeMap::new(),
+            next_ask: 0,
+            rested: Some(rested),
+        }
     }
 
     /// The first effects of a site.
@@ -73,12 +85,39 @@ impl Reconciler {
         self.elder.is_some()
     }
 
-    /// Says so, where it is the elder that is waited for.
-    pub(super) fn waits_for_elder(&self, site: &SiteName, view: Option<&mut SiteView>) {
-        let waits = self.elder.as_ref().is_some_and(|elder| elder.fences.waits_for_elder(site));
-        if let Some(view) = view.filter(|_| waits) {
+    /// Somebody asks for a site, of which the elder may have requests as well.
+    pub(super) fn look_at_site(&mut self, site: SiteName, answer: oneshot::Sender<Option<SiteView>>) {
+        let Some(elder) = &mut self.elder else { return drop(answer.send(self.view(&site))) };
+        let id = elder.next_ask;
+        elder.next_ask += 1;
+        elder.mouth.say(ToElder::Count { site: site.to_string(), id });
+        elder.asked.insert(id, (site, answer));
+        let messages = self.messages.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(COUNTS_MAX).await;
+            let _ = messages.send(Message::ElderSilent { ask: id });
+        });
+    }
+
+    /// The elder has `held` and `in_flight` of the site that was asked for; nothing, if it doesn't say in time.
+    pub(super) fn elder_counts(&mut self, ask: u64, held: usize, in_flight: u32) {
+        let asked = self.elder.as_mut().and_then(|elder| elder.asked.remove(&ask));
+        let Some((site, answer)) = asked else { return };
+        let mut view = self.view(&site);
+        if let Some(view) = &mut view {
+            view.summary.held += held;
+            view.summary.in_flight += in_flight;
+        }
+        let _ = answer.send(view);
+    }
+
+    fn view(&self, site: &SiteName) -> Option<SiteView> {
+        let entry = self.by_name.get(site).and_then(|key| self.sites.get(key))?;
+        let mut view = entry.view(self.last_entries(site));
+        if self.elder.as_ref().is_some_and(|elder| elder.fences.waits_for_elder(site)) {
             view.waiting_for += "; the process before this one still has requests of it";
         }
+        Some(view)
     }
 
     /// This process's last lease is gone; the elder's may not be.
@@ -118,12 +157,16 @@ impl Reconciler {
                     self.report(Report::Emptied { site: key, tally });
                 }
             }
+            Some(ToHeir::Counts { id, held, in_flight }) => self.elder_counts(id, held, in_flight),
             Some(ToHeir::Rested) => elder.has_rested(),
             Some(other) => tracing::warn!(?other, "the process before this one says what was not expected"),
             None => {
                 elder.has_rested();
                 tracing::info!("the process before this one has ended");
                 let Some(elder) = self.elder.take() else { return };
+                for (site, answer) in elder.asked.into_values() {
+                    let _ = answer.send(self.view(&site));
+                }
                 for (site, generation) in elder.fences.elder_gone() {
                     self.left_everywhere(&site, generation);
                 }

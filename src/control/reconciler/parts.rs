@@ -77,6 +77,11 @@ pub enum Message {
     Lent(Lent),
     /// By the elder; `None` when it has ended.
     Elder(Option<ToHeir>),
+    /// By a timer: the elder has had time enough to answer, if it hasn't.
+    ElderSilent {
+        /// What it was asked.
+        ask: u64,
+    },
     /// By whoever looks after a name.
     Looked {
         /// The name.
