@@ -36,7 +36,7 @@ fn an_edge_that_leaves_says_so_when_etcd_has_heard_of_it() {
 
 #[test]
 fn a_stopped_edge_tells_those_who_are_held_at_once_to_come_again() {
-    let (rig, _etcd, mut edge) = Rig::serving();
+    let (_rig, _etcd, mut edge) = Rig::serving();
     assert!(edge.says(&["hold", "blog"]).status.success());
     let mut reader = edge.ask();
     until("it is held", || (edge.site()["held"] == 1).then_some(()));

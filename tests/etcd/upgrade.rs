@@ -138,7 +138,7 @@ fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_f
 
 #[test]
 fn a_new_process_of_another_fleet_is_none() {
-    let (rig, _etcd, mut edge) = Rig::serving();
+    let (_rig, _etcd, mut edge) = Rig::serving();
     let good = fs::read_to_string(&edge.config).unwrap();
     let alone = good.split("[cluster]").next().unwrap().to_owned() + &good[good.find("[[site]]").unwrap()..];
     for (text, said_of_it) in [
