@@ -201,7 +201,7 @@ fn what_traefik_proxies_becomes_sites_and_the_rest_is_told_of() {
             (20, "`priority: 100` of the router `federation`"),
             (23, "became `*.shop.example`"),
             (26, "`observability.accessLogs: false` of the router `shop`"),
-            (27, "its backend is to see other paths"),
+            (27, "a middleware changes what is asked for"),
             (32, "`HeadersRegexp(...)`: only hosts"),
             (35, "is for any host (/ping)"),
             (36, "is Traefik's own"),
@@ -230,7 +230,17 @@ fn what_traefik_proxies_becomes_sites_and_the_rest_is_told_of() {
             "backends = [\"127.0.0.1:3000\"]\napp = \"generic\"\n[[site.route]]\npath = \"/api\"\nupstream = \"127.0.0.1:3001\"\n",
         ],
     );
-    told(&text, &[(11, "passHostHeader: false"), (20, "`serversTransports.slow.maxIdleConnsPerHost: 7`")]);
+    assert!(text.contains("path = \"/tagged\"") && !text.contains("path = \"/old\""), "{text}");
+    told(
+        &text,
+        &[
+            (11, "passHostHeader: false"),
+            (20, "`serversTransports.slow.maxIdleConnsPerHost: 7`"),
+            (22, "a middleware changes what is asked for"),
+            (27, "`X-Tag` of the router `tagged`: a route has no header fields of its own"),
+            (36, "`stripPrefix.prefixes: /old` of the middleware `strip`"),
+        ],
+    );
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::draft::{Draft, Note, Site};
 use super::tree::{Node, from_toml, from_yaml};
 use rule::Choice;
 
-/// Middlewares after which the backend sees another path than the reader has asked for.
-const PATH_CHANGERS: [&str; 6] =
+/// Middlewares after which the backend sees something else than what the reader has asked for, or nothing.
+const CHANGERS: [&str; 6] =
     ["addPrefix", "stripPrefix", "stripPrefixRegex", "replacePath", "replacePathRegex", "redirectRegex"];
 
 /// Reads a dynamic configuration, or a compose file.
@@ -129,6 +129,11 @@ impl<'a> Traefik<'a> {
             }
             site.hosts = whole.into_iter().flat_map(|choice| choice.hosts).collect();
             if site.hosts.is_empty() {
+                for (field, _) in &site.headers {
+                    let text =
+                        format!("`{field}` of the router `{name}`: a route has no header fields of its own");
+                    site.notes.push(Note { line: site.line, text });
+                }
                 // Several routers may lead to one service.
                 site.notes.retain(|note| !self.draft.notes.contains(note));
                 self.draft.notes.append(&mut site.notes);
@@ -145,7 +150,7 @@ impl<'a> Traefik<'a> {
     fn router(&mut self, name: &'a str, router: &'a Node, has_tls: bool, site: &mut Site) -> Vec<Choice> {
         let mut is_secure = false;
         let mut redirects = false;
-        let mut is_other_path = false;
+        let mut is_changed = false;
         let mut choices = Vec::new();
         for (key, node) in router.entries() {
             match key.to_ascii_lowercase().as_str() {
@@ -154,9 +159,9 @@ impl<'a> Traefik<'a> {
                 "entrypoints" => {}
                 "middlewares" => {
                     for word in node.words() {
-                        match self.middleware(word, node.line, site) {
+                        match self.middleware(word, node.line, false, site) {
                             Effect::Redirects => redirects = true,
-                            Effect::OtherPath => is_other_path = true,
+                            Effect::Changes => is_changed = true,
                             Effect::None => {}
                         }
                     }
@@ -173,10 +178,12 @@ impl<'a> Traefik<'a> {
         if !is_secure && has_tls {
             site.redirect = Some(redirects);
         }
-        if is_other_path {
+        if is_changed {
             site.note(
                 router.line,
-                format!("the router `{name}`: its backend is to see other paths, so it has no site here"),
+                format!(
+                    "the router `{name}`: a middleware changes what is asked for, so it has no site here"
+                ),
             );
             return Vec::new();
         }
@@ -255,7 +262,7 @@ impl<'a> Traefik<'a> {
         }
     }
 
-    fn middleware(&mut self, named: &str, line: usize, site: &mut Site) -> Effect {
+    fn middleware(&mut self, named: &str, line: usize, is_in_chain: bool, site: &mut Site) -> Effect {
         let known = local(named).and_then(|name| {
             let all = self.middlewares?.entries();
             all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -272,10 +279,19 @@ impl<'a> Traefik<'a> {
                 effect = Effect::Redirects;
             } else if is("headers") {
                 headers(name, node, site);
+            } else if is("chain") && !is_in_chain {
+                let Some(links) = node.get("middlewares") else { continue };
+                for link in links.words() {
+                    match self.middleware(link, links.line, true, site) {
+                        Effect::None => {}
+                        other => effect = other,
+                    }
+                }
             } else {
                 site.notes.extend(lines(node, kind, &format!(" of the middleware `{name}`")));
-                if PATH_CHANGERS.iter().any(|changer| is(changer)) {
-                    effect = Effect::OtherPath;
+                // Of a chain in a chain nobody looks what is in it.
+                if is("chain") || CHANGERS.iter().any(|changer| is(changer)) {
+                    effect = Effect::Changes;
                 }
             }
         }
@@ -322,7 +338,7 @@ impl<'a> Traefik<'a> {
 enum Effect {
     None,
     Redirects,
-    OtherPath,
+    Changes,
 }
 
 /// `tls: {}`, `tls: true` and whatever is said below it.
