@@ -11,7 +11,7 @@ use foldhash::quality::FixedState;
 use super::{Config, Site, SiteDefaults};
 use crate::core::canary::Fingerprint;
 
-/// Of a whole configuration. It takes some microseconds a site: where one is known, go on from it.
+/// Of a whole configuration. Each site is written out for it: where one is known, go on from that.
 pub fn of(config: &Config) -> Fingerprint {
     let empty = of_defaults(&config.defaults);
     config.sites.iter().fold(empty, |all, site| all.with(of_site(site)))
