@@ -231,7 +231,7 @@ fn a_second_process_with_the_same_admin_address_is_refused() {
     let (config, address) = with_admin_address(config(&[&a]));
     let proxy = Proxy::start(&config);
     let said = Proxy::start_in_vain(&config);
-    assert!(said.contains(&format!("admin.listen: can't listen on {address}")), "{said}");
+    assert!(said.contains(&format!("[admin] listen: can't listen on {address}")), "{said}");
     assert!(said.contains("in use"), "{said}");
     assert_eq!(proxy.pid_that_serves(), proxy.pid());
 }
