@@ -32,9 +32,9 @@ struct DetourValue {
 pub async fn offer(store: &Store, lease: LeaseId, own: &Detour, tell: &Tell) {
     let Detour { edge, address, token } = own;
     let value = DetourValue { name: edge.clone(), address: *address, token: token.expose().to_owned() };
-    let (is_ours, own, value) =
-        (|detour: &Detour| detour.token == *token, lease.to_string(), values::to_bytes(&value));
-    store.put_until_answered("offering a detour", &format!("{DETOURS}{own}"), value, lease).await;
+    let is_ours = |detour: &Detour| detour == own;
+    let (key, value) = (format!("{DETOURS}{lease}"), values::to_bytes(&value));
+    store.put_until_answered("offering a detour", &key, value, lease).await;
     loop {
         let (revision, [found]) = store.list([DETOURS]).await;
         let of = |bytes: &[u8]| Some(detour(values::from_bytes(bytes)?));

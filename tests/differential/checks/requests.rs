@@ -22,7 +22,7 @@ pub(crate) const OF_CONNECTION: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
 /// Fields that ghostpin writes itself, whatever was sent.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "host",
     "expect",
     "cookie",
@@ -31,6 +31,7 @@ const OWN: [&str; 9] = [
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-real-ip",
     "x-request-id",
 ];
 
@@ -121,6 +122,13 @@ fn check_head(head: &RequestHead, request: &parse::Request, scene: &Scene) -> Re
         only("x-forwarded-host", head.host().as_bytes())?;
         values("forwarded").is_empty().then_some(()).ok_or("a stranger's Forwarded is passed on")?;
     }
+    let sent = head.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(b"x-real-ip"));
+    let sent: Vec<&[u8]> = sent.map(|field| field.value).collect();
+    let passes = scene.peer.is_trusted() && sent.len() == 1;
+    let expected = if passes { sent } else { Vec::new() };
+    (values("x-real-ip") == expected)
+        .then_some(())
+        .ok_or("X-Real-IP is not that of a trusted proxy alone")?;
     only("x-request-id", b"own-id")?;
     // ghostpin answers it itself; a backend that did so as well would answer twice.
     values("expect").is_empty().then_some(()).ok_or("an expectation is passed on")?;
