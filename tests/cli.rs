@@ -7,11 +7,9 @@ mod failures;
 #[path = "cli/terminal.rs"]
 mod terminal;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use desk::{Desk, PATIENCE, said};
 use serde_json::Value;
@@ -132,14 +130,7 @@ fn each_change_is_one_line_of_json_until_it_is_told_to_stop() {
 fn who_waits_is_told_what_for_and_need_not_wait_for_ever() {
     let desk = Desk::new();
     let _running = desk.start();
-    let status: Value = serde_json::from_str(&desk.say(&["status", "--json"]).out).unwrap();
-    let mut reader = TcpStream::connect(status["listening"][0].as_str().unwrap()).unwrap();
-    reader.write_all(b"GET /slow HTTP/1.1\r\nhost: blog.example\r\n\r\n").unwrap();
-    let began = Instant::now();
-    while desk.site()["in_flight"] != 1 {
-        assert!(began.elapsed() < PATIENCE, "the request never got there");
-        thread::sleep(Duration::from_millis(5));
-    }
+    let _reader = desk.ask_slowly();
     let said = desk.say(&["handoff", "blog", "--to", &desk.backends[1].to_string(), "--wait", "2s"]);
     assert_eq!((said.code, said.out.as_str()), (5, ""), "{said:?}");
     assert!(said.err.starts_with("blog is draining (1 s): for "), "{said:?}");

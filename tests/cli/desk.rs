@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -121,6 +121,19 @@ impl Desk {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
         command.args(verb).arg("--config").arg(self.config());
         Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Asks for a page that takes its time, and returns when that is under way.
+    pub(crate) fn ask_slowly(&self) -> TcpStream {
+        let status: Value = serde_json::from_str(&self.say(&["status", "--json"]).out).unwrap();
+        let mut reader = TcpStream::connect(status["listening"][0].as_str().unwrap()).unwrap();
+        reader.write_all(b"GET /slow HTTP/1.1\r\nhost: blog.example\r\n\r\n").unwrap();
+        let began = Instant::now();
+        while self.site()["in_flight"] != 1 {
+            assert!(began.elapsed() < PATIENCE, "the request never got there");
+            thread::sleep(Duration::from_millis(5));
+        }
+        reader
     }
 
     /// Runs a verb with the configuration of this desk.

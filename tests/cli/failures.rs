@@ -1,15 +1,13 @@
 //! With `--json`, a verb fails in JSON, too: one object on standard error, and the exit code that it has without.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::desk::{Desk, PATIENCE, Running, Said, said};
+use crate::desk::{Desk, Running, Said, said};
 
 /// What it says on standard error, which is one object and nothing else; on standard output there is nothing.
 #[track_caller]
@@ -75,14 +73,7 @@ fn an_absent_site_is_an_object_that_names_it() {
 fn what_is_not_done_in_time_is_an_object_alone() {
     let desk = Desk::new();
     let _running = desk.start();
-    let status: Value = serde_json::from_str(&desk.say(&["status", "--json"]).out).unwrap();
-    let mut reader = TcpStream::connect(status["listening"][0].as_str().unwrap()).unwrap();
-    reader.write_all(b"GET /slow HTTP/1.1\r\nhost: blog.example\r\n\r\n").unwrap();
-    let began = Instant::now();
-    while desk.site()["in_flight"] != 1 {
-        assert!(began.elapsed() < PATIENCE, "the request never got there");
-        thread::sleep(Duration::from_millis(5));
-    }
+    let _reader = desk.ask_slowly();
     // Longer than progress keeps quiet for people.
     let moved =
         desk.say(&["handoff", "blog", "--to", &desk.backends[1].to_string(), "--wait", "2s", "--json"]);
