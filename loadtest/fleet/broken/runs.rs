@@ -162,8 +162,10 @@ async fn newcomer(rig: &mut Rig) -> io::Result<()> {
     // It serves, and has said so.
     let serves = || async {
         let keys = rig.stage.etcdctl(0, &["get", "--prefix", &keys, "--print-value-only"]).await;
-        let key = "\"name\":\"edge-2\",\"watermark\":";
-        let said = |line: &str| line.contains(key) && !line.contains(&format!("{key}0,"));
+        let said = |line: &str| {
+            let key: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            key["name"] == "edge-2" && key["watermark"] != 0
+        };
         keys.is_ok_and(|keys| keys.lines().any(said))
     };
     rig.stage.until("the new edge serves", serves).await?;
