@@ -51,7 +51,8 @@ pub(super) fn same(config: &Config, before: Option<&OfFleet>) -> Result<()> {
     let before = before.map(|before| before.prefix.as_str());
     ensure!(
         prefix == before,
-        "[cluster] the running process {}, and by this file the new one {}: that can't be changed by an upgrade. Stop the one,          and start the other",
+        "[cluster] the running process {}, and by this file the new one {}: that can't be changed by an upgrade. Stop the \
+         one, and start the other",
         said(before),
         said(prefix)
     );
