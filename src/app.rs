@@ -11,6 +11,7 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +21,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::acme;
 use crate::certs::Certificates;
@@ -58,6 +60,9 @@ use upgrade::{Succeeded, Upgrades};
 
 /// Once nobody decides about pins any more, what a reader is told that it may come again may take so long to be written.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Of an operator who has connected just before another process took over the question may still be on its way for so long.
+const LAST_QUESTIONS: Duration = Duration::from_secs(1);
 
 /// Of the time that a stop may take, the part for which held requests still wait. What is left is for their answers.
 const HELD_PART: f64 = 0.9;
@@ -295,10 +300,9 @@ impl Prepared {
         let reader = parts.publisher.reader();
         let counted: Vec<_> = (0..server.threads).map(|_| worker::metrics()).collect();
         let reconciler = Reconciler::new(parts, messages).counting(counted.iter().cloned());
-        let mut deciding = Some(reconciler.run(received, reported));
-        if config.cluster.is_some() {
-            deciding.take().map(tokio::task::spawn_local);
-        }
+        let mut waits = Some(reconciler.run(received, reported));
+        // A fleet is to be joined first.
+        let deciding = waits.take_if(|_| config.cluster.is_some()).map(tokio::task::spawn_local);
         if let Some(mut elder) = edge_before {
             // Who can't join has accepted nobody yet.
             if let Err(error) = fleet::joined(&controller, &config).await {
@@ -344,6 +348,7 @@ impl Prepared {
         let journal = controller.clone();
         let tell = Box::new(move |site, kind, note| journal.note(site, kind, note));
         let stalls = watchdog::start(pulses, reader.clone(), config.server.watchdog, tell, logs.clone());
+        let shut = watch::Sender::new(false);
         let context = crate::admin::Context {
             reload: reload.clone(),
             listening: addresses.as_slice().into(),
@@ -360,12 +365,13 @@ impl Prepared {
             stalls: stalls.context("starting the thread that watches the workers")?,
             logs: logs.clone(),
             traced: traced.clone(),
+            shut: shut.subscribe(),
         };
-        let administering = crate::admin::spawn(admin, context).context("starting the admin thread")?;
+        let administering = crate::admin::spawn(admin, context, shut).context("starting the admin thread")?;
         if let Some(elder) = for_elder {
             elder.say(ToElder::Taken);
         }
-        deciding.map(tokio::task::spawn_local);
+        let deciding = deciding.or_else(|| waits.map(tokio::task::spawn_local));
         for address in &addresses {
             tracing::info!(%address, "listening");
         }
@@ -406,6 +412,7 @@ impl Prepared {
             // Gates are opened as ever meanwhile: who waits at one is answered.
             tokio::task::spawn_blocking(ended).await?;
             fleet::leave(&controller, config.cluster.as_ref()).await;
+            dismiss(deciding, administering.end(Duration::ZERO)).await;
             traced.end();
             // Left behind, they would look as if somebody listened.
             files.iter().for_each(|file| drop(std::fs::remove_file(file)));
@@ -413,26 +420,48 @@ impl Prepared {
         };
         notify::tell(Told::MainPid(succession.pid));
         // The sockets are the other process's as well: what waits in their queues is accepted there.
-        drop(administering);
+        let mut administered = pin!(administering.end(LAST_QUESTIONS));
+        let until = Instant::now() + server.shutdown_timeout;
         drop(doors.close());
         workers.tell(Order::Stop { timeout: server.shutdown_timeout, held });
         tenures.end().await;
         succession.mouth.say(ToHeir::Rested);
         let mut ended = tokio::task::spawn_blocking(ended);
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut cut = pin!(async {
+            tokio::select! {
+                () = nobody_decides(succession.ended) => {}
+                _ = terminate.recv() => {}
+            }
+        });
         let is_cut = tokio::select! {
             done = &mut ended => { done?; false }
-            () = nobody_decides(succession.ended) => true,
-            _ = terminate.recv() => true,
+            () = &mut cut => true,
         };
+        let mut all_are_answered = false;
         if is_cut {
             workers.tell(Order::Stop { timeout: LAST_ANSWERS, held: Duration::ZERO });
             ended.await?;
+        } else {
+            // What an operator has asked this process for, it sees to.
+            tokio::select! {
+                in_time = timeout_at(until, &mut administered) => all_are_answered = in_time.is_ok(),
+                () = &mut cut => {}
+            }
         }
         fleet::leave(&controller, config.cluster.as_ref()).await;
+        if !all_are_answered {
+            dismiss(deciding, administered).await;
+        }
         traced.end();
         Ok(())
     }
+}
+
+/// Whoever still asks is told that nobody decides here any more.
+async fn dismiss(deciding: Option<JoinHandle<()>>, administered: impl Future<Output = ()>) {
+    deciding.iter().for_each(JoinHandle::abort);
+    let _ = timeout(LAST_ANSWERS, administered).await;
 }
 
 /// Returns when the process that has taken over from this one has ended, if this one goes by its word.

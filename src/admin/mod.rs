@@ -24,6 +24,7 @@ use std::time::Duration;
 use axum::serve;
 use axum::serve::Listener;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 pub use explain::Doors;
 pub use guard::Guard;
@@ -41,9 +42,6 @@ use crate::watchdog::Stalls;
 
 /// The OpenAPI document that describes all routes.
 pub const DOCUMENT: &str = include_str!("openapi.json");
-
-/// How long connections still have for one more request when no new one is taken.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// A bound admin address.
 pub enum Bound {
@@ -80,6 +78,8 @@ pub struct Context {
     pub traced: Traced,
     /// What was not logged.
     pub logs: Logs,
+    /// The door is shut: streams end, and who watched asks whoever comes next.
+    pub shut: watch::Receiver<bool>,
 }
 
 impl Context {
@@ -105,64 +105,75 @@ pub fn bind(address: &ListenAddress) -> std::io::Result<Bound> {
     }
 }
 
-/// The admin API at work. Dropped, it takes no connection any more, and ends those that have nothing to ask.
+/// The admin API at work.
 #[derive(Debug)]
 pub struct Serving {
-    is_shut: watch::Sender<bool>,
-    _until: oneshot::Sender<()>,
+    shut: watch::Sender<bool>,
+    last_requests: oneshot::Sender<Duration>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Serving {
     /// Takes no new connection for now: they stay in the queue, which may be another process's as well.
     pub fn shut(&self) {
-        self.is_shut.send_replace(true);
+        self.shut.send_replace(true);
     }
 
     /// Takes them again.
     pub fn open(&self) {
-        self.is_shut.send_replace(false);
+        self.shut.send_replace(false);
+    }
+
+    /// Takes no new connection any more; what this returns is ready when all that was asked has been answered. Whoever has come
+    /// in less than `last_requests` ago may have a request on its way, which is waited for.
+    pub fn end(self, last_requests: Duration) -> impl Future<Output = ()> {
+        self.shut();
+        let Self { shut, last_requests: tell, ended } = self;
+        let _ = tell.send(last_requests);
+        async move {
+            let _ = ended.await;
+            drop(shut);
+        }
     }
 }
 
-/// Serves the admin API on a thread of its own.
+/// Serves the admin API on a thread of its own, through a door that `shut` is about.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn spawn(bound: Bound, context: Context) -> std::io::Result<Serving> {
-    let (until, dropped) = oneshot::channel();
-    let (shut, is_shut) = watch::channel(false);
+pub fn spawn(bound: Bound, context: Context, shut: watch::Sender<bool>) -> std::io::Result<Serving> {
+    let (last_requests, told) = oneshot::channel();
+    let (at_the_end, ended) = oneshot::channel();
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs only a few file descriptors");
-        // Who has just come in has a request on its way.
-        let ends = async {
-            let _: Result<(), _> = dropped.await;
-            tokio::time::sleep(LAST_REQUESTS).await;
-        };
-        if let Err(error) = runtime.block_on(answer(bound, context, is_shut, ends)) {
+        if let Err(error) = runtime.block_on(answer(bound, context, told)) {
             tracing::error!(%error, "the admin API has ended");
         }
+        let _ = at_the_end.send(());
     })?;
-    Ok(Serving { is_shut: shut, _until: until })
+    Ok(Serving { shut, last_requests, ended })
 }
 
-async fn answer(
-    bound: Bound,
-    context: Context,
-    is_shut: watch::Receiver<bool>,
-    ends: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+async fn answer(bound: Bound, context: Context, ends: oneshot::Receiver<Duration>) -> std::io::Result<()> {
+    let (came, last_came) = watch::channel(Instant::now());
+    let is_shut = context.shut.clone();
+    let ends = async move {
+        let last_requests = ends.await.unwrap_or_default();
+        let until = *last_came.borrow() + last_requests;
+        tokio::time::sleep_until(until).await;
+    };
     let routes = routes::all(context).into_make_service_with_connect_info::<Peer>();
     match bound {
         Bound::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            serve(Door { listener, is_shut }, routes).with_graceful_shutdown(ends).await
+            serve(Door { listener, is_shut, came }, routes).with_graceful_shutdown(ends).await
         }
         Bound::Unix(listener) => {
             let listener = tokio::net::UnixListener::from_std(listener)?;
-            serve(Door { listener, is_shut }, routes).with_graceful_shutdown(ends).await
+            serve(Door { listener, is_shut, came }, routes).with_graceful_shutdown(ends).await
         }
     }
 }
@@ -171,6 +182,8 @@ async fn answer(
 pub struct Door<L> {
     listener: L,
     is_shut: watch::Receiver<bool>,
+    /// When somebody has come in last.
+    came: watch::Sender<Instant>,
 }
 
 /// Returns when it is so.
@@ -191,7 +204,10 @@ impl<L: Listener> Listener for Door<L> {
             tokio::select! {
                 biased;
                 () = until(&mut self.is_shut, true) => {}
-                accepted = self.listener.accept() => return accepted,
+                accepted = self.listener.accept() => {
+                    self.came.send_replace(Instant::now());
+                    return accepted;
+                }
             }
         }
     }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router, middleware};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::guard::guard;
 use super::peer::Peer;
@@ -61,7 +62,7 @@ pub(super) fn list() -> Vec<(&'static str, &'static str, MethodRouter<Context>)>
 
 /// All of them, behind their guard.
 pub(super) fn all(context: Context) -> Router {
-    let checks = context.guard.clone();
+    let (checks, shut) = (context.guard.clone(), context.shut.clone());
     list()
         .into_iter()
         .fold(Router::new(), |router, (path, _, handler)| router.route(path, handler))
@@ -72,7 +73,16 @@ pub(super) fn all(context: Context) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(checks, guard))
+        .layer(middleware::map_response_with_state(shut, send_on))
         .with_state(context)
+}
+
+/// Through a door that is shut nobody comes back in: whoever has a connection makes another, to who comes next.
+async fn send_on(State(shut): State<watch::Receiver<bool>>, mut response: Response) -> Response {
+    if *shut.borrow() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 pub(super) type Answer<T> = Result<T, Problem>;
@@ -232,7 +242,7 @@ async fn fulfil(context: Context, site: String, wish: Wanted, by: String) -> Ans
 fn refusal(site: &str, error: WishError) -> Problem {
     let refused = match &error {
         WishError::NoSite(_) => return Problem::no_site(site),
-        WishError::Stopping => return Problem::stopping(),
+        WishError::Stopping => return Problem { detail: error.to_string(), ..Problem::stopping() },
         WishError::NewController | WishError::NoController | WishError::Succeeded => {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the wish was not fulfilled", error);
         }

@@ -2,7 +2,7 @@
 
 mod contract;
 mod dashboard;
-
+mod ending;
 mod guarded;
 mod schema;
 mod told;
@@ -20,7 +20,7 @@ use axum::http::{StatusCode, Uri};
 use serde_json::Value;
 use tokio::task::LocalSet;
 
-use super::{Bound, Context, Doors, Guard, answer, bind};
+use super::{Bound, Context, Doors, Guard, Serving, bind, spawn};
 use crate::admin::dashboard::Shared;
 use crate::app::Reload;
 use crate::certs::{Certificates, Sources};
@@ -55,6 +55,7 @@ struct Edge {
     backends: [SocketAddr; 3],
     reader: Reader,
     dashboard: Arc<Shared>,
+    serving: Serving,
     _folder: tempfile::TempDir,
 }
 
@@ -153,6 +154,7 @@ impl Edge {
         let dashboard = Arc::<Shared>::default();
         let labels = Refusal::all().map(|refusal| refusal.words().label).collect();
         let doors: Vec<ListenAddress> = config.listen.all().map(|one| one.address.clone()).collect();
+        let shut = tokio::sync::watch::Sender::new(false);
         let context = Context {
             reload: Reload::new(&path, controller, Some(certificates(folder.path()))),
             listening: [].into(),
@@ -172,6 +174,7 @@ impl Edge {
             stalls: Arc::default(),
             traced: Default::default(),
             logs: Default::default(),
+            shut: shut.subscribe(),
         };
         let bound = bind(&config.admin.listen).unwrap();
         let place = match (&bound, &config.admin.listen) {
@@ -179,19 +182,14 @@ impl Edge {
             (Bound::Unix(_), ListenAddress::Unix(path)) => Place::Unix(path.clone()),
             (Bound::Unix(_), ListenAddress::Tcp(_)) => unreachable!("what is bound is what was asked for"),
         };
-        tokio::task::spawn_local(answer(
-            bound,
-            context,
-            tokio::sync::watch::channel(false).1,
-            std::future::pending(),
-        ));
+        let serving = spawn(bound, context, shut).unwrap();
         let client = Client {
             place,
             told_by: "the test".to_owned(),
             token: config.admin.token,
             actor: "ann@desk".to_owned(),
         };
-        let edge = Self { client, config: path, backends, reader, dashboard, _folder: folder };
+        let edge = Self { client, config: path, backends, reader, dashboard, serving, _folder: folder };
         if alive && is_alone {
             edge.until("is settled", |site| {
                 let candidates = site["candidates"].as_array().unwrap();

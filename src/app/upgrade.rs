@@ -53,6 +53,8 @@ impl Upgrades<'_> {
                 Ok(succeeded) => {
                     let Succession { pid, version, .. } = &succeeded.succession;
                     tracing::info!(pid, version, "upgraded: the new process serves");
+                    // Whoever is told so, and asks something then, asks the new one.
+                    self.admin.shut();
                     asked.done(Outcome::Serves { pid: *pid, version: version.clone() });
                     return succeeded;
                 }

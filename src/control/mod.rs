@@ -110,7 +110,7 @@ pub enum WishError {
     #[error("the fleet has no controller now: its store does not answer")]
     NoController,
     /// The process is about to end.
-    #[error("ghostpin is stopping")]
+    #[error("ghostpin is stopping: look at the site when it is served again, and ask again if need be")]
     Stopping,
     /// A new process decides now, in the middle of it.
     #[error("a new process has taken over: look at the site, and ask again if need be")]

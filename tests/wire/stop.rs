@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
+use std::thread;
 
 use rustix::process::Signal;
 
@@ -116,6 +117,26 @@ fn who_has_just_connected_is_answered_although_a_stop_was_asked_for() {
         assert_eq!((response.status, response.field("connection")), (200, Some("close")));
         assert!(client.is_closed());
     }
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
+}
+
+#[test]
+fn an_operator_who_still_waits_at_the_end_is_told_to_look_again() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let mut config = Config::of(&[]).handoff("prove_timeout = '10m'");
+    config.set_site("a", "a.test", &[&a, &b], "app = 'generic'\nhealth = { proof_path = '/proof' }");
+    let mut proxy = Proxy::start(&config);
+    proxy.until_well(&b);
+    b.be_broken();
+    let (status, problem) = thread::scope(|scope| {
+        let moving = scope.spawn(|| proxy.handoff(&b));
+        until("it is proved", || proxy.site("a")["phase"] == "proving");
+        proxy.signal(Signal::TERM);
+        moving.join().unwrap()
+    });
+    assert_eq!((status, problem["title"].as_str()), (503, Some("stopping")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("look at the site"), "{problem}");
     until("it has ended", || proxy.ended().is_some());
     assert!(proxy.ended().unwrap().success());
 }

@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::Context;
 use super::super::problem::Problem;
 use super::super::routes::{Answer, query};
+use super::super::{Context, until};
 use super::facts::{Fact, Facts};
 use super::{Found, WATCHERS_MAX, Window, find, look};
 use crate::control::glance::{Glance, Now, SiteLine, TroublesView};
@@ -166,6 +166,7 @@ pub(in super::super) async fn live(
 impl Watcher {
     async fn watch(&mut self, first: String, events: &mpsc::Sender<Bytes>, time: Duration) {
         let end = Instant::now() + time;
+        let mut shut = self.context.shut.clone();
         let mut next = first;
         let mut sent = Instant::now();
         loop {
@@ -183,6 +184,7 @@ impl Watcher {
             }
             tokio::select! {
                 () = events.closed() => return,
+                () = until(&mut shut, true) => return,
                 () = tokio::time::sleep(PACE) => {}
             }
             match self.look().await {

@@ -10,13 +10,13 @@ use super::*;
 use crate::admin::dashboard::WATCHERS_MAX;
 
 /// One who watches.
-struct Watcher {
+pub(super) struct Watcher {
     body: Incoming,
     said: String,
 }
 
 impl Watcher {
-    async fn open(edge: &Edge, query: &str) -> Result<Self, StatusCode> {
+    pub(super) async fn open(edge: &Edge, query: &str) -> Result<Self, StatusCode> {
         let stream = tokio::net::TcpStream::connect(edge.client.place.to_string()).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Full<bytes::Bytes>>(TokioIo::new(stream))
@@ -32,7 +32,7 @@ impl Watcher {
     }
 
     /// The next event; `None` at the end.
-    async fn next(&mut self) -> Option<Value> {
+    pub(super) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some((event, rest)) = self.said.split_once("\n\n") {
                 let data = event.strip_prefix("data: ").map(|data| serde_json::from_str(data).unwrap());
