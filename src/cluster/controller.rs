@@ -30,36 +30,47 @@ pub async fn stand_until(
     mut retired: watch::Receiver<bool>,
     store: Rc<Store>,
     lease: LeaseId,
-    commands: mpsc::UnboundedReceiver<Command>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
     tell: Tell,
 ) {
-    tokio::select! {
-        biased;
-        // Whoever could say so lives as long as the process.
-        _ = retired.wait_for(|retired| *retired) => {}
-        () = stand(store.clone(), lease, commands, tell.clone()) => {}
+    while !*retired.borrow() {
+        stand(&mut retired, &store, lease, &mut commands, &tell).await;
     }
     resign(&store, lease).await;
     ask_no_more(&store, lease).await;
 }
 
-async fn stand(store: Rc<Store>, lease: LeaseId, mut commands: mpsc::UnboundedReceiver<Command>, tell: Tell) {
-    loop {
-        let Some(won_at) = campaign(&store, lease).await else {
-            sleep(AGAIN_AFTER).await;
-            continue;
-        };
-        // Those were meant for the one that this one was before.
-        while commands.try_recv().is_ok() {}
-        let writer = Rc::new(Writer { store: store.clone(), lease, won_at });
-        tokio::select! {
-            biased;
-            () = lead(&store, lease, &tell) => {}
-            () = write(&writer, &mut commands, &tell) => resign(&store, lease).await,
-        }
-        tell(News::Deposed);
-        ask_no_more(&store, lease).await;
-        sleep(AGAIN_AFTER).await;
+/// Stands once, and leads if it is elected.
+async fn stand(
+    retired: &mut watch::Receiver<bool>,
+    store: &Rc<Store>,
+    lease: LeaseId,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    tell: &Tell,
+) {
+    let elected = tokio::select! {
+        biased;
+        () = until_told(retired) => return,
+        elected = campaign(store, lease) => elected,
+    };
+    let Some(won_at) = elected else { return sleep(AGAIN_AFTER).await };
+    // Those were meant for the one that this one was before.
+    while commands.try_recv().is_ok() {}
+    let writer = Rc::new(Writer { store: store.clone(), lease, won_at });
+    tokio::select! {
+        biased;
+        () = lead(store, lease, tell) => {}
+        () = write(&writer, commands, retired, tell) => resign(store, lease).await,
+    }
+    tell(News::Deposed);
+    ask_no_more(store, lease).await;
+    sleep(AGAIN_AFTER).await;
+}
+
+/// Returns when this process is to retire. Whoever could say so lives as long as the process.
+async fn until_told(retired: &mut watch::Receiver<bool>) {
+    if retired.wait_for(|retired| *retired).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -178,8 +189,13 @@ struct Pending {
 }
 
 /// Writes what is wanted, all that has gathered while the last was written in one step; returns when this edge is to lead no
-/// more.
-async fn write(writer: &Rc<Writer>, commands: &mut mpsc::UnboundedReceiver<Command>, tell: &Tell) {
+/// more. One that retires has answered what it was asked before.
+async fn write(
+    writer: &Rc<Writer>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    retired: &mut watch::Receiver<bool>,
+    tell: &Tell,
+) {
     let mut waiting: VecDeque<Pending> = VecDeque::new();
     // What is under way ends with this controller.
     let (mut writes, mut answers) = (JoinSet::new(), JoinSet::new());
@@ -210,6 +226,11 @@ async fn write(writer: &Rc<Writer>, commands: &mut mpsc::UnboundedReceiver<Comma
                 // The process is about to end.
                 None => return std::future::pending().await,
             },
+            // What was to be answered before that is among the commands, which come first.
+            () = until_told(retired) => {
+                while answers.join_next().await.is_some() {}
+                return;
+            }
         }
         while writes.len() < UNDER_WAY_MAX && !waiting.is_empty() {
             let batch: Vec<Pending> = waiting.drain(..waiting.len().min(BATCH_MAX)).collect();

@@ -64,7 +64,7 @@ pub use handing_over::HandOver;
 use heir::Elder;
 pub use heir::ElderParts;
 pub use parts::{Message, Parts};
-use wishes::{Unsaid, Unseen};
+use wishes::{Asker, Unsaid, Unseen};
 
 /// A backend that has no pin is probed this many times less often: nobody waits for it.
 const STANDBY_FACTOR: u32 = 5;
@@ -103,7 +103,7 @@ pub struct Reconciler {
     /// Who was proved by the look that is being taken in.
     proved: Option<Target>,
     journal: Journal,
-    wishes: BTreeMap<WishId, oneshot::Sender<Result<Option<Pin>, WishError>>>,
+    wishes: BTreeMap<WishId, Asker>,
     next_wish: WishId,
     /// Wishes for backends that nothing is known of yet.
     unseen: Vec<Unseen>,
@@ -121,8 +121,8 @@ pub struct Reconciler {
     elder: Option<Elder>,
     /// A heir that waits for the pins.
     heir: Option<HandOver>,
-    /// Another process serves in the place of this edge, which is to be the controller no more.
-    retires: bool,
+    /// Another process serves in the place of this edge, which is to be the controller no more: by then at the latest.
+    retires: Option<Instant>,
     hooks_running: usize,
 }
 
@@ -175,7 +175,7 @@ impl Reconciler {
             fleet,
             elder: parts.elder.map(|elder| Elder::new(elder, messages)),
             heir: None,
-            retires: false,
+            retires: None,
             hooks_running: 0,
         };
         if let Err(why) = reconciler.apply(Source::File, parts.config) {
@@ -225,13 +225,19 @@ impl Reconciler {
             if !is_up_to_date || self.hooks_running > 0 {
                 continue;
             }
-            if self.retires {
+            if let Some(until) = self.retires
+                && (!self.owes_an_answer() || Instant::now() >= until)
+            {
                 self.retire_from_office();
             }
             match self.heir.take() {
                 Some(ask) if self.fleet.is_some() => self.lend_disk(ask),
                 Some(ask) => match self.hand_over(ask).await {
-                    Ok((this, heir)) => return this.become_follower(heir).run(reports).await,
+                    Ok((this, heir)) => {
+                        // Who still asks is told at once that nobody answers here.
+                        drop(messages);
+                        return this.become_follower(heir).run(reports).await;
+                    }
                     Err(this) => self = this,
                 },
                 None => {}
@@ -350,7 +356,7 @@ impl Reconciler {
             Ask::Wish { site, wish, by, answer } if self.follows() => {
                 self.pass_on(Command::Wish { site, wish, by, answer })
             }
-            Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, answer),
+            Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, Asker::Here(answer)),
             Ask::Apply(config, answer) => {
                 let applied = self.apply(Source::File, *config);
                 match &applied {

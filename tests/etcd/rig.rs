@@ -75,7 +75,7 @@ pub(crate) struct Rig {
 pub(crate) struct Edge {
     pub(crate) process: Process,
     /// Those that have taken its place, one after the other.
-    heirs: Vec<Pid>,
+    pub(crate) heirs: Vec<Pid>,
     front: PathBuf,
     admin: PathBuf,
     log: PathBuf,
@@ -304,6 +304,11 @@ impl Edge {
     pub(crate) fn status(&self) -> serde_json::Value {
         let output = self.says(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// Whether it is the controller, and knows it.
+    pub(crate) fn leads(&self) -> bool {
+        self.status()["fleet"]["controller"] == true
     }
 
     /// Asks it for the site's page, and hands back what it is answered with on.

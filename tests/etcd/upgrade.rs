@@ -8,7 +8,7 @@ use std::thread;
 use ghostpin::control::store::PinStore;
 use rustix::process::Signal;
 
-use crate::rig::{Edge, Rig, until};
+use crate::rig::{Edge, Given, Rig, until};
 
 fn answer(mut reader: UnixStream) -> String {
     let mut answer = String::new();
@@ -47,7 +47,7 @@ fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
     let mut slow = edge.begin_to_post();
     until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
     edge.upgrade().unwrap();
-    until("there is a controller", || controller(&rig));
+    until("the new one is the controller", || edge.leads().then_some(()));
     until("the other instance is well", || {
         let site = edge.site();
         let mut candidates = site["candidates"].as_array()?.iter();
@@ -65,6 +65,66 @@ fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
         assert!(moved.status.success(), "{moved:?}");
         assert!(answer(late).starts_with("HTTP/1.1 200 "));
     });
+    assert!(edge.process.ended(), "{}", edge.log());
+}
+
+#[test]
+fn what_the_old_process_was_asked_for_it_answers_though_it_has_no_requests_any_more() {
+    let (rig, _etcd, mut edge) = Rig::serving();
+    let mut slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    let heir = thread::scope(|scope| {
+        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
+        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
+        let heir = edge.try_upgrade();
+        slow.write_all(b"x").unwrap();
+        let moved = moving.join().unwrap();
+        assert!(moved.status.success(), "{moved:?}");
+        heir.unwrap()
+    });
+    edge.heirs.push(heir);
+    assert!(edge.process.ended(), "{}", edge.log());
+    assert_eq!(edge.site()["backend"], rig.backends()[1]);
+}
+
+#[test]
+fn a_wish_that_takes_long_does_not_keep_the_old_process_in_office() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd_with_passwords();
+    let patient = "[handoff]\ndrain_timeout = \"1h\"";
+    let mut edge = rig.edge_of("edge-1", &Given::default(), patient, &rig.site("blog", ""));
+    until("the edge serves", || edge.serves().then_some(()));
+    let slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    let heir = thread::scope(|scope| {
+        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
+        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
+        let heir = edge.try_upgrade();
+        let said = moving.join().unwrap();
+        let why = String::from_utf8(said.stderr).unwrap();
+        assert!(why.contains("another controller now"), "{why}");
+        heir.unwrap()
+    });
+    edge.heirs.push(heir);
+    until("the new one is the controller", || edge.leads().then_some(()));
+    drop(slow);
+    assert!(edge.process.ended(), "{}", edge.log());
+    until("it serves", || edge.serves().then_some(()));
+}
+
+#[test]
+fn what_is_asked_for_right_after_an_upgrade_the_new_process_is_asked_for() {
+    let (_rig, _etcd, mut edge) = Rig::serving();
+    let lease = |edge: &Edge| edge.status()["fleet"]["lease"].as_str().unwrap_or_default().to_owned();
+    let before = lease(&edge);
+    let slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    edge.upgrade().unwrap();
+    for _ in 0..20 {
+        let now = lease(&edge);
+        assert!(!now.is_empty() && now != before, "{now:?} has answered, and {before:?} was before");
+    }
+    drop(slow);
     assert!(edge.process.ended(), "{}", edge.log());
 }
 

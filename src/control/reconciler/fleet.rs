@@ -69,12 +69,7 @@ impl Reconciler {
             News::Wished { id, site, wish, by } => {
                 let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.ledger.is_some()) else { return };
                 let commands = fleet.commands();
-                let (answer, answered) = oneshot::channel();
-                tokio::task::spawn_local(async move {
-                    let result = answered.await.unwrap_or(Err(WishError::Stopping));
-                    let _ = commands.send(Command::Answer { id, result });
-                });
-                self.wished(site, wish, by, answer);
+                self.wished(site, wish, by, Asker::Elsewhere { id, commands });
             }
         }
     }

@@ -94,10 +94,7 @@ impl Reconciler {
     /// The heir has taken over: from now on, this process does what it says.
     pub(super) fn become_follower(mut self, ask: HandOver) -> Following {
         let HandOver { heir, answer } = ask;
-        let unseen = std::mem::take(&mut self.unseen).into_iter().map(|unseen| unseen.answer);
-        for wish in std::mem::take(&mut self.wishes).into_values().chain(unseen) {
-            drop(wish.send(Err(WishError::Succeeded)));
-        }
+        self.give_up_wishes(|| WishError::Succeeded);
         let gates = self.sites.iter().map(|(key, entry)| (*key, entry.name().clone(), entry.gate.clone()));
         let (following, succession) = Following::new(heir, gates, self.workers.clone());
         drop(answer.send(Ok(succession)));

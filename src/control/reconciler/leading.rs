@@ -40,10 +40,7 @@ impl Reconciler {
         fleet.doubts = Doubts::default();
         fleet.seen_by.clear();
         self.unsaid.clear();
-        let unseen = std::mem::take(&mut self.unseen).into_iter().map(|unseen| unseen.answer);
-        for answer in std::mem::take(&mut self.wishes).into_values().chain(unseen) {
-            drop(answer.send(Err(WishError::NewController)));
-        }
+        self.give_up_wishes(|| WishError::NewController);
         let sites: Vec<(SiteName, SiteKey)> =
             self.by_name.iter().chain(&self.leaving).map(|(name, key)| (name.clone(), *key)).collect();
         for (name, key) in sites {

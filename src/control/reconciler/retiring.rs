@@ -7,6 +7,9 @@ use crate::control::following::Succession;
 use crate::control::store::PinStore;
 use crate::upgrade::elder::Heir;
 
+/// What operators wish may take so long, before another edge is the controller. That one hears of a swarm; this one does no more.
+const LAST_WISHES: Duration = Duration::from_secs(5);
+
 /// What a heir that was lent the disk has come to.
 #[derive(Debug)]
 pub struct Lent {
@@ -47,7 +50,7 @@ impl Reconciler {
         let Lent { answer, became } = lent;
         let outcome = match became {
             Ok(heir) => {
-                self.retires = true;
+                self.retires = Some(Instant::now() + LAST_WISHES);
                 let (pid, version) = (heir.pid(), heir.version().to_owned());
                 Ok(Succession { pid, version, mouth: heir.line().0, ended: None })
             }
@@ -74,9 +77,10 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Is the controller no more, nor stands for it. To be called when no hook runs: the next one may run it again.
+    /// Is the controller no more, nor stands for it. To be called when no hook runs, for the next one may run it again, and if
+    /// it can be, when no operator waits for an answer: the next one doesn't know what became of a wish.
     pub(super) fn retire_from_office(&mut self) {
-        self.retires = false;
+        self.retires = None;
         let Some(fleet) = &mut self.fleet else { return };
         fleet.retired = true;
         self.step_down();

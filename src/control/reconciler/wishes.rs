@@ -10,7 +10,7 @@ pub(super) struct Unseen {
     site: SiteName,
     to: String,
     by: String,
-    pub(super) answer: Answer,
+    pub(super) asker: Asker,
 }
 
 /// What has become of a wish, once it stands in the fleet's store: the next controller goes by that alone.
@@ -21,12 +21,30 @@ pub(super) struct Unsaid {
     result: Result<Option<Pin>, Refused>,
 }
 
-type Answer = oneshot::Sender<Result<Option<Pin>, WishError>>;
+/// Who wishes something, and is told what has become of it.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// This process was asked.
+    Here(oneshot::Sender<Result<Option<Pin>, WishError>>),
+    /// Another edge was, and looks into the fleet's store for the answer to the wish of this name.
+    Elsewhere { id: String, commands: mpsc::UnboundedSender<Command> },
+}
+
+impl Asker {
+    /// Said at once: what this process tells the store after that, it hears after that.
+    pub(super) fn told(self, result: Result<Option<Pin>, WishError>) {
+        match self {
+            // Whoever asked may have gone meanwhile.
+            Self::Here(answer) => drop(answer.send(result)),
+            Self::Elsewhere { id, commands } => drop(commands.send(Command::Answer { id, result })),
+        }
+    }
+}
 
 impl Reconciler {
-    pub(super) fn wished(&mut self, site: SiteName, wanted: Wanted, by: String, answer: Answer) {
+    pub(super) fn wished(&mut self, site: SiteName, wanted: Wanted, by: String, asker: Asker) {
         let Some(&key) = self.by_name.get(&site) else {
-            return drop(answer.send(Err(WishError::NoSite(site))));
+            return asker.told(Err(WishError::NoSite(site)));
         };
         let wish = match wanted {
             Wanted::Hold => Wish::Hold,
@@ -34,14 +52,14 @@ impl Reconciler {
             Wanted::Handoff(to) => match self.find_candidate(key, &to) {
                 Some(backend) if self.is_unseen(key, &backend) => {
                     self.schedule.hasten((key, backend), Class::Urgent, Instant::now());
-                    return self.unseen.push(Unseen { site, to, by, answer });
+                    return self.unseen.push(Unseen { site, to, by, asker });
                 }
                 Some(to) => Wish::Handoff { to },
-                None => return drop(answer.send(Err(Refused::NoCandidate.into()))),
+                None => return asker.told(Err(Refused::NoCandidate.into())),
             },
         };
         self.next_wish += 1;
-        self.wishes.insert(self.next_wish, answer);
+        self.wishes.insert(self.next_wish, asker);
         if let Some(entry) = self.sites.get_mut(&key) {
             if wish == Wish::Release
                 && entry.core.is_on_hold()
@@ -56,8 +74,8 @@ impl Reconciler {
 
     /// Something was seen, or sites have changed: whoever waited for that goes on.
     pub(super) fn look_at_unseen(&mut self) {
-        for Unseen { site, to, by, answer } in std::mem::take(&mut self.unseen) {
-            self.wished(site, Wanted::Handoff(to), by, answer);
+        for Unseen { site, to, by, asker } in std::mem::take(&mut self.unseen) {
+            self.wished(site, Wanted::Handoff(to), by, asker);
         }
     }
 
@@ -74,9 +92,22 @@ impl Reconciler {
         let stands = |unsaid: &mut Unsaid| ledger.is_none_or(|ledger| ledger.is_settled(&unsaid.site));
         let said: Vec<Unsaid> = self.unsaid.extract_if(.., stands).collect();
         for Unsaid { id, result, .. } in said {
-            if let Some(answer) = self.wishes.remove(&id) {
-                drop(answer.send(result.map_err(WishError::from)));
+            if let Some(asker) = self.wishes.remove(&id) {
+                asker.told(result.map_err(WishError::from));
             }
+        }
+    }
+
+    /// Whether somebody still waits for an answer.
+    pub(super) fn owes_an_answer(&self) -> bool {
+        !self.wishes.is_empty() || !self.unseen.is_empty()
+    }
+
+    /// Tells all who still wait that this process does not decide any more.
+    pub(super) fn give_up_wishes(&mut self, why: impl Fn() -> WishError) {
+        let unseen = std::mem::take(&mut self.unseen).into_iter().map(|unseen| unseen.asker);
+        for asker in std::mem::take(&mut self.wishes).into_values().chain(unseen) {
+            asker.told(Err(why()));
         }
     }
 
