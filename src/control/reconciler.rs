@@ -295,6 +295,7 @@ impl Reconciler {
             }
             Message::HookDone { site, generation, hook, result } => {
                 self.hooks_running -= 1;
+                self.postpone_retirement();
                 if let (Err(why), Some(entry)) = (&result, self.sites.get(&site)) {
                     self.note(
                         entry.name().clone(),

@@ -16,7 +16,7 @@ use rcgen::{
 use rustix::process::{Pid, Signal, kill_process};
 
 const GHOSTPIN: &str = env!("CARGO_BIN_EXE_ghostpin");
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks again and again until there is something to see.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -103,12 +103,18 @@ impl Rig {
         Self { folder, ip, instances }
     }
 
-    fn path(&self, name: &str) -> String {
+    /// A file of this test's.
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
     pub(crate) fn backends(&self) -> [String; 2] {
         self.instances.each_ref().map(|instance| instance.local_addr().unwrap().to_string())
+    }
+
+    /// An address that is this test's alone.
+    pub(crate) fn ip(&self) -> Ipv4Addr {
+        self.ip
     }
 
     fn url(&self) -> String {

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 
 use ghostpin::control::store::PinStore;
 use rustix::process::Signal;
 
-use crate::rig::{Edge, Given, Rig, until};
+use crate::rig::{Edge, Given, PATIENCE, Rig, until};
 
 fn answer(mut reader: UnixStream) -> String {
     let mut answer = String::new();
@@ -113,6 +115,37 @@ fn a_wish_that_takes_long_does_not_keep_the_old_process_in_office() {
 }
 
 #[test]
+fn the_old_process_stays_in_office_for_as_long_as_its_hook_runs() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd_with_passwords();
+    let (ran, go_on) = (rig.path("ran"), rig.path("go-on"));
+    let script = format!("echo once >> {ran}; until [ -e {go_on} ]; do sleep 0.05; done");
+    let hook = format!("hooks.fence = {{ command = [\"sh\", \"-c\", {script:?}], timeout = \"1h\" }}");
+    let patient = "[handoff]\ndrain_timeout = \"1h\"";
+    let mut edge = rig.edge_of("edge-1", &Given::default(), patient, &rig.site("blog", &hook));
+    until("the edge serves", || edge.serves().then_some(()));
+    let mut slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    let heir = thread::scope(|scope| {
+        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
+        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
+        let heir = edge.try_upgrade();
+        slow.write_all(b"x").unwrap();
+        until("the hook runs", || fs::exists(&ran).unwrap().then_some(()));
+        // Longer than anybody who asks is waited for.
+        thread::sleep(Duration::from_secs(6));
+        fs::write(&go_on, "").unwrap();
+        let moved = moving.join().unwrap();
+        assert!(moved.status.success(), "{moved:?}\n{}", edge.log());
+        heir.unwrap()
+    });
+    edge.heirs.push(heir);
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "once\n");
+    until("the new one is the controller", || edge.leads().then_some(()));
+    assert!(edge.process.ended(), "{}", edge.log());
+}
+
+#[test]
 fn what_is_asked_for_right_after_an_upgrade_the_new_process_is_asked_for() {
     let (_rig, _etcd, mut edge) = Rig::serving();
     let lease = |edge: &Edge| edge.status()["fleet"]["lease"].as_str().unwrap_or_default().to_owned();
@@ -155,6 +188,39 @@ fn the_old_process_is_the_controller_no_more_though_it_still_has_requests() {
     assert_eq!(rig.edges().len(), 2);
     drop(slow);
     assert!(edge.process.ended(), "{}", edge.log());
+}
+
+/// Says to an edge what another one says that brings it a request; whether it is taken.
+fn is_taken(offer: &serde_json::Value, epoch: &serde_json::Value) -> bool {
+    let mut other = TcpStream::connect(offer["address"].as_str().unwrap()).unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    let token = offer["token"].as_str().unwrap();
+    other.write_all(format!("DETOUR 1 {token} {epoch} blog\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = other.take(3).read_to_end(&mut answer);
+    answer == b"OK\n"
+}
+
+#[test]
+fn edges_that_bring_requests_bring_them_to_the_new_process_by_the_same_word() {
+    let rig = Rig::new();
+    let _etcd = rig.etcd_with_passwords();
+    let takes = format!("detour = \"{}:0\"", rig.ip());
+    let mut edge = rig.edge_of("edge-1", &Given::default(), &takes, &rig.site("blog", ""));
+    until("the edge serves", || edge.serves().then_some(()));
+    let key = || rig.keys().into_iter().find(|key| key.starts_with("/ghostpin/detours/"));
+    let offer = serde_json::from_str(&rig.value(&until("it offers so", key))).unwrap();
+    let epoch = edge.site()["epoch"].clone();
+    assert!(is_taken(&offer, &epoch));
+    let slow = edge.begin_to_post();
+    until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
+    edge.upgrade().unwrap();
+    for _ in 0..20 {
+        assert!(is_taken(&offer, &epoch), "beside the old one");
+    }
+    drop(slow);
+    assert!(edge.process.ended(), "{}", edge.log());
+    assert!(is_taken(&offer, &epoch));
 }
 
 #[test]

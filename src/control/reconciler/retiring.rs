@@ -77,6 +77,11 @@ impl Reconciler {
         Ok(())
     }
 
+    /// A handoff whose hook has just ended may come to its own end: the next controller would run the hook again.
+    pub(super) fn postpone_retirement(&mut self) {
+        self.retires = self.retires.map(|_| Instant::now() + LAST_WISHES);
+    }
+
     /// Is the controller no more, nor stands for it. To be called when no hook runs, for the next one may run it again, and if
     /// it can be, when no operator waits for an answer: the next one doesn't know what became of a wish.
     pub(super) fn retire_from_office(&mut self) {
