@@ -13,7 +13,7 @@ pub use arrival::Doors;
 
 use crate::certs::{CertificateView, Certificates};
 use crate::config::PathRoute;
-use crate::control::view::{CandidateView, SiteSummary, SiteView};
+use crate::control::view::{CandidateView, SiteView};
 use crate::core::retry;
 use crate::observe::journal::Entry;
 use crate::published::{Published, PublishedSite};
@@ -70,6 +70,9 @@ struct Pin {
     cause: Option<&'static str>,
     /// Who wished it.
     wished_by: Option<String>,
+    /// Where it was before.
+    #[serde(skip)]
+    from: Option<String>,
 }
 
 /// What a request meets.
@@ -217,12 +220,12 @@ impl Explanation {
                 "The site has never been pinned: its first candidate that is proved will be.".to_owned(),
             );
         } else {
-            let pin = Pin::of(view);
+            let pin = Pin::of(view.summary.epoch, &view.summary.backend, &view.handoffs);
             told.push(format!(
                 "The pin store has it on {} under epoch {}{}; the order in the configuration does not matter any more.",
                 pin.backend,
                 pin.epoch,
-                pin.history(view)
+                pin.history()
             ));
             self.pin = Some(pin);
         }
@@ -339,33 +342,32 @@ impl Explanation {
 }
 
 impl Pin {
-    fn of(view: &SiteView) -> Self {
-        let SiteSummary { epoch, backend, .. } = &view.summary;
+    /// The one that stands, with what the newest of `entries` say of it.
+    fn of(epoch: u64, backend: &str, entries: &[Entry]) -> Self {
         // Newest first: the one that led here is the last of those that ended with this epoch.
         let led_here = |entry: &&Entry| {
-            entry.to.as_ref().is_some_and(|to| to.epoch == *epoch)
-                && entry.from.as_ref().is_none_or(|from| from.epoch != *epoch)
+            entry.to.as_ref().is_some_and(|to| to.epoch == epoch)
+                && entry.from.as_ref().is_none_or(|from| from.epoch != epoch)
         };
-        let entry = view.handoffs.iter().find(led_here);
+        let entry = entries.iter().find(led_here);
         Self {
-            epoch: *epoch,
-            backend: backend.clone(),
+            epoch,
+            backend: backend.to_owned(),
             source: "store",
             since_ms: entry.map(|entry| entry.at_ms),
             cause: entry.and_then(|entry| entry.cause),
             wished_by: entry.and_then(|entry| entry.wished_by.clone()),
+            from: entry.and_then(|entry| Some(entry.from.as_ref()?.backend.clone())),
         }
     }
 
     /// Since when, and why.
-    fn history(&self, view: &SiteView) -> String {
+    fn history(&self) -> String {
         let Some(since) = self.since_ms else {
             return ", which happened before the last handoffs that the journal still has".to_owned();
         };
         let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(since));
-        let led_here = view.handoffs.iter().find(|entry| entry.at_ms == since);
-        let from = led_here.and_then(|entry| entry.from.as_ref());
-        let from = from.map_or_else(String::new, |from| format!(", from {}", from.backend));
+        let from = self.from.as_ref().map_or_else(String::new, |from| format!(", from {from}"));
         let why = match self.cause {
             Some("first") => "it was its first backend that was proved",
             Some("planned") => "a planned handoff",
@@ -400,4 +402,21 @@ fn plural(count: impl Into<u64> + Copy, noun: &str) -> String {
 
 fn in_seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::journal::{Journal, PinText};
+
+    #[test]
+    fn what_happens_in_the_same_millisecond_is_not_taken_for_what_led_here() {
+        let mut journal = Journal::default();
+        let mut entry = |kind| Entry { at_ms: 7, ..journal.begin(&"blog".into(), kind) };
+        let pin = |epoch, backend: &str| Some(PinText { epoch, backend: backend.to_owned() });
+        let (moved, conflict) = (entry("handoff"), entry("conflict"));
+        let moved = Entry { from: pin(1, "a:1"), to: pin(2, "b:1"), cause: Some("planned"), ..moved };
+        let history = Pin::of(2, "b:1", &[conflict, moved]).history();
+        assert!(history.ends_with("(a planned handoff, from a:1)"), "{history}");
+    }
 }
