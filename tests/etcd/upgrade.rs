@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::process::Output;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,20 @@ fn move_to(edge: &Edge, backend: &str) {
     until("the move is done", || {
         edge.says(&["handoff", "blog", "--to", backend]).status.success().then_some(())
     });
+}
+
+/// Asks for a move of the pin, and upgrades the edge while that waits for a request; what came of both. `meanwhile` lets the
+/// request end, or doesn't.
+fn upgrade_in_a_move(edge: &mut Edge, to: &str, meanwhile: impl FnOnce()) -> Output {
+    let (heir, said) = thread::scope(|scope| {
+        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", to]));
+        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
+        let heir = edge.try_upgrade();
+        meanwhile();
+        (heir, moving.join().unwrap())
+    });
+    edge.heirs.push(heir.unwrap());
+    said
 }
 
 #[test]
@@ -75,16 +90,8 @@ fn what_the_old_process_was_asked_for_it_answers_though_it_has_no_requests_any_m
     let (rig, _etcd, mut edge) = Rig::serving();
     let mut slow = edge.begin_to_post();
     until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
-    let heir = thread::scope(|scope| {
-        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
-        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
-        let heir = edge.try_upgrade();
-        slow.write_all(b"x").unwrap();
-        let moved = moving.join().unwrap();
-        assert!(moved.status.success(), "{moved:?}");
-        heir.unwrap()
-    });
-    edge.heirs.push(heir);
+    let moved = upgrade_in_a_move(&mut edge, &rig.backends()[1], || slow.write_all(b"x").unwrap());
+    assert!(moved.status.success(), "{moved:?}");
     assert!(edge.process.ended(), "{}", edge.log());
     assert_eq!(edge.site()["backend"], rig.backends()[1]);
 }
@@ -98,16 +105,9 @@ fn a_wish_that_takes_long_does_not_keep_the_old_process_in_office() {
     until("the edge serves", || edge.serves().then_some(()));
     let slow = edge.begin_to_post();
     until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
-    let heir = thread::scope(|scope| {
-        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
-        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
-        let heir = edge.try_upgrade();
-        let said = moving.join().unwrap();
-        let why = String::from_utf8(said.stderr).unwrap();
-        assert!(why.contains("another controller now"), "{why}");
-        heir.unwrap()
-    });
-    edge.heirs.push(heir);
+    let said = upgrade_in_a_move(&mut edge, &rig.backends()[1], || {});
+    let why = String::from_utf8(said.stderr).unwrap();
+    assert!(why.contains("another controller now"), "{why}");
     until("the new one is the controller", || edge.leads().then_some(()));
     drop(slow);
     assert!(edge.process.ended(), "{}", edge.log());
@@ -126,20 +126,14 @@ fn the_old_process_stays_in_office_for_as_long_as_its_hook_runs() {
     until("the edge serves", || edge.serves().then_some(()));
     let mut slow = edge.begin_to_post();
     until("it is under way", || (edge.site()["in_flight"] == 1).then_some(()));
-    let heir = thread::scope(|scope| {
-        let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
-        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
-        let heir = edge.try_upgrade();
+    let moved = upgrade_in_a_move(&mut edge, &rig.backends()[1], || {
         slow.write_all(b"x").unwrap();
         until("the hook runs", || fs::exists(&ran).unwrap().then_some(()));
         // Longer than anybody who asks is waited for.
         thread::sleep(Duration::from_secs(6));
         fs::write(&go_on, "").unwrap();
-        let moved = moving.join().unwrap();
-        assert!(moved.status.success(), "{moved:?}\n{}", edge.log());
-        heir.unwrap()
     });
-    edge.heirs.push(heir);
+    assert!(moved.status.success(), "{moved:?}\n{}", edge.log());
     assert_eq!(fs::read_to_string(&ran).unwrap(), "once\n");
     until("the new one is the controller", || edge.leads().then_some(()));
     assert!(edge.process.ended(), "{}", edge.log());
