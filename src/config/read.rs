@@ -107,6 +107,10 @@ fn in_words(message: &str, path: &[String]) -> String {
         let (value, known) = (words.next().unwrap_or_default(), words.collect::<Vec<_>>());
         return format!("`{value}` is not known; write {}", known.join(" or "));
     }
+    if message == "wanted string or table" {
+        // One of some words, which serde doesn't say here.
+        return "must be a word in quotes".to_owned();
+    }
     message.replace("a sequence", r#"a list, such as ["a", "b"]"#).replace("a map", "a table")
 }
 

@@ -42,7 +42,7 @@ fn expected(key: &str) -> String {
     let said: Vec<String> = PROBES.iter().filter_map(|probe| refusal(key, probe)).collect();
     let after = |words: &str| said.iter().find_map(|text| Some(text.split_once(words)?.1.to_owned()));
     let bounds = after("must be between ").map(|bounds| bounds.replace(" and ", " to "));
-    let told = bounds.or_else(|| after("unknown variant `?`, expected ")).or_else(|| after("expected "));
+    let told = bounds.or_else(|| after("`?` is not known; write ")).or_else(|| after("expected "));
     match told {
         Some(told) if told.starts_with("struct ") => "a table".to_owned(),
         Some(told) if told == "a string" => "a text".to_owned(),

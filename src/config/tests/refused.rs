@@ -87,6 +87,7 @@ fn values_of_the_wrong_type_are_refused() {
     refused("server = 1", "1: server: ", "invalid type");
     refused("[log]\naccess = \"yes\"", "2: log.access: ", "boolean");
     refused("[log]\nformat = \"xml\"", "2: log.format: ", "human or json");
+    refused("[log]\nformat = 1", "2: log.format: ", "must be a word in quotes");
     refused("[listen]\nhttp = \"127.0.0.1:80\"", "2: listen.http: ", "a list, such as");
     refused("[site]\nname = \"blog\"", "1: site: ", "[[site]]");
     refused_in_site("app = \"wordpress\"", "6: site.app: ", "ghost or generic");
