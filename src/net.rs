@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::pin::Pin;
@@ -122,17 +123,28 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Binds a Unix socket. One that a former life left behind is replaced, one that answers is not.
+/// Binds a Unix socket. One that a former life left behind is replaced, one that answers is not, and nor is anything else
+/// that lies there.
 ///
 /// # Errors
 /// The path is in use, or can't be had.
 pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(io::Error::other("what lies there is no socket, and stays"));
+        }
+        Ok(_) if is_left_behind(path) => std::fs::remove_file(path)?,
+        _ => {}
     }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Whether nobody listens there any more. Of another kind of socket, a datagram one say, this can't be told.
+fn is_left_behind(path: &Path) -> bool {
+    let connected = std::os::unix::net::UnixStream::connect(path);
+    connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Whether something failed for want of file descriptors, ports or memory on this side. That says nothing about the other.
@@ -143,7 +155,30 @@ pub fn is_shortage_here(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_at_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("there");
+        std::fs::write(&path, "precious").unwrap();
+        let why = bind_unix(&path).unwrap_err().to_string();
+        assert_eq!(why, "what lies there is no socket, and stays");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        std::fs::remove_file(&path).unwrap();
+
+        let datagrams = UnixDatagram::bind(&path).unwrap();
+        bind_unix(&path).unwrap_err();
+        datagrams.send_to(b"x", &path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+
+        let listener = bind_unix(&path).unwrap();
+        bind_unix(&path).unwrap_err();
+        drop(listener);
+        bind_unix(&path).unwrap();
+    }
 
     #[test]
     fn a_shortage_here_is_told_from_a_backend_that_refuses() {
