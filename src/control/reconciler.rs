@@ -360,6 +360,7 @@ impl Reconciler {
             Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, Asker::Here(answer)),
             Ask::Apply(config, answer) => {
                 let applied = self.apply(Source::File, *config);
+                self.guarded.take_word(Source::File);
                 match &applied {
                     Ok(Applied { waits: Some(_), .. }) => {}
                     Ok(_) => self.refused_update = None,
@@ -372,7 +373,10 @@ impl Reconciler {
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
             Ask::Well(most, answer) => drop(answer.send(self.well(most))),
             Ask::Note(site, kind, note) => self.note(site, kind, note),
-            Ask::RefusedUpdate(why) => self.refused(why),
+            Ask::RefusedUpdate(why) => {
+                self.guarded.take_word(Source::File);
+                self.refused(why);
+            }
         }
     }
 

@@ -55,6 +55,19 @@ fn a_word_is_for_what_was_looked_at() {
 }
 
 #[test]
+fn a_word_is_for_the_next_update_alone_whatever_becomes_of_that() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&sites(&a, 40));
+    proxy.reload(&sites(&a, 16));
+    let id = waiting(&proxy)[0]["id"].as_str().expect("a text").to_owned();
+    fs::write(proxy.path("ghostpin.toml"), "surprise = 1\n").unwrap();
+    assert_eq!(proxy.admin("POST", &format!("/v1/updates/{id}/confirm"), "").0, 422);
+    // The same slip again, on another day.
+    proxy.reload(&sites(&a, 16));
+    assert_eq!((count(&proxy), waiting(&proxy).len()), (40, 1));
+}
+
+#[test]
 fn an_empty_file_takes_nothing_down_and_is_kept_for_a_look() {
     let a = Backend::named("A");
     let proxy = Proxy::start(&Config::of(&[&a]));

@@ -36,7 +36,8 @@ impl Source {
 #[derive(Debug, Default)]
 pub(super) struct Guarded {
     waiting: BTreeMap<Source, WaitingUpdate>,
-    confirmed: Option<String>,
+    /// The update that somebody has given their word for. It is for the next one of its source, whatever becomes of that.
+    confirmed: Option<(Source, String)>,
     /// What of the file waits for the canary.
     untried: Option<Untried>,
 }
@@ -54,6 +55,11 @@ struct Untried {
 impl Guarded {
     pub(super) fn waiting(&self) -> Vec<WaitingUpdate> {
         self.waiting.values().cloned().collect()
+    }
+
+    /// Takes the word that was given for an update of this source, if there is one.
+    pub(super) fn take_word(&mut self, source: Source) -> Option<String> {
+        self.confirmed.take_if(|(of, _)| *of == source).map(|(_, id)| id)
     }
 }
 
@@ -75,6 +81,7 @@ impl Reconciler {
             changed: changed.len(),
             added: changes.put.len() - changed.len(),
         };
+        let word = self.guarded.take_word(source);
         if source == Source::File {
             // Whatever waited for the canary, this takes its place.
             self.guarded.untried = None;
@@ -93,7 +100,7 @@ impl Reconciler {
             return Ok(None);
         }
         let id = id(changes);
-        if self.guarded.confirmed.take_if(|confirmed| *confirmed == id).is_some() {
+        if word.as_deref() == Some(&id) {
             tracing::warn!(id, "an update that would {touched} was confirmed");
             self.guarded.waiting.remove(&source);
             return Ok(None);
@@ -196,7 +203,7 @@ impl Reconciler {
     pub(super) fn confirm(&mut self, id: String) -> Option<Source> {
         let waiting = self.guarded.waiting.iter().find(|(_, waiting)| waiting.id == id);
         let source = *waiting?.0;
-        self.guarded.confirmed = Some(id);
+        self.guarded.confirmed = Some((source, id));
         Some(source)
     }
 }
