@@ -20,6 +20,8 @@ use crate::published::Reader;
 #[derive(Clone, Debug)]
 pub struct Reload {
     path: PathBuf,
+    /// The state folder of this process. What the file says of it now is for the next one.
+    state: PathBuf,
     /// The certificates, where there is TLS.
     pub certificates: Option<Arc<Certificates>>,
     /// The way to the reconciler.
@@ -36,13 +38,15 @@ impl Reload {
     /// From this file, named from the root, to the reconciler at the other end.
     pub fn new(path: &Path, controller: Controller, certificates: Option<Arc<Certificates>>) -> Self {
         let (composed, services) = (Arc::default(), Arc::new(Mutex::new([].into())));
-        Self { path: path.to_owned(), certificates, controller, names: None, composed, services }
+        let (path, state) = (path.to_owned(), PathBuf::new());
+        Self { path, state, certificates, controller, names: None, composed, services }
     }
 
     /// This is what the file says, and what providers may add to.
     pub(super) fn serving(self, file: Loaded) -> Self {
+        let state = file.config.server.state.clone();
         let composed = Composed { file: Some(Arc::new(file)), ..Composed::default() };
-        Self { composed: Arc::new(tokio::sync::Mutex::new(composed)), ..self }
+        Self { state, composed: Arc::new(tokio::sync::Mutex::new(composed)), ..self }
     }
 
     /// Tells who orders certificates which names are served after each reload.
@@ -120,7 +124,8 @@ impl Reload {
             return self.controller.apply(config).await;
         };
         let sources = sources(&config);
-        let survey = blocking(move || sources.survey()).await??;
+        let survey = blocking(move || sources.survey()).await?;
+        let survey = survey.inspect_err(|why| self.controller.refused_update(why.clone()))?;
         let applied = self.controller.apply(config).await?;
         if applied.waits.is_some() {
             return Ok(applied);
@@ -188,14 +193,13 @@ impl Reload {
                 Err(why)
             }
         };
-        match (&applied, &file) {
-            (Ok(Applied { waits: Some(_), .. }), _) => {}
-            (Ok(_), _) => self.tell_names(),
-            (Err(why), Some(file)) => match kept::keep(&file.config.server.state, &self.path, why) {
+        match &applied {
+            Ok(Applied { waits: Some(_), .. }) => {}
+            Ok(_) => self.tell_names(),
+            Err(why) => match kept::keep(&self.state, &self.path, why) {
                 Ok(copy) => tracing::info!(copy = %copy.display(), "what was refused is kept"),
                 Err(error) => tracing::warn!(%error, "what was refused can't be kept"),
             },
-            (Err(_), None) => {}
         }
         match &applied {
             Ok(Applied { waits: Some(why), .. }) => {

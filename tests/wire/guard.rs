@@ -85,6 +85,21 @@ fn an_empty_file_takes_nothing_down_and_is_kept_for_a_look() {
 }
 
 #[test]
+fn what_was_refused_is_kept_beside_the_pins_of_this_process() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&Config::of(&[&a]));
+    let good = fs::read_to_string(proxy.path("ghostpin.toml")).unwrap();
+    let elsewhere = good.replace(&proxy.path("state").display().to_string(), "./elsewhere");
+    assert_ne!(good, elsewhere);
+    for text in [elsewhere.clone(), elsewhere + "surprise = 1\n"] {
+        fs::write(proxy.path("ghostpin.toml"), text).unwrap();
+        proxy.hang_up();
+    }
+    assert_eq!(fs::read_dir(proxy.path("state/refused")).unwrap().count(), 1);
+    assert!(!proxy.path("elsewhere").exists(), "a start would take it for a store without its pins");
+}
+
+#[test]
 fn what_touches_few_sites_needs_no_word() {
     let a = Backend::named("A");
     let proxy = Proxy::start(&sites(&a, 2));
