@@ -1,15 +1,16 @@
 //! The composition root: builds all rooms, binds all sockets, and only then starts. It alone knows every room.
 
+mod account;
 mod aside;
 mod certificates;
 mod doors;
 mod fleet;
+mod heir;
 mod kept;
 mod provided;
 mod reload;
 mod upgrade;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,13 +30,10 @@ use crate::acme;
 use crate::certs::Certificates;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, ListenAddress, Loaded};
-use crate::control::outside::{Outside, System, Way};
-use crate::control::probe::{Question, Seen};
+use crate::control::outside::System;
 use crate::control::reconciler::{self, ElderParts, Message, Parts, Reconciler};
-use crate::control::store::{FORMAT, Opened, Origin, PinStore};
+use crate::control::store::{Opened, Origin, PinStore};
 use crate::control::writer::Writer;
-use crate::core::SiteName;
-use crate::core::handoff::Found;
 use crate::gate::HoldBudget;
 use crate::notify::{self, Told};
 use crate::observe::access::AccessLog;
@@ -51,10 +49,12 @@ use crate::upgrade::elder::own_program;
 use crate::upgrade::heir::Elder;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{self, Asked};
-use crate::upgrade::{OfFleet, ToElder, ToHeir};
+use crate::upgrade::{OfStore, ToElder, ToHeir};
 use crate::watchdog;
 use crate::workers::{Order, Workers};
+use account::Teller;
 use doors::{Doors, Inherited};
+use heir::Before;
 pub use reload::Reload;
 use upgrade::{Succeeded, Upgrades};
 
@@ -110,7 +110,7 @@ pub fn run_as_heir(path: &Path) -> Result<()> {
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let mut elder = Elder::found()?;
-        match take_over(path, &mut elder).await {
+        match heir::take_over(path, &mut elder).await {
             Ok((prepared, doors, opened, before)) => {
                 prepared.serve(doors, opened, Some((elder, before))).await
             }
@@ -120,28 +120,6 @@ pub fn run_as_heir(path: &Path) -> Result<()> {
             }
         }
     })
-}
-
-/// What is to be known of the process before.
-struct Before {
-    /// Sites that it has not just served.
-    unsettled: BTreeMap<SiteName, Found>,
-    fleet: Option<OfFleet>,
-}
-
-type TakenOver = (Prepared, Doors, Opened, Before);
-
-async fn take_over(path: &Path, elder: &mut Elder) -> Result<TakenOver> {
-    let handed = elder.meet(FORMAT).await?;
-    let prepared = Prepared::new(path)?;
-    fleet::same(&prepared.config, handed.fleet.as_ref())?;
-    let mut inherited = Inherited(handed.sockets);
-    let mut doors = Doors::open(&prepared.config, &mut inherited)?;
-    doors.open_to_requests(&prepared.config, &mut inherited);
-    prepared.look_at(&handed.well).await?;
-    let unsettled = elder.take_over().await?;
-    let opened = PinStore::open(&prepared.config.server.state, false)?;
-    Ok((prepared, doors, opened, Before { unsettled, fleet: handed.fleet }))
 }
 
 fn runtime() -> Result<Runtime> {
@@ -197,31 +175,13 @@ impl Prepared {
         })
     }
 
-    /// Whether any of these sites' backends can be reached from here, if there are some.
-    async fn look_at(&self, well: &[(String, String)]) -> Result<()> {
-        let mut not_reached = None;
-        for (name, backend) in well {
-            let site = self.config.sites.iter().find(|site| site.name.as_str() == name);
-            let (Some(site), Ok(backend)) = (site, backend.parse()) else { continue };
-            match self.outside.ask(&Way::To(backend), site, Question::Liveness).await {
-                Seen::Well => return Ok(()),
-                seen => not_reached = Some((name, seen)),
-            }
-        }
-        not_reached.map_or(Ok(()), |(site, seen)| {
-            bail!(
-                "no backend can be reached from this process, but from the one before: that of site `{site}` is \
-                 not well here ({seen})"
-            )
-        })
-    }
-
     /// Serves until the end. Beside an elder, from the moment that it is told so.
     async fn serve(self, mut doors: Doors, opened: Opened, before: Option<(Elder, Before)>) -> Result<()> {
         let Self { path, program, loaded, mut config, certificates, outside, logs, access, .. } = self;
         let Self { tracer, traced, ending: _ending, .. } = self;
         let seed = seed();
         let mut store = opened.store;
+        let of_store = OfStore { state: config.server.state.display().to_string(), folder: store.folder() };
         let pins = store.read_all()?;
         match &opened.origin {
             Origin::FirstStart => {
@@ -386,7 +346,7 @@ impl Prepared {
             doors: &doors,
             controller: controller.clone(),
             admin: &administering,
-            fleet: handed_on,
+            teller: Teller { controller: controller.clone(), store: of_store, fleet: handed_on },
             timeout: server.upgrade_timeout,
             probation: server.upgrade_probation,
         };

@@ -5,17 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::account::Teller;
 use super::doors::Doors;
 use crate::admin;
 use crate::control::store::FORMAT;
 use crate::control::{Controller, Succession};
-use crate::upgrade::OfFleet;
 use crate::upgrade::elder::Heir;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{Asked, Outcome};
 
-/// So many sites are looked at by a new process before it says that it is ready.
-const LOOKED_AT: usize = 20;
 /// How long an operator's request may be on its way to whoever decides.
 const LAST_ASKED: Duration = Duration::from_millis(20);
 /// How long a process that was upgraded before may take to end once it has no requests any more.
@@ -30,8 +28,8 @@ pub(super) struct Upgrades<'a> {
     pub(super) doors: &'a Doors,
     pub(super) controller: Controller,
     pub(super) admin: &'a admin::Serving,
-    /// What a new process is told of the fleet.
-    pub(super) fleet: Option<OfFleet>,
+    /// What a new process is told of this one.
+    pub(super) teller: Teller,
     /// `server.upgrade_timeout`
     pub(super) timeout: Duration,
     /// `server.upgrade_probation`
@@ -73,20 +71,20 @@ impl Upgrades<'_> {
         let leftover = Leftover::lock(self.state, LEFTOVER_MAX).map_err(|error| {
             format!("{error}: try again when it has ended, at the latest after server.shutdown_timeout")
         })?;
-        let well = self.controller.well(LOOKED_AT).await.ok_or("ghostpin is stopping")?;
+        let account = self.teller.account().await?;
         let sockets = self
             .doors
             .to_hand_over()
             .map_err(|error| format!("the sockets can't be handed over: {error}"))?;
         let mut heir = Heir::start(program, config)?;
         asked.step(format!("{} was started as process {}", program.display(), heir.pid()));
-        heir.prepare(FORMAT, sockets, well, self.fleet.clone(), self.timeout).await?;
+        heir.prepare(FORMAT, sockets, account, self.timeout).await?;
         asked.step(format!("version {} is ready; it is watched for {:?}", heir.version(), self.probation));
         heir.watch(self.probation).await?;
         asked.step("it takes over");
         // Who asks from now on is answered by whoever decides then; who has asked just now, by this process. An edge of a fleet
         // goes on as it is until the new one is another.
-        if self.fleet.is_none() {
+        if self.teller.fleet.is_none() {
             self.admin.shut();
             tokio::time::sleep(LAST_ASKED).await;
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::line::{self, Ear, Mouth};
-use super::{Named, OfFleet, PROTOCOL, ToElder, ToHeir, Unsettled};
+use super::{Account, Named, PROTOCOL, ToElder, ToHeir, Unsettled};
 
 /// Between two questions whether the heir is stuck.
 const PING: Duration = Duration::from_millis(250);
@@ -71,8 +71,7 @@ impl Heir {
         &mut self,
         store_format: u64,
         sockets: Vec<(Named, OwnedFd)>,
-        well: Vec<(String, String)>,
-        fleet: Option<OfFleet>,
+        account: Account,
         patience: Duration,
     ) -> Result<(), String> {
         self.mouth.say(ToHeir::Hello {
@@ -83,7 +82,7 @@ impl Heir {
         for (named, socket) in sockets {
             self.mouth.hand(ToHeir::Socket(named), socket);
         }
-        self.mouth.say(ToHeir::Prepare { well, fleet });
+        self.mouth.say(ToHeir::Prepare(account));
         match timeout(patience, self.hear()).await {
             Ok(heard) => match heard? {
                 ToElder::Ready { version } => {

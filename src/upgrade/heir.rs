@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::line::{self, Ear, Mouth};
-use super::{Named, OfFleet, PROTOCOL, ToElder, ToHeir};
+use super::{Account, Named, PROTOCOL, ToElder, ToHeir};
 use crate::core::SiteName;
 use crate::core::handoff::Found;
 
@@ -28,10 +28,8 @@ pub struct Elder {
 pub struct Handed {
     /// Listening sockets.
     pub sockets: Vec<(Named, OwnedFd)>,
-    /// Sites whose backends it finds well, and where these are.
-    pub well: Vec<(String, String)>,
-    /// The fleet that it is one of.
-    pub fleet: Option<OfFleet>,
+    /// What it says of itself.
+    pub account: Account,
 }
 
 /// Why there is no heir here.
@@ -92,7 +90,7 @@ impl Elder {
     /// # Errors
     /// It is another version, or gone.
     pub async fn meet(&mut self, store_format: u64) -> Result<Handed, NoHeir> {
-        let mut handed = Handed { sockets: Vec::new(), well: Vec::new(), fleet: None };
+        let mut sockets = Vec::new();
         loop {
             let packet = self.ear.recv().await.ok_or(NoHeir::ElderGone)?;
             match (packet.message, packet.socket) {
@@ -106,8 +104,8 @@ impl Elder {
                     };
                     return Err(NoHeir::Foreign { version, why });
                 }
-                (ToHeir::Socket(named), Some(socket)) => handed.sockets.push((named, socket)),
-                (ToHeir::Prepare { well, fleet }, None) => return Ok(Handed { well, fleet, ..handed }),
+                (ToHeir::Socket(named), Some(socket)) => sockets.push((named, socket)),
+                (ToHeir::Prepare(account), None) => return Ok(Handed { sockets, account }),
                 (other, _) => return Err(NoHeir::Unexpected(format!("{other:?}"))),
             }
         }
@@ -143,13 +141,13 @@ mod tests {
         let (says, _hears) = line::talk::<ToHeir, ToElder>(elder).unwrap();
         let (mouth, ear) = line::talk(heir).unwrap();
         says.say(ToHeir::Hello { protocol, store_format, version: "9.9.9".to_owned() });
-        says.say(ToHeir::Prepare { well: Vec::new(), fleet: None });
-        Elder { mouth, ear }.meet(7).await.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+        says.say(ToHeir::Ping);
+        Elder { mouth, ear }.meet(7).await.unwrap_err().to_string()
     }
 
     #[tokio::test]
     async fn who_cant_read_the_store_says_so_before_anything_is_changed() {
-        assert_eq!(refused(PROTOCOL, 7).await, "");
+        assert!(refused(PROTOCOL, 7).await.contains("says Ping"), "it goes on, to what comes next");
         let said = refused(PROTOCOL, 8).await;
         assert!(said.starts_with("version 9.9.9 can't hand over to this one"), "{said}");
         assert!(said.contains("its pin store is of format 8, this one reads 7"), "{said}");

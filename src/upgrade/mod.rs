@@ -15,12 +15,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::store::FolderId;
 use crate::core::handoff::Found;
 use crate::core::{Backend, Epoch, Pin, SiteName};
 use crate::gate::Tally;
 
 /// What the messages mean. A heir of another one is not taken.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What the elder says.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,14 +38,8 @@ pub enum ToHeir {
     },
     /// A listening socket comes with it.
     Socket(Named),
-    /// That was all; and these sites are well, as far as the elder can tell: the heir looks whether it can reach them.
-    Prepare {
-        /// Their names, and where their backends are. A few will do.
-        well: Vec<(String, String)>,
-        /// The fleet that it is one of.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        fleet: Option<OfFleet>,
-    },
+    /// That was all, and this is what the heir has to stand up to.
+    Prepare(Account),
     /// Wants a [`ToElder::Pong`].
     Ping,
     /// A site that is not just served: with requests that wait, or that have yet to end.
@@ -147,6 +142,28 @@ impl ToElder {
 /// The pin that was said; `None` if its backend is none to this version.
 pub fn pin(epoch: u64, backend: &str) -> Option<Pin> {
     Some(Pin { epoch: Epoch(epoch), backend: backend.parse().ok()? })
+}
+
+/// The elder's word of itself, which the heir compares itself with before it says that it is ready.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Where its pins are.
+    pub store: OfStore,
+    /// Sites that are well, as far as it can tell, and where their backends are: the heir looks whether it can reach them. A few
+    /// will do.
+    pub well: Vec<(String, String)>,
+    /// The fleet that it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<OfFleet>,
+}
+
+/// A pin store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfStore {
+    /// `server.state`, for people.
+    pub state: String,
+    /// Which folder that is.
+    pub folder: FolderId,
 }
 
 /// What an edge of a fleet hands on. All else the heir has by itself: it is another edge, with a lease of its own.

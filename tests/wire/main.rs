@@ -11,6 +11,7 @@ mod fields;
 mod floods;
 mod guard;
 mod harness;
+mod heirs;
 mod held;
 mod http2;
 mod kept;

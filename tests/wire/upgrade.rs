@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{Backend, Client, Config, PATIENCE, Proxy, until};
 
 /// Without time that a new process is watched for: what is tested is what comes then.
-fn config(backends: &[&Backend]) -> Config {
+pub(crate) fn config(backends: &[&Backend]) -> Config {
     let mut config = Config::of(backends);
     config.server += "\nupgrade_probation = '0s'";
     config
@@ -253,9 +253,15 @@ fn an_upgrade_takes_the_admin_address_over() {
 
 /// After an upgrade that has failed for this reason.
 #[track_caller]
-fn nothing_has_happened(proxy: &mut Proxy, said: &str, why: &str) {
+pub(crate) fn nothing_has_happened(proxy: &mut Proxy, said: &str, why: &str) {
     assert!(said.contains(why), "{said}");
     assert!(said.contains("the old process goes on"), "{said}");
+    goes_on(proxy);
+}
+
+/// The process that was to be upgraded.
+#[track_caller]
+pub(crate) fn goes_on(proxy: &mut Proxy) {
     until("it is logged", || proxy.log().contains("this process goes on"));
     assert!(proxy.ended().is_none());
     assert_eq!(proxy.get("/").text(), "A GET 0");

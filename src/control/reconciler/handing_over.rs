@@ -106,7 +106,7 @@ impl Reconciler {
 pub(super) async fn open_again(state: &Path) -> Result<PinStore, String> {
     let until = Instant::now() + OPEN_AGAIN_MAX;
     loop {
-        match PinStore::open(state, false) {
+        match PinStore::open_again(state) {
             Err(StoreError::InUse { .. }) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
             opened => return Ok(opened.map_err(|error| error.to_string())?.store),
         }

@@ -2,10 +2,30 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::StoreError;
+
+/// Which folder it is, however its path is spelt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderId {
+    device: u64,
+    inode: u64,
+}
+
+impl FolderId {
+    /// Of what is at a path now, if anything is.
+    pub fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().as_ref().map(Self::of)
+    }
+
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
 
 /// A state folder that belongs to this process until it is dropped.
 #[derive(Debug)]
@@ -13,6 +33,7 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Open and locked. The lock belongs to the folder itself, so it stays through a rename.
     file: File,
+    id: FolderId,
 }
 
 impl Folder {
@@ -68,6 +89,10 @@ impl Folder {
         &self.path
     }
 
+    pub(super) fn id(&self) -> FolderId {
+        self.id
+    }
+
     /// Renames a file of the folder to the first free `NAME.damaged-N`.
     pub(super) fn set_aside(&self, name: &str) -> Result<PathBuf, StoreError> {
         let from = self.path.join(name);
@@ -87,8 +112,12 @@ impl Folder {
 
     fn take(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("open", path))?;
+        let id = file
+            .metadata()
+            .map(|metadata| FolderId::of(&metadata))
+            .map_err(StoreError::io("look at", path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), file }),
+            Ok(()) => Ok(Self { path: path.to_owned(), file, id }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
         }

@@ -12,6 +12,7 @@ use crate::core::{Epoch, Pin};
 mod folder;
 mod redb;
 
+pub use self::folder::FolderId;
 pub use self::redb::{FORMAT, PinStore};
 
 /// A store that is ready, and how it came to be.
@@ -66,6 +67,16 @@ pub enum StoreError {
         path.display()
     )]
     Lost {
+        /// The state folder.
+        path: PathBuf,
+    },
+    /// The state folder is gone, where another process has just had it.
+    #[error(
+        "{} is not there, and the pin store of the running process is to be in it: which backend answers is written down \
+         there. Nobody starts anew beside a process that serves",
+        path.display()
+    )]
+    Gone {
         /// The state folder.
         path: PathBuf,
     },

@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::folder::Folder;
+use super::folder::{Folder, FolderId};
 use super::{Opened, Origin, Outcome, StoreError};
 use crate::core::{Backend, Epoch, Pin, SiteName};
 
@@ -89,6 +89,28 @@ impl PinStore {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens the store that a process has closed a moment ago. To find none is no first start.
+    ///
+    /// # Errors
+    /// All of [`StoreError`].
+    pub fn open_again(state: &Path) -> Result<Opened, StoreError> {
+        match Folder::existing(state)? {
+            Some(folder) => Self::open_in(folder),
+            None => Err(StoreError::Gone { path: state.to_owned() }),
+        }
+    }
+
+    fn open_in(folder: Folder) -> Result<Opened, StoreError> {
+        let (database, seal, first_epoch) = Self::find(&folder)?;
+        let store = Self { folder, database: Some(database), seal };
+        Ok(Opened { store, origin: Origin::Found, first_epoch })
+    }
+
+    /// Which folder it is in.
+    pub fn folder(&self) -> FolderId {
+        self.folder.id()
     }
 
     /// Every pin that was ever durable, the newest of each site, those of removed sites too.

@@ -61,6 +61,19 @@ fn a_first_start_makes_the_folder_and_counts_from_one() {
 }
 
 #[test]
+fn who_takes_a_store_over_makes_no_first_start() {
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    let error = PinStore::open_again(&state).unwrap_err();
+    assert!(matches!(error, StoreError::Gone { .. }), "{error}");
+    assert_eq!(names_in(home.path()), [""; 0]);
+    let folder = open(&state).store.folder();
+    assert_eq!(PinStore::open_again(&state).unwrap().store.folder(), folder);
+    assert_eq!(FolderId::at(&home.path().join("./state/")), Some(folder));
+    assert_ne!(FolderId::at(home.path()), Some(folder));
+}
+
+#[test]
 fn what_was_committed_is_there_after_a_restart() {
     for cleanly in [true, false] {
         let home = tempfile::tempdir().unwrap();

@@ -1,0 +1,48 @@
+//! What a new process makes sure of before it takes over: that it has the pins of the one before it, serves what that serves,
+//! and shows the certificates that it shows.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Backend, Config, Proxy, until};
+use crate::upgrade::{config, goes_on};
+
+/// Has this folder in the place of the one with the pins in the file.
+fn write_with_state(proxy: &Proxy, config: &Config, folder: &str) {
+    proxy.write(config);
+    let file = proxy.path("ghostpin.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("/state'", &format!("/{folder}'"))).unwrap();
+}
+
+#[test]
+fn a_new_process_whose_pins_would_lie_elsewhere_changes_nothing() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let config = config(&[&a, &b]);
+    let mut proxy = Proxy::start(&config);
+    write_with_state(&proxy, &config, "elsewhere");
+    proxy.signal(Signal::USR2);
+    until("it is logged", || proxy.log().contains("the upgrade has failed"));
+    let log = proxy.log();
+    for part in ["[server] state", "/state`", "/elsewhere`", "can't be changed by an upgrade"] {
+        assert!(log.contains(part), "{part}");
+    }
+    assert!(!proxy.path("elsewhere").exists());
+    goes_on(&mut proxy);
+}
+
+#[test]
+fn another_spelling_of_the_state_folder_is_the_same_one() {
+    let a = Backend::named("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    symlink(proxy.path("state"), proxy.path("link")).unwrap();
+    write_with_state(&proxy, &config, "link");
+    proxy.signal(Signal::USR2);
+    proxy.until_elder_ended();
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+    let heir = proxy.pid_that_serves().cast_signed();
+    kill_process(Pid::from_raw(heir).unwrap(), Signal::TERM).unwrap();
+}
