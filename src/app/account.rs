@@ -1,6 +1,6 @@
 //! What a running process says of itself to the one that is to take its place.
 
-use crate::control::Controller;
+use crate::control::{Controller, InForce};
 use crate::upgrade::{Account, OfFleet, OfStore};
 
 /// So many sites are looked at by a new process before it says that it is ready.
@@ -15,9 +15,10 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// As it is now.
-    pub(super) async fn account(&self) -> Result<Account, String> {
-        let well = self.controller.well(LOOKED_AT).await.ok_or("ghostpin is stopping")?;
-        Ok(Account { store: self.store.clone(), well, fleet: self.fleet.clone() })
+    /// As it is now, and after how many updates of the file.
+    pub(super) async fn account(&self) -> Result<(Account, u64), String> {
+        let InForce { updates, well } =
+            self.controller.in_force(LOOKED_AT).await.ok_or("ghostpin is stopping")?;
+        Ok((Account { store: self.store.clone(), well, fleet: self.fleet.clone() }, updates))
     }
 }

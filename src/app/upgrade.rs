@@ -71,7 +71,7 @@ impl Upgrades<'_> {
         let leftover = Leftover::lock(self.state, LEFTOVER_MAX).map_err(|error| {
             format!("{error}: try again when it has ended, at the latest after server.shutdown_timeout")
         })?;
-        let account = self.teller.account().await?;
+        let (account, updates) = self.teller.account().await?;
         let sockets = self
             .doors
             .to_hand_over()
@@ -88,7 +88,7 @@ impl Upgrades<'_> {
             self.admin.shut();
             tokio::time::sleep(LAST_ASKED).await;
         }
-        let succession = self.controller.hand_over(heir).await.inspect_err(|_| self.admin.open())?;
+        let succession = self.controller.hand_over(heir, updates).await.inspect_err(|_| self.admin.open())?;
         Ok(Succeeded { succession, _leftover: leftover })
     }
 }

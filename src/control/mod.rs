@@ -75,8 +75,8 @@ pub enum Ask {
     Provide(Box<Config>, oneshot::Sender<Result<Applied, String>>),
     /// Tell when the canary has found good what waits of the file. Dropped if nothing waits for it, or something else does.
     UntilGood(oneshot::Sender<()>),
-    /// Sites that serve and whose backend is well, and those backends, but not more than so many.
-    Well(usize, oneshot::Sender<Vec<(String, String)>>),
+    /// What a process that is to take over is told, with so many well sites at most.
+    InForce(usize, oneshot::Sender<InForce>),
     /// Something for the journal of a site: its kind, and what happened.
     Note(SiteName, &'static str, String),
     /// A configuration was refused; what holds is named in [`Status`].
@@ -92,6 +92,15 @@ pub enum Wanted {
     Hold,
     /// See [`Wish::Release`](crate::core::handoff::Wish::Release).
     Release,
+}
+
+/// What holds now, for a process that is to take over.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// How many updates of the file were put in force here: one more, and what the other process has read is not what holds.
+    pub updates: u64,
+    /// Some of the sites that serve and whose backend is well, and those backends.
+    pub well: Vec<(String, String)>,
 }
 
 /// Why a wish was not fulfilled.
@@ -190,16 +199,16 @@ impl Controller {
         self.ask(Ask::Joined).await;
     }
 
-    /// Sites that serve and whose backend is well, and those backends, but not more than `most`.
-    pub async fn well(&self, most: usize) -> Option<Vec<(String, String)>> {
-        self.ask(|answer| Ask::Well(most, answer)).await
+    /// What holds now, with `most` well sites at most.
+    pub async fn in_force(&self, most: usize) -> Option<InForce> {
+        self.ask(|answer| Ask::InForce(most, answer)).await
     }
 
-    /// Hands all pins over to another process, which is ready. The error says why it has not taken them; it has ended then,
-    /// and this one goes on.
-    pub async fn hand_over(&self, heir: Heir) -> Result<Succession, String> {
+    /// Hands all pins over to another process, which is ready, and has read the file after so many [`InForce::updates`]. The
+    /// error says why it has not taken them; it has ended then, and this one goes on.
+    pub async fn hand_over(&self, heir: Heir, updates: u64) -> Result<Succession, String> {
         let (answer, answered) = oneshot::channel();
-        let asked = self.0.send(reconciler::Message::HandOver(HandOver { heir, answer }));
+        let asked = self.0.send(reconciler::Message::HandOver(HandOver { heir, updates, answer }));
         let answered = match asked {
             Ok(()) => answered.await.ok(),
             Err(_) => None,

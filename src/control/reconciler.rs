@@ -113,6 +113,8 @@ pub struct Reconciler {
     neighbours_hurried: HashMap<IpAddr, Instant>,
     jitter: u64,
     counts: Counts,
+    /// Updates of the file that were put in force since the start.
+    updates: u64,
     refused_update: Option<String>,
     guarded: Guarded,
     canary: Canary,
@@ -121,6 +123,8 @@ pub struct Reconciler {
     elder: Option<Elder>,
     /// A heir that waits for the pins.
     heir: Option<HandOver>,
+    /// A heir has the disk, or has become another edge: it has read the file before.
+    has_lent: bool,
     /// Another process serves in the place of this edge, which is to be the controller no more: by then at the latest.
     retires: Option<Instant>,
     hooks_running: usize,
@@ -169,12 +173,14 @@ impl Reconciler {
             neighbours_hurried: HashMap::new(),
             jitter: parts.seed,
             counts: Counts::default(),
+            updates: 0,
             refused_update: None,
             guarded: Guarded::default(),
             canary: Canary::default(),
             fleet,
             elder: parts.elder.map(|elder| Elder::new(elder, messages)),
             heir: None,
+            has_lent: false,
             retires: None,
             hooks_running: 0,
         };
@@ -230,7 +236,7 @@ impl Reconciler {
             {
                 self.retire_from_office();
             }
-            match self.heir.take() {
+            match self.heir.take().and_then(|ask| self.unless_outdated(ask)) {
                 Some(ask) if self.fleet.is_some() => self.lend_disk(ask),
                 Some(ask) => match self.hand_over(ask).await {
                     Ok((this, heir)) => {
@@ -358,20 +364,11 @@ impl Reconciler {
                 self.pass_on(Command::Wish { site, wish, by, answer })
             }
             Ask::Wish { site, wish, by, answer } => self.wished(site, wish, by, Asker::Here(answer)),
-            Ask::Apply(config, answer) => {
-                let applied = self.apply(Source::File, *config);
-                self.guarded.take_word(Source::File);
-                match &applied {
-                    Ok(Applied { waits: Some(_), .. }) => {}
-                    Ok(_) => self.refused_update = None,
-                    Err(why) => self.refused(why.clone()),
-                }
-                drop(answer.send(applied));
-            }
+            Ask::Apply(config, answer) => drop(answer.send(self.update(*config))),
             Ask::Confirm(id, answer) => drop(answer.send(self.confirm(id))),
             Ask::UntilGood(answer) => self.until_good(answer),
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
-            Ask::Well(most, answer) => drop(answer.send(self.well(most))),
+            Ask::InForce(most, answer) => drop(answer.send(self.in_force(most))),
             Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => {
                 self.guarded.take_word(Source::File);

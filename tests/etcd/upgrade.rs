@@ -257,6 +257,27 @@ fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_f
 }
 
 #[test]
+fn a_reload_is_refused_while_a_new_process_joins_that_would_not_know_of_it() {
+    let (rig, _etcd, mut edge) = Rig::serving();
+    let good = fs::read_to_string(&edge.config).unwrap();
+    fs::write(&edge.config, good.replace(":2379", ":1")).unwrap();
+    let more = rig.site("blog", "") + &rig.site("late", "");
+    thread::scope(|scope| {
+        let upgrading = scope.spawn(|| edge.try_upgrade());
+        until("it has the disk", || (edge.log().matches("pins read").count() == 1).then_some(()));
+        let said = edge.reload(&more);
+        assert!(!upgrading.is_finished(), "it has not tried for long enough to say anything");
+        let why = String::from_utf8(said.stderr).unwrap();
+        assert!(!said.status.success() && why.contains("another process is taking over"), "{why}");
+        assert!(upgrading.join().unwrap().is_err());
+    });
+    assert!(edge.reload(&more).status.success());
+    edge.upgrade().unwrap();
+    assert_eq!(edge.status()["sites"], 2);
+    assert!(edge.process.ended(), "{}", edge.log());
+}
+
+#[test]
 fn a_new_process_of_another_fleet_is_none() {
     let (_rig, _etcd, mut edge) = Rig::serving();
     let good = fs::read_to_string(&edge.config).unwrap();

@@ -46,3 +46,32 @@ fn another_spelling_of_the_state_folder_is_the_same_one() {
     let heir = proxy.pid_that_serves().cast_signed();
     kill_process(Pid::from_raw(heir).unwrap(), Signal::TERM).unwrap();
 }
+
+#[test]
+fn a_reload_that_comes_between_is_not_lost_by_an_upgrade() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let signs = tempfile::tempdir().unwrap();
+    let (runs, go_on) = (signs.path().join("runs"), signs.path().join("go-on"));
+    let line = format!("touch {}; until [ -e {} ]; do sleep 0.02; done", runs.display(), go_on.display());
+    let hook = format!("hooks.fence = {{ command = ['sh', '-c', '{line}'], timeout = '1h' }}");
+    let mut config = config(&[&a, &b]);
+    config.set_site("a", "a.test", &[&a, &b], &format!("app = 'generic'\n{hook}"));
+    let mut proxy = Proxy::start(&config);
+    proxy.until_well(&b);
+    std::thread::scope(|scope| {
+        // No pin changes hands while a hook runs.
+        scope.spawn(|| proxy.handoff(&b));
+        until("the hook runs", || runs.exists());
+        proxy.signal(Signal::USR2);
+        until("the new one is ready", || proxy.log().contains("it is watched for"));
+        proxy.reload(&config.clone().site("late", &[&b], "app = 'generic'"));
+        assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 0");
+        fs::write(&go_on, "").unwrap();
+    });
+    until("it has failed", || proxy.log().contains("the upgrade has failed"));
+    assert!(proxy.log().contains("the configuration was reloaded meanwhile: ask again"), "{}", proxy.log());
+    assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 1");
+    proxy.upgrade(&config.site("late", &[&b], "app = 'generic'"), None).unwrap();
+    assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 2");
+    proxy.until_elder_ended();
+}

@@ -3,6 +3,28 @@
 use super::*;
 
 impl Reconciler {
+    /// Puts in force what the file says now.
+    pub(super) fn update(&mut self, config: Config) -> Result<Applied, String> {
+        let applied = match self.has_lent {
+            // Who comes next would not know of it.
+            true => {
+                Err("another process is taking over, and has read the file before: ask again when it has"
+                    .to_owned())
+            }
+            false => self.apply(Source::File, config),
+        };
+        self.guarded.take_word(Source::File);
+        match &applied {
+            Ok(Applied { waits: Some(_), .. }) => {}
+            Ok(_) => {
+                self.updates += 1;
+                self.refused_update = None;
+            }
+            Err(why) => self.refused(why.clone()),
+        }
+        applied
+    }
+
     /// Puts a configuration in force, whole or not at all. What it takes grows with what has changed, and hardly with what
     /// has not: handoffs wait for it.
     pub(super) fn apply(&mut self, source: Source, mut config: Config) -> Result<Applied, String> {

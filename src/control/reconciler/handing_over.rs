@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::control::InForce;
 use crate::control::following::{Following, Succession};
 use crate::control::store::{PinStore, StoreError};
 use crate::core::health::State;
@@ -20,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct HandOver {
     /// It.
     pub heir: Heir,
+    /// How many updates of the file were in force when it was started.
+    pub updates: u64,
     /// Told what becomes of it.
     pub answer: oneshot::Sender<Result<Succession, String>>,
 }
@@ -39,8 +42,22 @@ impl Reconciler {
         drop(ask.answer.send(Err(why.to_owned())));
     }
 
+    pub(super) fn in_force(&self, most: usize) -> InForce {
+        InForce { updates: self.updates, well: self.well(most) }
+    }
+
+    /// The heir, if what it has read is still in force. To be asked when all that was asked for before is done.
+    pub(super) fn unless_outdated(&self, ask: HandOver) -> Option<HandOver> {
+        if ask.updates == self.updates {
+            return Some(ask);
+        }
+        drop(ask.heir);
+        drop(ask.answer.send(Err("the configuration was reloaded meanwhile: ask again".to_owned())));
+        None
+    }
+
     /// Sites that serve and whose backend is well, and those backends, but not more than `most`.
-    pub(super) fn well(&self, most: usize) -> Vec<(String, String)> {
+    fn well(&self, most: usize) -> Vec<(String, String)> {
         let is_well = |entry: &&SiteEntry| {
             let pinned = entry.core.pin().map(|pin| &pin.backend);
             let mut candidates = entry.core.candidates().iter();
@@ -55,11 +72,11 @@ impl Reconciler {
 
     /// Hands over. If the heir fails, it is dead, and all is as it was.
     pub(super) async fn hand_over(mut self, ask: HandOver) -> Result<(Self, HandOver), Self> {
-        let HandOver { mut heir, answer } = ask;
+        let HandOver { mut heir, updates, answer } = ask;
         let closed = Writer::to(|_| {});
         std::mem::replace(&mut self.writer, closed).close();
         let Err(why) = heir.take_over(self.unsettled()).await else {
-            return Ok((self, HandOver { heir, answer }));
+            return Ok((self, HandOver { heir, updates, answer }));
         };
         tracing::warn!(why, "the new process has not taken over: the pin store is opened again");
         // It may have it open.
@@ -93,7 +110,7 @@ impl Reconciler {
 
     /// The heir has taken over: from now on, this process does what it says.
     pub(super) fn become_follower(mut self, ask: HandOver) -> Following {
-        let HandOver { heir, answer } = ask;
+        let HandOver { heir, answer, .. } = ask;
         self.give_up_wishes(|| WishError::Succeeded);
         let gates = self.sites.iter().map(|(key, entry)| (*key, entry.name().clone(), entry.gate.clone()));
         let (following, succession) = Following::new(heir, gates, self.workers.clone());

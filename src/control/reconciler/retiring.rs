@@ -28,7 +28,8 @@ impl Reconciler {
     /// Lends the disk to the heir. Until it serves, or has failed, this process goes on as an edge that remembers in its
     /// memory alone: its lease waits for nobody.
     pub(super) fn lend_disk(&mut self, ask: HandOver) {
-        let HandOver { mut heir, answer } = ask;
+        let HandOver { mut heir, answer, .. } = ask;
+        self.has_lent = true;
         let nowhere = Writer::to(|_| {});
         std::mem::replace(&mut self.writer, nowhere).close();
         let (messages, state) = (self.messages.clone(), self.config.server.state.clone());
@@ -48,6 +49,7 @@ impl Reconciler {
     /// The heir serves, or has failed.
     pub(super) fn lent(&mut self, lent: Lent) {
         let Lent { answer, became } = lent;
+        self.has_lent = became.is_ok();
         let outcome = match became {
             Ok(heir) => {
                 self.retires = Some(Instant::now() + LAST_WISHES);
