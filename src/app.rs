@@ -346,7 +346,12 @@ impl Prepared {
             doors: &doors,
             controller: controller.clone(),
             admin: &administering,
-            teller: Teller { controller: controller.clone(), store: of_store, fleet: handed_on },
+            teller: Teller {
+                reload: reload.clone(),
+                reader: reader.clone(),
+                store: of_store,
+                fleet: handed_on,
+            },
             timeout: server.upgrade_timeout,
             probation: server.upgrade_probation,
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::doors::{Doors, Inherited};
 use super::{Prepared, fleet};
@@ -15,7 +15,11 @@ use crate::control::store::{FORMAT, FolderId, Opened, PinStore};
 use crate::core::SiteName;
 use crate::core::handoff::Found;
 use crate::upgrade::heir::{Elder, Handed};
+use crate::upgrade::served::{Change, OfGuard, Served};
 use crate::upgrade::{OfFleet, OfStore};
+
+/// Names of sites that are told, of those that an upgrade would touch.
+const EXAMPLES: usize = 5;
 
 /// What is to be known of the process before.
 pub(super) struct Before {
@@ -31,11 +35,12 @@ type TakenOver = (Prepared, Doors, Opened, Before);
 /// # Errors
 /// Why it is none that can take over.
 pub(super) async fn take_over(path: &Path, elder: &mut Elder) -> Result<TakenOver> {
-    let Handed { sockets, account } = elder.meet(FORMAT).await?;
+    let Handed { sockets, sites, account } = elder.meet(FORMAT).await?;
     let prepared = Prepared::new(path)?;
     let state = &prepared.config.server.state;
     fleet::same(&prepared.config, account.fleet.as_ref())?;
     same_store(&prepared.config, FolderId::at(state), &account.store)?;
+    may_change(&prepared, sites, &account.guard)?;
     let mut inherited = Inherited(sockets);
     let mut doors = Doors::open(&prepared.config, &mut inherited)?;
     doors.open_to_requests(&prepared.config, &mut inherited);
@@ -58,6 +63,18 @@ fn same_store(config: &Config, folder: Option<FolderId>, before: &OfStore) -> Re
         config.server.state.display()
     );
     Ok(())
+}
+
+/// Whether nobody's word is needed for what the file does to the sites that the process before serves: it is put in force by this
+/// process's taking over, as by a reload.
+fn may_change(prepared: &Prepared, before: Vec<Served>, guard: &OfGuard) -> Result<()> {
+    let now = prepared.config.sites.iter().map(|site| Served::of(site));
+    let change = Change::between(&before, now, prepared.config.swarm.is_some(), EXAMPLES);
+    change.judge(guard).map_err(|why| {
+        let Change { touched, examples, .. } = &change;
+        let (file, examples) = (prepared.path.display(), examples.join(", "));
+        anyhow!("[guard] {file} would {touched}, {why}. Among them: {examples}")
+    })
 }
 
 impl Prepared {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::account::Teller;
+use super::account::{Teller, Told};
 use super::doors::Doors;
 use crate::admin;
 use crate::control::store::FORMAT;
@@ -71,14 +71,14 @@ impl Upgrades<'_> {
         let leftover = Leftover::lock(self.state, LEFTOVER_MAX).map_err(|error| {
             format!("{error}: try again when it has ended, at the latest after server.shutdown_timeout")
         })?;
-        let (account, updates) = self.teller.account().await?;
+        let Told { sites, account, updates } = self.teller.tell().await?;
         let sockets = self
             .doors
             .to_hand_over()
             .map_err(|error| format!("the sockets can't be handed over: {error}"))?;
         let mut heir = Heir::start(program, config)?;
         asked.step(format!("{} was started as process {}", program.display(), heir.pid()));
-        heir.prepare(FORMAT, sockets, account, self.timeout).await?;
+        heir.prepare(FORMAT, sockets, sites, account, self.timeout).await?;
         asked.step(format!("version {} is ready; it is watched for {:?}", heir.version(), self.probation));
         heir.watch(self.probation).await?;
         asked.step("it takes over");

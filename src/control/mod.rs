@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::config::diff::Plan;
+use crate::core::guard::Rule;
 use crate::core::handoff::Refused;
 use crate::core::{Pin, SiteName};
 use crate::observe::journal;
@@ -99,6 +100,10 @@ pub enum Wanted {
 pub struct InForce {
     /// How many updates of the file were put in force here: one more, and what the other process has read is not what holds.
     pub updates: u64,
+    /// How much an update may touch.
+    pub rule: Rule,
+    /// The edge that tries updates of the file before they are put in force here.
+    pub canary: Option<String>,
     /// Some of the sites that serve and whose backend is well, and those backends.
     pub well: Vec<(String, String)>,
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::line::{self, Ear, Mouth};
+use super::served::Served;
 use super::{Account, Named, PROTOCOL, ToElder, ToHeir, Unsettled};
 
 /// Between two questions whether the heir is stuck.
@@ -71,6 +72,7 @@ impl Heir {
         &mut self,
         store_format: u64,
         sockets: Vec<(Named, OwnedFd)>,
+        sites: Vec<Served>,
         account: Account,
         patience: Duration,
     ) -> Result<(), String> {
@@ -82,6 +84,7 @@ impl Heir {
         for (named, socket) in sockets {
             self.mouth.hand(ToHeir::Socket(named), socket);
         }
+        Served::in_parts(sites).for_each(|part| self.mouth.say(ToHeir::Sites(part)));
         self.mouth.say(ToHeir::Prepare(account));
         match timeout(patience, self.hear()).await {
             Ok(heard) => match heard? {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::line::{self, Ear, Mouth};
+use super::served::Served;
 use super::{Account, Named, PROTOCOL, ToElder, ToHeir};
 use crate::core::SiteName;
 use crate::core::handoff::Found;
@@ -28,6 +29,8 @@ pub struct Elder {
 pub struct Handed {
     /// Listening sockets.
     pub sockets: Vec<(Named, OwnedFd)>,
+    /// The sites that it serves.
+    pub sites: Vec<Served>,
     /// What it says of itself.
     pub account: Account,
 }
@@ -90,7 +93,7 @@ impl Elder {
     /// # Errors
     /// It is another version, or gone.
     pub async fn meet(&mut self, store_format: u64) -> Result<Handed, NoHeir> {
-        let mut sockets = Vec::new();
+        let (mut sockets, mut sites) = (Vec::new(), Vec::new());
         loop {
             let packet = self.ear.recv().await.ok_or(NoHeir::ElderGone)?;
             match (packet.message, packet.socket) {
@@ -105,7 +108,8 @@ impl Elder {
                     return Err(NoHeir::Foreign { version, why });
                 }
                 (ToHeir::Socket(named), Some(socket)) => sockets.push((named, socket)),
-                (ToHeir::Prepare(account), None) => return Ok(Handed { sockets, account }),
+                (ToHeir::Sites(mut some), None) => sites.append(&mut some),
+                (ToHeir::Prepare(account), None) => return Ok(Handed { sockets, sites, account }),
                 (other, _) => return Err(NoHeir::Unexpected(format!("{other:?}"))),
             }
         }

@@ -17,8 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc as asynchronous;
 
-/// No message is longer: the longest has some hundred names of sites.
-const BYTES_MAX: usize = 64 * 1024;
+/// No message is longer: the longest has two hundred names of sites.
+pub(super) const BYTES_MAX: usize = 64 * 1024;
 
 /// A message, and what comes with it.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ pub mod heir;
 pub mod leftover;
 pub mod line;
 pub mod request;
+pub mod served;
 
 use std::fmt;
 
@@ -19,12 +20,13 @@ use crate::control::store::FolderId;
 use crate::core::handoff::Found;
 use crate::core::{Backend, Epoch, Pin, SiteName};
 use crate::gate::Tally;
+use served::{OfGuard, Served};
 
 /// What the messages mean. A heir of another one is not taken.
 pub const PROTOCOL: u32 = 2;
 
 /// What the elder says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToHeir {
     /// The first thing.
@@ -38,6 +40,8 @@ pub enum ToHeir {
     },
     /// A listening socket comes with it.
     Socket(Named),
+    /// Some of the sites that it serves.
+    Sites(Vec<Served>),
     /// That was all, and this is what the heir has to stand up to.
     Prepare(Account),
     /// Wants a [`ToElder::Pong`].
@@ -145,13 +149,15 @@ pub fn pin(epoch: u64, backend: &str) -> Option<Pin> {
 }
 
 /// The elder's word of itself, which the heir compares itself with before it says that it is ready.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// Where its pins are.
     pub store: OfStore,
     /// Sites that are well, as far as it can tell, and where their backends are: the heir looks whether it can reach them. A few
     /// will do.
     pub well: Vec<(String, String)>,
+    /// What may be changed without anybody's word.
+    pub guard: OfGuard,
     /// The fleet that it is one of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<OfFleet>,

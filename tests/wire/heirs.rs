@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Backend, Config, Proxy, until};
-use crate::upgrade::{config, goes_on};
+use crate::upgrade::{config, goes_on, nothing_has_happened};
 
 /// Has this folder in the place of the one with the pins in the file.
 fn write_with_state(proxy: &Proxy, config: &Config, folder: &str) {
@@ -73,5 +73,39 @@ fn a_reload_that_comes_between_is_not_lost_by_an_upgrade() {
     assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 1");
     proxy.upgrade(&config.site("late", &[&b], "app = 'generic'"), None).unwrap();
     assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 2");
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn an_upgrade_waits_for_a_confirmation_as_a_reload_would() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let before = config(&[&a, &b]).site("b", &[&b], "app = 'generic'");
+    let mut proxy = Proxy::start(&before);
+    let mut none = before.clone();
+    none.sites.clear();
+    let said = proxy.upgrade(&none, None).unwrap_err();
+    assert!(said.contains("ghostpin.toml would remove 2 and change 0 of 2 sites"), "{said}");
+    assert!(said.contains("`ghostpin confirm ID`"), "{said}");
+    nothing_has_happened(&mut proxy, &said, "[guard]");
+
+    proxy.reload(&none);
+    let (_, status) = proxy.admin("GET", "/v1/status", "");
+    let id = status["waiting_updates"][0]["id"].as_str().expect("a text").to_owned();
+    assert_eq!(proxy.admin("POST", &format!("/v1/updates/{id}/confirm"), "").0, 200);
+    proxy.upgrade(&none, None).unwrap();
+    assert_eq!(proxy.get("/").status, 404, "it was meant");
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn an_upgrade_may_change_what_a_reload_may() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let before = config(&[&a]).site("b", &[&b], "app = 'generic'");
+    let mut proxy = Proxy::start(&before);
+    let mut after = before.clone().site("c", &[&b], "app = 'generic'");
+    after.remove_site("b");
+    proxy.upgrade(&after, None).unwrap();
+    assert_eq!(proxy.client().get("b.test", "/").status, 404);
+    assert_eq!(proxy.client().get("c.test", "/").text(), "B GET 0");
     proxy.until_elder_ended();
 }

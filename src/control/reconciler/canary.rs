@@ -86,6 +86,11 @@ impl Reconciler {
         self.canary().is_some_and(|canary| Some(&canary.edge) == own)
     }
 
+    /// The edge that tries updates before this one puts them in force.
+    pub(super) fn canary_elsewhere(&self) -> Option<&config::Canary> {
+        self.canary().filter(|_| !self.is_canary())
+    }
+
     /// What these changes lead to; `None` where nothing is tried first. It takes as long as what has changed is big.
     pub(super) fn fingerprint_after(
         &mut self,
@@ -105,7 +110,7 @@ impl Reconciler {
 
     /// What an update that leads there waits for; `None` if it may be put in force here.
     pub(super) fn awaits(&self, wanted: Fingerprint) -> Option<Awaited> {
-        let canary = self.canary().filter(|_| !self.is_canary())?;
+        let canary = self.canary_elsewhere()?;
         let says: Vec<Says> =
             self.canary.says.iter().filter(|says| says.edge == canary.edge).cloned().collect();
         canary::awaits(wanted, &says)
