@@ -2,6 +2,8 @@
 
 use super::aside::aside;
 use super::reload::Reload;
+use crate::certs::Certificates;
+use crate::config::Site;
 use crate::control::InForce;
 use crate::published::Reader;
 use crate::upgrade::served::{OfGuard, Served};
@@ -35,11 +37,24 @@ impl Teller {
         let InForce { updates, rule, canary, well } = in_force;
         let published = self.reader.clone().load().clone();
         // Of a million it takes a while, and handoffs wait for nobody who counts.
-        let sites =
-            aside(move || published.routes.sites().map(|site| Served::of(&site.config)).collect()).await?;
+        let certificates = self.reload.certificates.clone();
+        let looked = aside(move || {
+            let sites = || published.routes.sites().map(|site| &*site.config);
+            let shown = certificates.map_or_else(Vec::new, |all| shown(&all, sites()));
+            (sites().map(Served::of).collect(), shown)
+        });
+        let (sites, shown) = looked.await?;
         let file = self.reload.path().display().to_string();
         let guard = OfGuard { file, share: rule.share, sites: rule.sites, canary };
-        let account = Account { store: self.store.clone(), well, guard, fleet: self.fleet.clone() };
+        let account = Account { store: self.store.clone(), well, shown, guard, fleet: self.fleet.clone() };
         Ok(Told { sites, account, updates })
     }
+}
+
+/// Hosts for which there is a certificate, from all over the sites: what is broken in a new process may be so in a part of it.
+fn shown<'a>(certificates: &Certificates, sites: impl Iterator<Item = &'a Site>) -> Vec<String> {
+    let hosts = sites.flat_map(|site| &site.hosts).map(|host| &**host);
+    let shown: Vec<&str> = hosts.filter(|host| certificates.shows(host)).collect();
+    let step = shown.len().div_ceil(LOOKED_AT).max(1);
+    shown.into_iter().step_by(step).map(str::to_owned).collect()
 }

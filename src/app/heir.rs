@@ -45,6 +45,7 @@ pub(super) async fn take_over(path: &Path, elder: &mut Elder) -> Result<TakenOve
     let mut doors = Doors::open(&prepared.config, &mut inherited)?;
     doors.open_to_requests(&prepared.config, &mut inherited);
     prepared.look_at(&account.well).await?;
+    prepared.shows(&account.shown).await?;
     let unsettled = elder.take_over().await?;
     let opened = PinStore::open_again(state)?;
     // Whatever has become of the path meanwhile.
@@ -95,5 +96,23 @@ impl Prepared {
                  not well here ({seen})"
             )
         })
+    }
+
+    /// Whether there is a certificate for each of these hosts here, too. A reload goes on with the last good one where a file is
+    /// broken, and a new process has none.
+    async fn shows(&self, shown: &[String]) -> Result<()> {
+        let Some(certificates) = &self.certificates else { return Ok(()) };
+        let has_provider = self.config.swarm.is_some();
+        let is_served =
+            |host: &str| self.config.sites.iter().any(|site| site.hosts.iter().any(|own| **own == *host));
+        for host in shown.iter().filter(|host| has_provider || is_served(host)) {
+            let found = certificates.find(host).await;
+            ensure!(
+                found.is_some() && certificates.shows(host),
+                "no certificate for `{host}` can be shown by this process, and the one before has one: {}",
+                certificates.why_none(host).unwrap_or_else(|| "no file is for it".to_owned())
+            );
+        }
+        Ok(())
     }
 }

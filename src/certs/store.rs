@@ -197,6 +197,11 @@ impl Certificates {
         }
     }
 
+    /// Whether there is a certificate for this name that was read, and is valid now.
+    pub fn shows(&self, name: &str) -> bool {
+        matches!(self.look(name), Look::Found(certificate) if certificate.is_valid(SystemTime::now()))
+    }
+
     pub(super) fn look(&self, name: &str) -> Look {
         // Names below a domain have their key with a dot in front, and are no names by themselves.
         if name.starts_with('.') {

@@ -90,6 +90,13 @@ impl Certificates {
         wanted.into_iter().take(most).map(|(place, known)| view(place, known, now)).collect()
     }
 
+    /// Why there is none for this host, as far as files tell: what is wrong with one that is for it, or else with the first of
+    /// those whose names are not known.
+    pub fn why_none(&self, host: &str) -> Option<String> {
+        let for_it = self.views(&Wanted { problems: true, host: Some(host.to_owned()) });
+        for_it.into_iter().chain(self.first_bad(1)).map(|view| view.problem).next()
+    }
+
     /// The one that a handshake for this host is made with now, or that will be once its file is read.
     pub fn shown_for(&self, host: &str) -> Option<CertificateView> {
         let place = match self.look(host) {

@@ -156,6 +156,8 @@ pub struct Account {
     /// Sites that are well, as far as it can tell, and where their backends are: the heir looks whether it can reach them. A few
     /// will do.
     pub well: Vec<(String, String)>,
+    /// Hosts for which it has a certificate: the heir looks whether it has one for each. A few will do.
+    pub shown: Vec<String>,
     /// What may be changed without anybody's word.
     pub guard: OfGuard,
     /// The fleet that it is one of.

@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::harness::secure::{Authority, handshake};
 use crate::harness::{Backend, Config, Proxy, until};
 use crate::upgrade::{config, goes_on, nothing_has_happened};
 
@@ -70,9 +72,9 @@ fn a_reload_that_comes_between_is_not_lost_by_an_upgrade() {
     });
     until("it has failed", || proxy.log().contains("the upgrade has failed"));
     assert!(proxy.log().contains("the configuration was reloaded meanwhile: ask again"), "{}", proxy.log());
-    assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 1");
+    assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 0");
     proxy.upgrade(&config.site("late", &[&b], "app = 'generic'"), None).unwrap();
-    assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 2");
+    assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 0");
     proxy.until_elder_ended();
 }
 
@@ -107,5 +109,38 @@ fn an_upgrade_may_change_what_a_reload_may() {
     proxy.upgrade(&after, None).unwrap();
     assert_eq!(proxy.client().get("b.test", "/").status, 404);
     assert_eq!(proxy.client().get("c.test", "/").text(), "B GET 0");
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn certificates_that_are_broken_keep_a_new_process_from_taking_over() {
+    let (a, b) = (Backend::named("A"), Backend::named("B"));
+    let authority = Authority::new();
+    authority.certify("a.test.pem", &["a.test"]);
+    authority.certify("other.pem", &["*.b.test", "b.test"]);
+    let config = authority.secured(config(&[&a, &b]).site("b", &[&b], "app = 'generic'"));
+    let mut proxy = Proxy::start(&config);
+    let client = Arc::new(authority.client(&[]));
+    let (to, shown) = (proxy.https(), |proxy: &Proxy, name| handshake(proxy.https(), name, &client).is_ok());
+    assert!(shown(&proxy, "a.test") && shown(&proxy, "b.test"));
+    let mut fails = |why: &str| {
+        let said = proxy.upgrade(&config, None).unwrap_err();
+        assert!(said.contains(why) && said.contains("the old process goes on"), "{said}");
+        assert!(shown(&proxy, "a.test") && shown(&proxy, "b.test"));
+    };
+    authority.write("a.test.pem", "rubbish");
+    fails("no certificate for `a.test` can be shown by this process");
+    fails("a.test.pem: there is no certificate in it");
+    authority.certify("a.test.pem", &["a.test"]);
+    authority.write("other.pem", "rubbish");
+    fails("no certificate for `b.test` can be shown by this process");
+    fails("other.pem: there is no certificate in it");
+    fs::remove_file(authority.folder().join("a.test.pem")).unwrap();
+    fs::remove_file(authority.folder().join("other.pem")).unwrap();
+    fails("no certificate for `a.test` can be shown by this process");
+    authority.certify("any.pem", &["a.test", "b.test"]);
+    proxy.upgrade(&config, None).unwrap();
+    assert_eq!(proxy.https(), to);
+    assert!(shown(&proxy, "a.test") && shown(&proxy, "b.test"));
     proxy.until_elder_ended();
 }
