@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_sites_are_told_in_messages_of_which_none_is_too_long() {
+    fn however_many_sites_there_are_no_message_about_them_is_too_long() {
         let longest = Served { name: "n".repeat(128), digest: u64::MAX, provided: true };
         let parts: Vec<_> = Served::in_parts(vec![longest; 1_001]).collect();
         assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), 1_001);
