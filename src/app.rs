@@ -55,6 +55,7 @@ use crate::workers::{Order, Workers};
 use account::Teller;
 use doors::{Doors, Inherited};
 use heir::Before;
+use provided::Composed;
 pub use reload::Reload;
 use upgrade::{Succeeded, Upgrades};
 
@@ -177,7 +178,7 @@ impl Prepared {
 
     /// Serves until the end. Beside an elder, from the moment that it is told so.
     async fn serve(self, mut doors: Doors, opened: Opened, before: Option<(Elder, Before)>) -> Result<()> {
-        let Self { path, program, loaded, mut config, certificates, outside, logs, access, .. } = self;
+        let Self { path, program, loaded, config, certificates, outside, logs, access, .. } = self;
         let Self { tracer, traced, ending: _ending, .. } = self;
         let seed = seed();
         let mut store = opened.store;
@@ -192,6 +193,9 @@ impl Prepared {
                 tracing::warn!(?set_aside, "the pin store was made anew, as told")
             }
         }
+        let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
+        let recalled = config.swarm.is_some().then(|| swarm::recalled(&config.server.state, &pinned));
+        let (composed, mut config, services) = Composed::begun(loaded, recalled.unwrap_or_default());
         if before.is_none() {
             doors.open_to_requests(&config, &mut Inherited::default());
         }
@@ -215,7 +219,6 @@ impl Prepared {
         // Other edges are there for who comes again; alone, there is only this process until the next one is there.
         let held = server.shutdown_timeout.mul_f64(HELD_PART);
         let held_at_stop = if config.cluster.is_some() { Duration::ZERO } else { held };
-        let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
         let tenures = Rc::new(if before.is_some() { Tenures::waiting() } else { Tenures::begun() });
         let begin = tenures.clone();
         let for_elder = before.as_ref().map(|(elder, _)| elder.mouth.clone());
@@ -278,7 +281,7 @@ impl Prepared {
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(&path, controller.clone(), certificates)
             .telling(authority.map(|one| (one, reader.clone())))
-            .serving(loaded);
+            .serving(composed, &services);
         reload.tell_names();
         let common = worker::Common {
             clock,

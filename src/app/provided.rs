@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::reload::Reload;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::core::SiteName;
 use crate::core::swarm::Wanted;
 use crate::provider::Sites;
@@ -20,6 +20,16 @@ pub(super) struct Composed {
     pub(super) untried: Option<Arc<Loaded>>,
     pub(super) wanted: Vec<Wanted>,
     pub(super) merge: Merge,
+}
+
+impl Composed {
+    /// What is served from the start on: the file's sites, and those of the services that were there the last time. Their
+    /// readers come before their provider has been asked.
+    pub(super) fn begun(file: Loaded, recalled: Vec<Wanted>) -> (Self, Config, Vec<ServiceView>) {
+        let mut merge = Merge::default();
+        let (config, views) = merge.merge(&file.config, &recalled);
+        (Self { file: Some(Arc::new(file)), untried: None, wanted: recalled, merge }, config, views)
+    }
 }
 
 /// A provider's way in.

@@ -42,11 +42,12 @@ impl Reload {
         Self { path, state, certificates, controller, names: None, composed, services }
     }
 
-    /// This is what the file says, and what providers may add to.
-    pub(super) fn serving(self, file: Loaded) -> Self {
-        let state = file.config.server.state.clone();
-        let composed = Composed { file: Some(Arc::new(file)), ..Composed::default() };
-        Self { state, composed: Arc::new(tokio::sync::Mutex::new(composed)), ..self }
+    /// This is in force from the start on, and what providers may add to.
+    pub(super) fn serving(self, composed: Composed, views: &[ServiceView]) -> Self {
+        let state = composed.file.as_ref().map(|file| file.config.server.state.clone());
+        self.now_stand(views);
+        let composed = Arc::new(tokio::sync::Mutex::new(composed));
+        Self { state: state.unwrap_or_default(), composed, ..self }
     }
 
     /// Tells who orders certificates which names are served after each reload.

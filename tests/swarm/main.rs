@@ -225,6 +225,23 @@ fn a_start_while_no_manager_answers_serves_what_was() {
 }
 
 #[test]
+fn no_request_for_a_services_site_fails_over_an_upgrade() {
+    let rig = Rig::new("");
+    let _a = rig.instance(2);
+    rig.blog();
+    let mut proxy = rig.start();
+    proxy.until_pinned(1, &rig.backend(1, 2));
+    let readers = Readers::start(&proxy);
+    readers.until_answers(20);
+    // What it is served as must be known without them.
+    rig.all_are(&Mode::Hang);
+    proxy.upgrade();
+    assert_eq!(proxy.site()["backend"], rig.backend(1, 2));
+    readers.until_answers(20);
+    in_turn(&readers.stop(), &["127.0.0.2"]);
+}
+
+#[test]
 fn a_leader_that_tells_what_was_is_not_believed() {
     let rig = Rig::new("");
     let (_a, _b) = (rig.instance(2), rig.instance(3));

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -126,7 +127,8 @@ impl Rig {
         let mut command = Command::new(GHOSTPIN);
         command.arg("run").arg("--config").arg(config).stdout(Stdio::null());
         let process = Process(command.spawn().unwrap());
-        let mut proxy = Proxy { process, admin: self.folder.path().join("admin.sock"), http: None };
+        let admin = self.folder.path().join("admin.sock");
+        let mut proxy = Proxy { process, heir: None, admin, http: None };
         let began = Instant::now();
         while proxy.http.is_none() {
             assert!(began.elapsed() < PATIENCE, "ghostpin doesn't start");
@@ -140,11 +142,31 @@ impl Rig {
 
 pub(crate) struct Proxy {
     process: Process,
+    /// The one that has taken over from it.
+    heir: Option<Pid>,
     admin: std::path::PathBuf,
     http: Option<SocketAddr>,
 }
 
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(heir) = self.heir {
+            let _ = kill_process(heir, Signal::KILL);
+        }
+    }
+}
+
 impl Proxy {
+    /// Returns when a new process serves.
+    pub(crate) fn upgrade(&mut self) {
+        let config = self.admin.with_file_name("ghostpin.toml");
+        let output =
+            Command::new(GHOSTPIN).args(["upgrade", "--json", "--config"]).arg(config).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+        self.heir = Pid::from_raw(done["serves"]["pid"].as_i64().unwrap() as i32);
+    }
+
     /// What became of a service.
     pub(crate) fn service(&self, name: &str) -> Value {
         let all = self.admin("/v1/providers");

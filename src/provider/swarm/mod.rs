@@ -11,7 +11,7 @@ mod view;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -21,6 +21,7 @@ pub use view::{ManagerView, SwarmView};
 use super::Sites;
 use crate::config::provider::Swarm;
 use crate::core::Backend;
+use crate::core::swarm::Wanted;
 use crate::tenure::Tenure;
 
 /// What it is made from.
@@ -76,6 +77,11 @@ impl Watched {
         let (view, times) = &mut *both;
         change(view, times);
     }
+}
+
+/// The services of a former life, or of the process before this one, each on the backend that its site is pinned to.
+pub fn recalled(state: &Path, pinned: &BTreeMap<String, Backend>) -> Vec<Wanted> {
+    memory::Memory::new(state).recall(pinned)
 }
 
 /// Starts the thread. It works while it is its turn.
