@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::config;
 
 /// A line of one of the files that are read; the first is the one that was named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
     pub(super) file: usize,
     pub(super) number: usize,
@@ -24,7 +24,15 @@ pub(super) struct Note {
     pub(super) text: String,
 }
 
-/// One site.
+/// A path of its own, as it was written, with all its servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) line: Line,
+    pub(super) path: String,
+    pub(super) backends: Vec<String>,
+}
+
+/// One site, or a block that says something of one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Site {
     /// The line at which it begins.
@@ -38,7 +46,9 @@ pub(super) struct Site {
     /// Fixed header fields for the backend.
     pub(super) headers: Vec<(String, String)>,
     /// Path prefixes, and who answers them.
-    pub(super) routes: Vec<(String, String)>,
+    pub(super) routes: Vec<Route>,
+    /// Where it is answered for, if that is not everywhere.
+    pub(super) listens: BTreeSet<String>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -64,21 +74,40 @@ impl Site {
         self.notes.push(Note { line: line.into(), text: text.into() });
     }
 
-    /// Adds a path of its own. What a route can't say is noted.
-    pub(super) fn add_route(&mut self, line: impl Into<Line> + Copy, path: &str, backends: &[String]) {
-        let Some(first) = backends.first() else { return };
-        if backends == self.backends {
-            return self
-                .note(line, format!("`{path}` goes to the same backend as the rest: nothing is lost"));
+    /// Sets a header field for the backend. A field has one value: the first.
+    pub(super) fn add_header(&mut self, line: impl Into<Line>, field: &str, value: &str) {
+        match self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(field)) {
+            Some((_, known)) if known == value => {}
+            Some((_, known)) => {
+                let text = format!("`{field}: {value}`: the field is `{known}` already");
+                self.note(line, text);
+            }
+            None => self.headers.push((field.to_owned(), value.to_owned())),
         }
-        if backends.len() > 1 {
-            let all = backends.join(", ");
-            self.note(
-                line,
-                format!("`{path}` goes to several servers ({all}); a route has one, and is not pinned"),
-            );
+    }
+
+    /// Adds a path of its own. Whether it becomes a route is decided when all of the site is known.
+    pub(super) fn add_route(&mut self, line: impl Into<Line>, path: &str, backends: &[String]) {
+        if !backends.is_empty() {
+            self.routes.push(Route { line: line.into(), path: path.to_owned(), backends: backends.to_vec() });
         }
-        self.routes.push((path.to_owned(), first.clone()));
+    }
+
+    /// A certificate whose file is chosen anew for each connection, or a key alone, is none that a site can have.
+    fn leave_odd_pair(&mut self) {
+        let files = [&self.certificate, &self.key].into_iter().flatten();
+        let is_chosen = files.clone().any(|file| file.contains(['$', '{']));
+        if is_chosen || self.certificate.is_none() {
+            for file in files.cloned().collect::<Vec<_>>() {
+                let why = if is_chosen {
+                    "a certificate is one file, without variables"
+                } else {
+                    "no certificate is with it"
+                };
+                self.note(self.line, format!("`{file}`: {why}"));
+            }
+            (self.certificate, self.key) = (None, None);
+        }
     }
 }
 
@@ -95,8 +124,7 @@ impl Draft {
         self.notes.push(Note { line: line.into(), text: text.into() });
     }
 
-    /// Takes a site in. A host that another site has already stays there; a site that is another one's twin (the same
-    /// backends, in clear text and over TLS) becomes part of it.
+    /// Takes a block in: a site, or what is said of one. What becomes of it is decided when all of them are known.
     pub(super) fn add(&mut self, mut site: Site) {
         let mut hosts: Vec<String> = Vec::new();
         for host in std::mem::take(&mut site.hosts) {
@@ -106,57 +134,11 @@ impl Draft {
                 Err(why) => site.note(site.line, format!("this host is none that a site can have: {why}")),
             }
         }
-        let known = self.sites.iter().position(|other| other.hosts.iter().any(|host| hosts.contains(host)));
-        if let Some(known) = known
-            && (site.backends.is_empty()
-                || self.sites[known].backends.is_empty()
-                || self.sites[known].backends == site.backends)
-        {
-            return self.sites[known].join(hosts, site);
-        }
-        hosts.retain(|host| {
-            let owner = self.sites.iter().find(|other| other.hosts.contains(host));
-            if let Some(owner) = owner {
-                let (owner, line) = (self.words(owner.line), site.line);
-                site.notes.push(Note {
-                    line,
-                    text: format!("`{host}` is a host of the site of {owner} already, with other backends: it stays there"),
-                });
-            }
-            owner.is_none()
-        });
         site.hosts = hosts;
+        for (field, value) in std::mem::take(&mut site.headers) {
+            site.add_header(site.line, &field, &value);
+        }
+        site.leave_odd_pair();
         self.sites.push(site);
-    }
-}
-
-impl Site {
-    fn join(&mut self, hosts: Vec<String>, other: Site) {
-        for host in hosts {
-            if !self.hosts.contains(&host) {
-                self.hosts.push(host);
-            }
-        }
-        if self.backends.is_empty() {
-            self.backends = other.backends;
-        }
-        self.certificate = self.certificate.take().or(other.certificate);
-        self.key = self.key.take().or(other.key);
-        self.redirect = self.redirect.or(other.redirect);
-        for header in other.headers {
-            if !self.headers.contains(&header) {
-                self.headers.push(header);
-            }
-        }
-        for route in other.routes {
-            if !self.routes.contains(&route) {
-                self.routes.push(route);
-            }
-        }
-        for note in other.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ mod caddy;
 mod draft;
 mod haproxy;
 mod nginx;
+mod settle;
 mod traefik;
 mod tree;
 mod written;

@@ -1,32 +1,84 @@
-//! The draft as TOML, with comments for whoever reads it next.
+//! The draft as TOML, with comments for whoever reads it next. What is printed passes the check: a part of a site that
+//! would not is left out and told of, and a site that would not is a comment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::draft::{Draft, Line, Note, Site};
-use crate::config::Config;
+use super::draft::{Draft, Line, Note, Route, Site};
+use crate::config::{Config, ConfigErrors};
 
-/// What a site is checked with: it may say what it likes of TLS.
+/// What a part of a site is checked in.
 const AROUND: &str =
-    "[listen]\nhttps = [\"127.0.0.1:443\"]\n[acme]\ndirectory = \"https://ca.example/directory\"\n";
+    "[[site]]\nname = \"a\"\nhosts = [\"a.example\"]\nbackends = [\"127.0.0.1:1\"]\napp = \"generic\"\n";
 /// The port at which a Ghost listens unless it is told otherwise.
 const GHOST_PORT: &str = ":2368";
 
+/// A site as it is printed, or as a comment.
+struct Part {
+    /// Where it was written.
+    line: String,
+    text: String,
+    is_site: bool,
+}
+
 /// All of it. `origin` is the file that was read.
 pub(super) fn toml(draft: Draft, origin: &str) -> String {
-    let of = |line: Line| draft.words(line);
-    let Draft { http, https, acme, sites, notes, .. } = &draft;
+    let mut draft = draft.settled();
+    let mut names = BTreeSet::new();
+    let mut parts = Vec::new();
+    for mut site in std::mem::take(&mut draft.sites) {
+        parts.push(part(&mut site, &mut names, |line| draft.words(line)));
+    }
+    loop {
+        let mut text = head(&draft, origin, &parts);
+        let mut begins = Vec::new();
+        for part in &parts {
+            begins.push(text.lines().count() + 1);
+            text += &format!("\n{}", part.text);
+        }
+        let Err(errors) = Config::parse(&text, Path::new("made")) else { return text };
+        if !without_wrong(&mut parts, &begins, &errors) {
+            let why: String =
+                errors.iter().map(|error| comment(&format!("  {}: {}", error.key, error.message))).collect();
+            return comment("This can't be taken over as it is:") + &why + &commented(&text);
+        }
+    }
+}
+
+/// Makes a comment of each site that something is said against. Whether there is one.
+fn without_wrong(parts: &mut [Part], begins: &[usize], errors: &ConfigErrors) -> bool {
+    let mut wrong: BTreeMap<usize, String> = BTreeMap::new();
+    for error in errors.iter() {
+        let at = error.line.map_or(0, |line| begins.partition_point(|begin| *begin <= line));
+        if let Some(part) = at.checked_sub(1) {
+            *wrong.entry(part).or_default() += &comment(&format!("  {}: {}", error.key, error.message));
+        }
+    }
+    let is_any = wrong.keys().any(|part| parts[*part].is_site);
+    for (part, why) in wrong {
+        let Part { line, text, is_site } = &mut parts[part];
+        let head = comment(&format!("The site of {line} can't be taken over as it is:"));
+        *text = head + &why + &commented(text);
+        *is_site = false;
+    }
+    is_any
+}
+
+/// What stands before the sites.
+fn head(draft: &Draft, origin: &str, parts: &[Part]) -> String {
+    let Draft { http, https, acme, notes, .. } = draft;
     let mut text = comment(&format!(
         "Made by `ghostpin import {origin}`. Read the comments, then: ghostpin check --config FILE"
     ));
-    text += &not_taken("Of the file as a whole, this was not taken over:", notes, of);
+    if !parts.iter().any(|part| part.is_site) {
+        text += &comment("No site was taken over: as it is, this answers every request with 404.");
+    }
+    text += &not_taken("Of the file as a whole, this was not taken over:", notes, |line| draft.words(line));
     text += "\n[listen]\n";
     let http = if http.is_empty() { BTreeSet::from(["0.0.0.0:80".to_owned()]) } else { http.clone() };
     text += &format!("http = {}\n", list(&http));
-    let mut names = BTreeSet::new();
-    let sites: Vec<String> = sites.iter().map(|site| one(site, &mut names, of)).collect();
-    let has_certificate = |site: &String| site.lines().any(|line| line.starts_with("certificate = "));
-    if acme.is_some() || sites.iter().any(has_certificate) {
+    let has_certificate = |part: &Part| part.text.lines().any(|line| line.starts_with("certificate = "));
+    if acme.is_some() || parts.iter().any(has_certificate) {
         text += &format!("https = {}\n", list(https));
     } else if !https.is_empty() {
         text += &comment("Over TLS it listens there, once it is said where the certificates are:");
@@ -41,41 +93,52 @@ pub(super) fn toml(draft: Draft, origin: &str) -> String {
             None => text += "# contact = [\"mailto:you@example.org\"]\n",
         }
     }
-    for site in sites {
-        text += &format!("\n{site}");
-    }
     text
 }
 
-fn one(site: &Site, names: &mut BTreeSet<String>, of: impl Fn(Line) -> String + Copy) -> String {
+fn part(site: &mut Site, names: &mut BTreeSet<String>, of: impl Fn(Line) -> String + Copy) -> Part {
     let line = of(site.line);
     let lacks = match (site.hosts.is_empty(), site.backends.is_empty()) {
         (true, _) => Some("it has no host that ghostpin could know it by"),
         (false, true) => Some("nothing in it is proxied as a whole, so there is no backend to pin it to"),
         (false, false) => None,
     };
-    if let Some(why) = lacks {
-        let hosts =
-            if site.hosts.is_empty() { String::new() } else { format!(" ({})", site.hosts.join(", ")) };
-        return comment(&format!("The site of {line}{hosts} was left out: {why}."))
-            + &not_taken("What it says:", &site.notes, of);
+    let Some(why) = lacks else {
+        leave_wrong_parts(site);
+        let text = body(site, name_of(site, names), of);
+        return Part { line, text, is_site: true };
+    };
+    let hosts = if site.hosts.is_empty() { String::new() } else { format!(" ({})", site.hosts.join(", ")) };
+    let text = comment(&format!("The site of {line}{hosts} was left out: {why}."))
+        + &not_taken("What it says:", &site.remains(), of);
+    Part { line, text, is_site: false }
+}
+
+/// Takes the header fields and routes out that the check would refuse, so that they don't take the whole site along.
+fn leave_wrong_parts(site: &mut Site) {
+    let refused = |part: &str| match Config::parse(&format!("{AROUND}{part}"), Path::new("part")) {
+        Ok(_) => None,
+        Err(errors) => errors.iter().next().map(|error| error.message.clone()),
+    };
+    for (field, value) in std::mem::take(&mut site.headers) {
+        match refused(&header_text(&field, &value)) {
+            None => site.headers.push((field, value)),
+            Some(why) => site.note(site.line, format!("the header field `{field}: {value}`: {why}")),
+        }
     }
-    let body = body(site, name_of(site, names), of);
-    let checked = Config::parse(&format!("{AROUND}{body}"), Path::new("site"));
-    match checked {
-        Ok(_) => body,
-        Err(errors) => {
-            let mut text = comment(&format!("The site of {line} can't be taken over as it is:"));
-            for error in errors.to_string().lines() {
-                text += &comment(&format!("  {error}"));
+    for route in std::mem::take(&mut site.routes) {
+        match refused(&route_text(&route)) {
+            None => site.routes.push(route),
+            Some(why) => {
+                let to = route.backends.join(", ");
+                site.note(route.line, format!("`{}` goes to {to}: {why}", route.path));
             }
-            body.lines().fold(text, |text, line| text + &comment(line))
         }
     }
 }
 
 fn body(site: &Site, name: String, of: impl Fn(Line) -> String) -> String {
-    let Site { line, hosts, backends, certificate, key, redirect, headers, routes, notes } = site;
+    let Site { line, hosts, backends, certificate, key, redirect, headers, routes, notes, .. } = site;
     let mut text = format!("[[site]]  # {}\n", of(*line));
     text += &not_taken("This was not taken over:", notes, of);
     text += &format!("name = {}\nhosts = {}\n", quoted(&name), list(hosts));
@@ -102,12 +165,23 @@ fn body(site: &Site, name: String, of: impl Fn(Line) -> String) -> String {
         text += &format!("https.redirect = {redirect}\n");
     }
     for (field, value) in headers {
-        text += &format!("headers.{} = {}\n", quoted(field), quoted(value));
+        text += &header_text(field, value);
     }
-    for (path, upstream) in routes {
-        text += &format!("[[site.route]]\npath = {}\nupstream = {}\n", quoted(path), quoted(upstream));
-    }
-    text
+    routes.iter().fold(text, |text, route| text + &route_text(route))
+}
+
+fn header_text(field: &str, value: &str) -> String {
+    format!("headers.{} = {}\n", quoted(field), quoted(value))
+}
+
+fn route_text(Route { path, backends, .. }: &Route) -> String {
+    let upstream = backends.first().map_or("", String::as_str);
+    // Backends may have names, upstreams of a route have addresses; of this name it is known.
+    let upstream = match upstream.strip_prefix("localhost:") {
+        Some(port) => format!("{}  # localhost", quoted(&format!("127.0.0.1:{port}"))),
+        None => quoted(upstream),
+    };
+    format!("[[site.route]]\npath = {}\nupstream = {upstream}\n", quoted(path))
 }
 
 /// After its first host, and no other site's.
@@ -131,6 +205,10 @@ fn not_taken(head: &str, notes: &[Note], of: impl Fn(Line) -> String) -> String 
         text += &comment(&format!("  {}: {note}", of(*line)));
     }
     text
+}
+
+fn commented(text: &str) -> String {
+    text.lines().map(comment).collect()
 }
 
 /// One line, whatever is in it.

@@ -1,0 +1,198 @@
+//! Which host becomes whose, whatever the order in which it was written.
+
+use super::{accepted, made};
+use crate::import::Format;
+
+/// What becomes of these blocks, in this order and in the other one; it passes the check.
+fn both_ways(blocks: &[&str]) -> [String; 2] {
+    let there = blocks.join("\n");
+    let back = blocks.iter().rev().copied().collect::<Vec<_>>().join("\n");
+    [there, back].map(|text| taken(&text))
+}
+
+#[track_caller]
+fn taken(text: &str) -> String {
+    let made = made(Format::Nginx, text).unwrap();
+    accepted(&made).unwrap_or_else(|why| panic!("{why}\n--- from\n{text}\n--- made\n{made}"));
+    made
+}
+
+/// The site that has these hosts.
+#[track_caller]
+fn site<'a>(made: &'a str, hosts: &str) -> &'a str {
+    let hosts = format!("\nhosts = [{hosts}]\n");
+    made.split("\n[[site]]")
+        .find(|site| site.contains(&hosts))
+        .unwrap_or_else(|| panic!("no {hosts} in\n{made}"))
+}
+
+#[track_caller]
+fn has(made: &str, all: &[&str]) {
+    for part in all {
+        assert!(made.contains(part), "no {part:?} in\n{made}");
+    }
+}
+
+fn tls(host: &str, pair: &str, rest: &str) -> String {
+    format!(
+        "server {{ listen 443 ssl; server_name {host}; ssl_certificate /{pair}.pem; ssl_certificate_key /{pair}.key; {rest} }}"
+    )
+}
+
+fn proxied(port: u16) -> String {
+    format!("location / {{ proxy_pass http://127.0.0.1:{port}; }}")
+}
+
+#[test]
+fn a_block_that_only_redirects_gives_no_host_to_another_site() {
+    let redirect = "server { listen 80; server_name a.example b.example www.a.example; return 301 https://$host$request_uri; }";
+    let (a, b) = (tls("a.example", "a", &proxied(2001)), tls("b.example", "b", &proxied(2002)));
+    for made in both_ways(&[redirect, &a, &b]) {
+        has(
+            site(&made, "\"a.example\""),
+            &["backends = [\"127.0.0.1:2001\"]", "/a.pem", "https.redirect = true"],
+        );
+        has(
+            site(&made, "\"b.example\""),
+            &["backends = [\"127.0.0.1:2002\"]", "/b.pem", "https.redirect = true"],
+        );
+        has(&made, &["(www.a.example) was left out", ": clear text is sent to TLS"]);
+        assert_eq!(made.matches("\n[[site]]").count(), 2, "{made}");
+    }
+}
+
+#[test]
+fn what_a_block_without_a_backend_says_is_told_once() {
+    let redirect = "server { listen 80; server_name a.example b.example; access_log off; location /.well-known/ { proxy_pass http://127.0.0.1:88; } location / { return 301 https://$host$request_uri; } }";
+    let (a, b) = (tls("a.example", "a", &proxied(2001)), tls("b.example", "b", &proxied(2002)));
+    for made in both_ways(&[redirect, &a, &b]) {
+        for told in ["`access_log off`", "`/.well-known` goes to 127.0.0.1:88"] {
+            assert_eq!(made.matches(told).count(), 1, "{told} in\n{made}");
+        }
+        assert!(!made.contains("[[site.route]]"), "TLS has no such path\n{made}");
+    }
+}
+
+#[test]
+fn a_block_without_a_backend_that_answers_by_itself_is_told_of() {
+    let files = "server { listen 80; server_name a.example; root /srv; }";
+    for made in both_ways(&[files, &tls("a.example", "a", &proxied(2001))]) {
+        has(&made, &["of `a.example` the site's backend answers all", "`root /srv`"]);
+    }
+    let www = "server { listen 80; server_name www.a.example; return 301 https://a.example$request_uri; }";
+    for made in both_ways(&[www, &tls("*.a.example", "a", &proxied(2001))]) {
+        has(&made, &["here `*.a.example` stands for it, too", "(www.a.example) was left out"]);
+    }
+}
+
+#[test]
+fn hosts_that_were_not_sent_to_tls_are_told_of_where_others_of_their_site_are() {
+    let redirect = "server { listen 80; server_name a.example; return 301 https://$host$request_uri; }";
+    for made in both_ways(&[redirect, &tls("a.example c.example", "a", &proxied(2001))]) {
+        has(&made, &["https.redirect = true", "`c.example` was not sent from clear text to TLS"]);
+    }
+}
+
+#[test]
+fn no_host_is_in_two_sites_whatever_blocks_have_in_common() {
+    let clear = |hosts: &str, port| format!("server {{ listen 80; server_name {hosts}; {} }}", proxied(port));
+    for blocks in [
+        [clear("a.example", 1), clear("b.example", 2), clear("a.example b.example", 1)],
+        [clear("a.example", 1), clear("b.example", 1), clear("a.example b.example", 1)],
+        [clear("a.example b.example", 1), clear("b.example c.example", 2), clear("c.example a.example", 1)],
+    ] {
+        both_ways(&[&blocks[0], &blocks[1], &blocks[2]]);
+        both_ways(&[&blocks[2], &blocks[0], &blocks[1]]);
+    }
+    // The third is a twin of both.
+    let made =
+        taken(&[clear("a.example", 1), clear("b.example", 1), clear("a.example b.example", 1)].concat());
+    site(&made, "\"a.example\", \"b.example\"");
+}
+
+#[test]
+fn a_certificate_whose_file_a_variable_decides_is_told_of() {
+    for name in ["$ssl_server_name", "${ssl_server_name}"] {
+        let made = taken(&tls("a.example", name, &proxied(1)));
+        assert!(!made.contains("\ncertificate = "), "{made}");
+        has(&made, &[&format!("`/{name}.pem`"), &format!("`/{name}.key`"), "without variables"]);
+    }
+    let key = "server { listen 443 ssl; server_name a.example; ssl_certificate_key /a.key; location / { proxy_pass http://127.0.0.1:1; } }";
+    has(&taken(key), &["\n[[site]]", "`/a.key`: no certificate is with it"]);
+}
+
+#[test]
+fn one_bad_route_or_field_takes_no_site_along() {
+    for (rest, told) in [
+        (
+            "location /a { proxy_pass http://127.0.0.1:2; } location /a/ { proxy_pass http://127.0.0.1:3; }",
+            "`/a` is there twice: this one, to 127.0.0.1:3, is left out",
+        ),
+        ("location /a { proxy_pass http://api:3000; }", "`/a` goes to api:3000: `api:3000` is a name"),
+        ("location /a?b { proxy_pass http://127.0.0.1:3; }", "`/a?b` goes to 127.0.0.1:3: "),
+        ("proxy_set_header X-A 1; proxy_set_header x-a 2;", "`x-a: 2`: the field is `1` already"),
+        ("proxy_set_header TE trailers;", "the header field `TE: trailers`: "),
+        ("proxy_set_header X-Ä 1;", "the header field `X-Ä: 1`: "),
+    ] {
+        let made = taken(&format!("server {{ server_name a.example; {} {rest} }}", proxied(1)));
+        has(&made, &["\n[[site]]", told]);
+    }
+    let made = taken(&format!(
+        "server {{ server_name a.example; {} location /a {{ proxy_pass http://localhost:5002; }} }}",
+        proxied(1)
+    ));
+    has(&made, &["path = \"/a\"\nupstream = \"127.0.0.1:5002\""]);
+    let made = taken(
+        "upstream x { server 127.0.0.1:1; server 127.0.0.1:1; } server { server_name a.example; location / { proxy_pass http://x; } }",
+    );
+    has(&made, &["\n[[site]]", "`127.0.0.1:1` is there twice"]);
+}
+
+#[test]
+fn what_only_one_of_two_twins_says_is_told_of() {
+    let admin = |port| format!("{} location /admin/ {{ proxy_pass http://127.0.0.1:{port}; }}", proxied(1));
+    let clear = |rest: &str| format!("server {{ listen 80; server_name a.example; {rest} }}");
+    for made in both_ways(&[&clear(&admin(2)), &tls("a.example", "a", &admin(3))]) {
+        has(&made, &["`/admin` is there twice"]);
+        assert_eq!(made.matches("[[site.route]]").count(), 1, "{made}");
+    }
+    let field = |value| format!("{} proxy_set_header X-Port {value};", proxied(1));
+    for made in both_ways(&[&clear(&field(80)), &tls("a.example", "a", &field(443))]) {
+        has(&made, &["the field is `", "\n[[site]]"]);
+    }
+    for made in
+        both_ways(&[&clear(&proxied(1)), &tls("a.example", "a", &(admin(2) + "proxy_set_header X-A 1;"))])
+    {
+        has(&made, &["the route `/admin` is said in the block of", "`X-A: 1` is said in the block of"]);
+    }
+}
+
+#[test]
+fn a_path_of_the_sites_backend_below_another_route_is_told_of() {
+    let paths = ["/api/", "/api/v1/", "/other/"];
+    let locations: Vec<String> = paths
+        .iter()
+        .zip([2, 1, 1])
+        .map(|(path, port)| format!("location {path} {{ proxy_pass http://127.0.0.1:{port}; }}"))
+        .collect();
+    let made = taken(&format!("server {{ server_name a.example; {} {} }}", proxied(1), locations.concat()));
+    has(
+        &made,
+        &[
+            "`/api/v1` goes to the same backend as the rest, but is below `/api`: here it goes to 127.0.0.1:2",
+            "`/other` goes to the same backend as the rest: it needs no route",
+        ],
+    );
+}
+
+#[test]
+fn a_result_without_a_site_says_so() {
+    for text in [
+        "events {}",
+        "server { server_name a.example; root /srv; }",
+        &format!("server {{ server_name a.example; {} }}", proxied(0)),
+    ] {
+        has(&taken(text), &["# No site was taken over"]);
+    }
+    assert!(!taken(&format!("server {{ server_name a.example; {} }}", proxied(1))).contains("No site"));
+}
