@@ -1,14 +1,14 @@
 //! nginx: `server` blocks with a `server_name` that `proxy_pass` somewhere.
 
 mod directives;
+mod include;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::draft::{Draft, Line, Site};
-use super::{DEPTH_MAX, text_of};
-use crate::config;
 use directives::{Directive, parse};
+use include::Includes;
 
 /// What ghostpin does by itself for every request, so that nothing is lost.
 const TOLD_ANYWAY: [&str; 6] =
@@ -20,8 +20,12 @@ type Upstreams = BTreeMap<String, Vec<String>>;
 /// Reads a `nginx.conf`. Files that it includes are looked for below `folder`.
 pub(super) fn read(text: &str, folder: &Path) -> Result<Draft, String> {
     let mut draft = Draft::default();
-    let mut all = Vec::new();
-    flatten(parse(text, 0)?, folder, &mut draft, &mut all, 0);
+    let unfolded = Includes::new(folder, &mut draft).unfold(parse(text, 0)?)?;
+    let (https, others): (Vec<Directive>, Vec<Directive>) =
+        unfolded.into_iter().partition(|one| one.name == "http" && one.block.is_some());
+    // A file of sites alone is what an `http` block includes.
+    let mut all = others;
+    all.extend(https.into_iter().filter_map(|one| one.block).flatten());
     let mut upstreams = Upstreams::new();
     for one in all.iter().filter(|one| one.name == "upstream") {
         upstreams.insert(one.first().to_owned(), servers(one, &mut draft));
@@ -34,56 +38,6 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Draft, String> {
         }
     }
     Ok(draft)
-}
-
-/// Takes `http` and what is included apart, down to the blocks that matter.
-fn flatten(
-    directives: Vec<Directive>,
-    folder: &Path,
-    draft: &mut Draft,
-    all: &mut Vec<Directive>,
-    depth: usize,
-) {
-    for one in directives {
-        match (one.name.as_str(), one.block) {
-            ("http", Some(block)) => flatten(block, folder, draft, all, depth),
-            ("include", None) => {
-                let pattern = one.args.first().cloned().unwrap_or_default();
-                for included in included(&pattern, one.line, folder, draft, depth) {
-                    flatten(included, folder, draft, all, depth + 1);
-                }
-            }
-            (_, block) => all.push(Directive { block, ..one }),
-        }
-    }
-}
-
-/// What `include` brings: each file taken apart. What can't be read is noted.
-fn included(
-    pattern: &str,
-    line: Line,
-    folder: &Path,
-    draft: &mut Draft,
-    depth: usize,
-) -> Vec<Vec<Directive>> {
-    if depth >= DEPTH_MAX {
-        draft.note(line, format!("`include {pattern}`: files include each other too deep"));
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for file in config::files_of(folder, &[pattern.to_owned()]) {
-        let read = file.and_then(|file| {
-            let text = text_of(&file)?;
-            let short = file.strip_prefix(folder).unwrap_or(&file);
-            draft.included.push(short.display().to_string());
-            parse(&text, draft.included.len()).map_err(|why| format!("{}: {why}", file.display()))
-        });
-        match read {
-            Ok(directives) => found.push(directives),
-            Err(why) => draft.note(line, format!("`include {pattern}` was not read: {why}")),
-        }
-    }
-    found
 }
 
 fn servers(upstream: &Directive, draft: &mut Draft) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Text that is none: whatever is read, there is an answer, and what is written passes the check.
 
+mod of_nginx;
 mod sites;
 
 use std::path::Path;
