@@ -18,6 +18,8 @@ use std::path::Path;
 
 /// Longer than any configuration that somebody wrote.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// The byte order mark.
+const MARK: char = '\u{feff}';
 /// Blocks within blocks, and files that files name.
 const DEPTH_MAX: usize = 32;
 
@@ -93,6 +95,8 @@ fn text_of(path: &Path) -> Result<String, String> {
     let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
     match read {
         Ok(read) if read as u64 > FILE_BYTES_MAX => Err(format!("{}: longer than 64 MiB", path.display())),
+        // Some editors begin a file with a mark that is no part of it.
+        Ok(_) if text.starts_with(MARK) => Ok(text.split_off(MARK.len_utf8())),
         Ok(_) => Ok(text),
         Err(error) => Err(format!("{}: can't be read: {error}", path.display())),
     }

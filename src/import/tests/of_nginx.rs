@@ -1,9 +1,12 @@
 //! nginx: what a location, a field or an include says becomes that, or is told of.
 
 use std::fs;
+use std::path::Path;
 
 use super::accepted;
 use crate::import::{Format, import};
+
+const WHOLE: &str = "location / { proxy_pass http://127.0.0.1:1; }";
 
 /// What a folder with these files becomes; the first is imported.
 fn of_files(files: &[(&str, &[u8])]) -> Result<String, String> {
@@ -54,4 +57,14 @@ fn files_that_include_each_other_are_refused_with_file_and_line() {
     files.push(("8.conf", b""));
     let why = of_files(&files).unwrap_err();
     assert!(why.contains(".conf line ") && why.contains("more than"), "{why}");
+}
+
+#[test]
+fn marks_of_editors_and_other_line_ends_are_no_part_of_what_is_said() {
+    let text =
+        format!("\u{feff}server {{\r\n  server_name a.example; # yes\r\n  {WHOLE}\r\n gzip on;\r\n}}\r\n");
+    let made = of_files(&[("nginx.conf", text.as_bytes())]).unwrap();
+    assert!(made.contains("\n[[site]]  # line 1\n") && made.contains("line 4: `gzip on`"), "{made}");
+    assert!(!made.contains('\r') && !made.contains('\u{feff}'), "{made}");
+    assert!(import(Path::new("/nowhere/nginx.conf"), None).is_err());
 }
