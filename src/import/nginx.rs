@@ -1,18 +1,20 @@
 //! nginx: `server` blocks with a `server_name` that `proxy_pass` somewhere.
 
 mod directives;
+mod header;
 mod include;
+mod listen;
+mod location;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::draft::{Draft, Line, Site};
+use super::draft::{Draft, Site};
 use directives::{Directive, parse};
+use header::{header, is_told_anyway};
 use include::Includes;
-
-/// What ghostpin does by itself for every request, so that nothing is lost.
-const TOLD_ANYWAY: [&str; 6] =
-    ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "upgrade", "connection"];
+use listen::{host, listens};
+use location::locations;
 
 /// An `upstream`: its servers, in the order in which they would be asked.
 type Upstreams = BTreeMap<String, Vec<String>>;
@@ -36,6 +38,10 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Draft, String> {
             ("upstream", _) => {}
             _ => draft.note(one.line, format!("{} is about nginx", one.in_words())),
         }
+    }
+    if draft.https.is_empty() {
+        // Nothing to say where there is no TLS.
+        draft.sites.iter_mut().for_each(|site| site.redirect = site.redirect.filter(|redirect| *redirect));
     }
     Ok(draft)
 }
@@ -73,205 +79,104 @@ fn with_port(address: &str) -> String {
 
 fn server(one: &Directive, block: &[Directive], folder: &Path, upstreams: &Upstreams, draft: &mut Draft) {
     let mut site = Site::at(one.line);
-    let mut is_secure = false;
-    for inner in block {
-        match inner.name.as_str() {
-            "listen" => is_secure |= listen(inner, draft, &mut site),
-            "server_name" => {
-                for name in &inner.args {
-                    host(name, inner.line, &mut site);
-                }
-            }
-            "ssl_certificate" => site.certificate = Some(path_of(inner.first(), folder)),
-            "ssl_certificate_key" => site.key = Some(path_of(inner.first(), folder)),
-            _ => {}
+    let ways = listens(block, one.line, draft, &mut site);
+    for inner in block.iter().filter(|inner| inner.name == "server_name") {
+        for name in &inner.args {
+            host(name, inner.line, &mut site);
         }
     }
-    // The whole site first: what is below it is compared with that.
-    let (mut locations, others): (Vec<&Directive>, Vec<&Directive>) =
+    pairs(block, folder, &mut site);
+    let (below, others): (Vec<&Directive>, Vec<&Directive>) =
         block.iter().partition(|inner| inner.name == "location");
-    locations.sort_by_key(|location| location.args != ["/"]);
-    for location in locations {
-        self::location(location, is_secure, upstreams, &mut site);
-    }
+    let has_own_fields = below
+        .iter()
+        .filter(|inner| inner.args == ["/"])
+        .flat_map(|inner| &inner.block)
+        .flatten()
+        .any(|inner| inner.name == "proxy_set_header");
+    locations(below, ways.secure, upstreams, &mut site);
     for inner in others {
-        match (inner.name.as_str(), inner.args.as_slice()) {
-            ("listen" | "server_name" | "ssl_certificate" | "ssl_certificate_key", _) => {}
-            ("return", args) => redirect(inner, args, is_secure, &mut site),
-            ("proxy_set_header", args) => header(inner, args, &mut site),
-            ("if", _) if sends_to_tls(inner) => site.redirect = Some(true),
+        match inner.name.as_str() {
+            "listen" | "server_name" | "ssl_certificate" | "ssl_certificate_key" => {}
+            "return" => answered(inner, ways.secure, &mut site),
+            "proxy_set_header" if has_own_fields && !is_told_anyway(inner) => {
+                site.note(
+                    inner.line,
+                    format!("{}: nginx sends only the fields of `location /`", inner.in_words()),
+                );
+            }
+            "proxy_set_header" => header(inner, &mut site),
+            "if" if sends_to_tls(inner, &site) => site.redirect = Some(true),
             _ => site.note(inner.line, inner.in_words()),
         }
+    }
+    // nginx answers in clear text where it listens for that; ghostpin sends to TLS whom it has a certificate for.
+    if ways.clear && !site.backends.is_empty() {
+        site.redirect.get_or_insert(false);
     }
     draft.add(site);
 }
 
-/// Notes where it listens. Whether that is TLS.
-fn listen(one: &Directive, draft: &mut Draft, site: &mut Site) -> bool {
-    let is_secure = one.args.iter().any(|arg| arg == "ssl");
-    let address = one.first();
-    let full = match address.parse::<u16>() {
-        Ok(port) => format!("0.0.0.0:{port}"),
-        Err(_) => match address.strip_prefix("*:") {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None if address.starts_with("unix:") => address.to_owned(),
-            None => with_port(address),
-        },
-    };
-    let is_address = full.parse::<std::net::SocketAddr>().is_ok() || full.starts_with("unix:");
-    if is_address {
-        if is_secure {
-            draft.https.insert(full)
-        } else {
-            draft.http.insert(full)
-        };
-    } else {
-        site.note(one.line, format!("{}: no address to listen at", one.in_words()));
-    }
-    for arg in
-        one.args.iter().skip(1).filter(|arg| !matches!(arg.as_str(), "ssl" | "http2" | "default_server"))
-    {
-        site.note(one.line, format!("`{arg}` of {}", one.in_words()));
-    }
-    if one.args.iter().any(|arg| arg == "default_server") {
-        site.note(one.line, "`default_server`: a host that no site has is answered 404");
-    }
-    is_secure
-}
-
-fn host(name: &str, line: Line, site: &mut Site) {
-    if name == "_" || name.is_empty() {
-        return site.note(line, format!("`server_name {name}` is no host"));
-    }
-    if name.starts_with('~') || name.ends_with(".*") {
-        let why = "a host is written out, or stands for all below a domain (`*.domain`)";
-        return site.note(line, format!("`server_name {name}`: {why}"));
-    }
-    match name.strip_prefix('.') {
-        Some(domain) => site.hosts.extend([domain.to_owned(), format!("*.{domain}")]),
-        None => site.hosts.push(name.to_owned()),
+/// The certificate and its key. nginx may have several, each for another kind of key.
+fn pairs(block: &[Directive], folder: &Path, site: &mut Site) {
+    let all = |name| block.iter().filter(move |inner| inner.name == name);
+    let (mut certificates, mut keys) = (all("ssl_certificate"), all("ssl_certificate_key"));
+    let path = |one: &Directive| folder.join(one.first()).display().to_string();
+    site.certificate = certificates.next().map(path);
+    site.key = keys.next().map(path);
+    for more in certificates.chain(keys) {
+        site.note(
+            more.line,
+            format!("{}: a site has one certificate, and this is another one", more.in_words()),
+        );
     }
 }
 
-fn path_of(text: &str, folder: &Path) -> String {
-    folder.join(text).display().to_string()
+/// `return` of a whole block: it answers before anything is proxied.
+fn answered(one: &Directive, is_secure: bool, site: &mut Site) {
+    let backends = std::mem::take(&mut site.backends);
+    let routes = std::mem::take(&mut site.routes);
+    let never: Vec<String> =
+        backends.into_iter().chain(routes.into_iter().flat_map(|route| route.backends)).collect();
+    if !never.is_empty() {
+        site.note(
+            one.line,
+            format!("{} answers all: nothing is proxied to {}", one.in_words(), never.join(", ")),
+        );
+    }
+    redirect(one, is_secure, site);
 }
 
-/// `return` of a whole server: to TLS, or not ours.
-fn redirect(one: &Directive, args: &[String], is_secure: bool, site: &mut Site) {
-    let to = args.last().map_or("", String::as_str);
-    let is_status = matches!(args.first().map(String::as_str), Some("301" | "302" | "307" | "308"));
-    let to_itself = ["https://$host", "https://$server_name", "https://$http_host", "https://${host}"];
-    let goes_home =
-        to_itself.iter().any(|start| to.strip_prefix(start).is_some_and(|rest| rest.starts_with('$')));
-    if is_status && !is_secure && goes_home {
+/// `return` to TLS, or not ours.
+fn redirect(one: &Directive, is_secure: bool, site: &mut Site) {
+    if !is_secure && goes_home(one, site) {
         site.redirect = Some(true);
     } else {
         site.note(one.line, one.in_words());
     }
 }
 
+/// Whether a `return` sends to the same over TLS.
+fn goes_home(one: &Directive, site: &Site) -> bool {
+    let [status, to] = one.args.as_slice() else { return false };
+    let is_redirect = matches!(status.as_str(), "301" | "302" | "307" | "308");
+    let Some(to) = to.strip_prefix("https://") else { return false };
+    let host = ["$request_uri", "$uri$is_args$args"].iter().find_map(|rest| to.strip_suffix(rest));
+    let is_same = match host {
+        Some("$host" | "$http_host" | "${host}") => true,
+        // The first of its names.
+        Some("$server_name") => site.hosts.len() == 1,
+        Some(host) => site.hosts == [host],
+        None => false,
+    };
+    is_redirect && is_same
+}
+
 /// `if ($scheme = http) { return 301 https://... }`
-fn sends_to_tls(one: &Directive) -> bool {
-    let about_scheme = one.args.join(" ").contains("$scheme");
-    let only_returns = |block: &Vec<Directive>| {
-        block.iter().all(|inner| inner.name == "return" && inner.args.join(" ").contains("https://$"))
-    };
-    about_scheme && one.block.as_ref().is_some_and(only_returns)
-}
-
-fn location(one: &Directive, is_secure: bool, upstreams: &Upstreams, site: &mut Site) {
-    let args: Vec<&str> = one.args.iter().map(String::as_str).collect();
-    let (exact, path) = match args.as_slice() {
-        ["=", path] => (true, *path),
-        ["^~", path] | [path] if path.starts_with('/') => (false, *path),
-        _ => return site.note(one.line, format!("{}: a path is a plain prefix, no pattern", one.in_words())),
-    };
-    let block = one.block.as_deref().unwrap_or_default();
-    let Some(pass) = block.iter().find(|inner| inner.name == "proxy_pass") else {
-        // The whole site, sent to TLS.
-        if let ("/", [only]) = (path, block)
-            && only.name == "return"
-        {
-            return redirect(only, &only.args, is_secure, site);
-        }
-        for inner in block {
-            site.note(inner.line, format!("`location {path}`: {}", inner.in_words()));
-        }
-        return site.note(
-            one.line,
-            format!("{} proxies nowhere: its requests go to the site's backend", one.in_words()),
-        );
-    };
-    let backends = match backends(pass.first(), upstreams) {
-        Ok(backends) => backends,
-        Err(why) => return site.note(pass.line, format!("`location {path}`: {}: {why}", pass.in_words())),
-    };
-    if exact {
-        site.note(
-            one.line,
-            format!("{}: a route is a prefix, so it is for all below `{path}`, too", one.in_words()),
-        );
-    }
-    if path == "/" {
-        site.backends = backends;
-    } else {
-        site.add_route(one.line, path.trim_end_matches('/'), &backends);
-    }
-    for inner in block.iter().filter(|inner| inner.name != "proxy_pass") {
-        match (inner.name.as_str(), inner.args.as_slice()) {
-            ("proxy_set_header", args) if path == "/" => header(inner, args, site),
-            ("proxy_http_version" | "proxy_buffering", _) => {}
-            _ => site.note(inner.line, format!("`location {path}`: {}", inner.in_words())),
-        }
-    }
-}
-
-fn backends(url: &str, upstreams: &Upstreams) -> Result<Vec<String>, String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        let why = if url.starts_with("https://") {
-            "ghostpin speaks clear text to backends"
-        } else {
-            "no http:// URL"
-        };
-        return Err(why.to_owned());
-    };
-    let (place, path) = match rest.strip_prefix("unix:") {
-        Some(socket) => match socket.split_once(':') {
-            Some((socket, path)) => (format!("unix:{socket}"), path),
-            None => (format!("unix:{socket}"), ""),
-        },
-        None => match rest.find('/') {
-            Some(slash) => (rest[..slash].to_owned(), &rest[slash..]),
-            None => (rest.to_owned(), ""),
-        },
-    };
-    if url.contains('$') {
-        return Err("where it goes is decided by a variable".to_owned());
-    }
-    if !path.is_empty() && path != "/" {
-        return Err("it changes the path, which ghostpin never does".to_owned());
-    }
-    match upstreams.get(&place) {
-        Some(servers) if servers.is_empty() => Err(format!("upstream `{place}` has no server")),
-        Some(servers) => Ok(servers.clone()),
-        None => Ok(vec![with_port(&place)]),
-    }
-}
-
-fn header(one: &Directive, args: &[String], site: &mut Site) {
-    let [name, value] = args else { return site.note(one.line, one.in_words()) };
-    if TOLD_ANYWAY.contains(&name.to_ascii_lowercase().as_str())
-        && (value.contains('$') || value.is_empty() || value == "upgrade")
-    {
-        return;
-    }
-    if name.eq_ignore_ascii_case("x-real-ip") {
-        let why = "ghostpin passes it only from a trusted proxy: let the backend go by X-Forwarded-For";
-        return site.note(one.line, format!("{}: {why}", one.in_words()));
-    }
-    if value.contains('$') || value.is_empty() {
-        return site.note(one.line, format!("{}: a header field has one fixed value", one.in_words()));
-    }
-    site.headers.push((name.clone(), value.clone()));
+fn sends_to_tls(one: &Directive, site: &Site) -> bool {
+    let condition = one.args.concat();
+    let is_about_clear_text = matches!(condition.as_str(), "($scheme=http)" | "($scheme!=https)");
+    let only_returns =
+        |block: &Vec<Directive>| block.iter().all(|inner| inner.name == "return" && goes_home(inner, site));
+    is_about_clear_text && one.block.as_ref().is_some_and(only_returns)
 }

@@ -16,8 +16,8 @@ impl Directive {
     /// As it was written, as far as one line goes.
     pub(in super::super) fn in_words(&self) -> String {
         let block = if self.block.is_some() { " { ... }" } else { "" };
-        let words: Vec<&str> =
-            std::iter::once(self.name.as_str()).chain(self.args.iter().map(String::as_str)).collect();
+        let args = self.args.iter().map(|arg| if arg.is_empty() { "\"\"" } else { arg });
+        let words: Vec<&str> = std::iter::once(self.name.as_str()).chain(args).collect();
         format!("`{}{block}`", words.join(" "))
     }
 

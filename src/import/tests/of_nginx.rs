@@ -3,10 +3,192 @@
 use std::fs;
 use std::path::Path;
 
-use super::accepted;
+use super::{accepted, made};
 use crate::import::{Format, import};
 
+#[track_caller]
+fn taken(text: &str) -> String {
+    let made = made(Format::Nginx, text).unwrap();
+    accepted(&made).unwrap_or_else(|why| panic!("{why}\n--- from\n{text}\n--- made\n{made}"));
+    made
+}
+
+fn of_locations(locations: &str) -> String {
+    taken(&format!("server {{ server_name a.example; {locations} }}"))
+}
+
 const WHOLE: &str = "location / { proxy_pass http://127.0.0.1:1; }";
+
+#[test]
+fn one_path_or_a_second_word_for_the_whole_takes_no_site_over() {
+    for other in [
+        "location = / { proxy_pass http://127.0.0.1:2; }",
+        "location ^~ / { proxy_pass http://127.0.0.1:2; }",
+    ] {
+        for text in [format!("{WHOLE} {other}"), format!("{other} {WHOLE}")] {
+            let made = of_locations(&text);
+            assert!(made.contains("\nbackends = [\"127.0.0.1:1\"]\n"), "{made}");
+            assert!(
+                made.contains("line 1: `location") && made.contains("`proxy_pass http://127.0.0.1:2`"),
+                "{made}"
+            );
+        }
+    }
+    let made = of_locations("location = / { proxy_pass http://127.0.0.1:2; }");
+    assert!(made.contains("was left out") && made.contains("`proxy_pass http://127.0.0.1:2`"), "{made}");
+    assert!(
+        of_locations("location ^~ / { proxy_pass http://127.0.0.1:2; }")
+            .contains("\nbackends = [\"127.0.0.1:2\"]")
+    );
+}
+
+#[test]
+fn a_location_that_changes_what_is_asked_for_is_no_route() {
+    for (block, told) in [
+        ("location /app/ { proxy_pass http://127.0.0.1:8/; }", "it changes the path"),
+        ("location /app { proxy_pass http://127.0.0.1:8/app/; }", "it changes the path"),
+        ("location /app/ { proxy_pass http://unix:/run/app.sock:/; }", "it changes the path"),
+        (
+            "location /app/ { rewrite ^/app/(.*)$ /$1 break; proxy_pass http://127.0.0.1:8; }",
+            "it changes the path",
+        ),
+        ("location /app/ { internal; proxy_pass http://127.0.0.1:8; }", "no reader may ask for it"),
+        ("location /app/ { return 404; proxy_pass http://127.0.0.1:8; }", "it answers by itself"),
+        // To the same backend as the rest, which is not the same.
+        ("location /app/ { proxy_pass http://127.0.0.1:1/; }", "it changes the path"),
+    ] {
+        let made = of_locations(&format!("{WHOLE} {block}"));
+        assert!(made.contains(told) && made.contains("`proxy_pass"), "{made}");
+        assert!(!made.contains("[[site.route]]") && !made.contains("same backend as the rest"), "{made}");
+        assert!(made.contains("its requests go to the site's backend"), "{made}");
+    }
+    for block in [
+        "location /app/ { proxy_pass http://127.0.0.1:8; }",
+        "location /app/ { proxy_pass http://127.0.0.1:8/app/; }",
+        "location /app/ { rewrite ^/app/old$ https://b.example/ permanent; proxy_pass http://127.0.0.1:8; }",
+    ] {
+        let made = of_locations(&format!("{WHOLE} {block}"));
+        assert!(made.contains("path = \"/app\"\nupstream = \"127.0.0.1:8\""), "{made}");
+    }
+    let made = of_locations("location / { rewrite ^/(.*)$ /sub/$1 break; proxy_pass http://127.0.0.1:1; }");
+    assert!(made.contains("was left out") && made.contains("it changes the path"), "{made}");
+    assert!(of_locations("location / { proxy_pass http://127.0.0.1:1/; }").contains("\n[[site]]"));
+}
+
+#[test]
+fn who_answers_instead_is_told_as_it_is() {
+    let made = of_locations(&format!(
+        "location /api/static/ {{ root /srv; }} {WHOLE} location /api/ {{ proxy_pass http://127.0.0.1:2; }} location /files/ {{ root /srv; }}"
+    ));
+    for told in [
+        "`location /api/static/ { ... }`: proxies nowhere: its requests go to 127.0.0.1:2, as all below `/api`",
+        "`location /files/ { ... }`: proxies nowhere: its requests go to the site's backend",
+    ] {
+        assert!(made.contains(told), "no {told} in\n{made}");
+    }
+    let made = of_locations(&format!(
+        "return 301 https://b.example/; {WHOLE} location /api {{ proxy_pass http://127.0.0.1:2; }}"
+    ));
+    assert!(
+        made.contains("was left out")
+            && made.contains("answers all: nothing is proxied to 127.0.0.1:1, 127.0.0.1:2"),
+        "{made}"
+    );
+}
+
+#[test]
+fn a_field_is_left_to_ghostpin_only_where_it_says_the_same() {
+    for same in [
+        "Host $host",
+        "Host $http_host",
+        "X-Forwarded-For $proxy_add_x_forwarded_for",
+        "X-Forwarded-For $remote_addr",
+        "X-Forwarded-Proto $scheme",
+        "X-Forwarded-Host $host",
+        "Upgrade $http_upgrade",
+        "Connection upgrade",
+        "Connection \"Upgrade\"",
+        "Connection $connection_upgrade",
+        "Connection \"\"",
+    ] {
+        let made = of_locations(&format!("{WHOLE} proxy_set_header {same};"));
+        assert!(!made.contains("proxy_set_header") && !made.contains("headers."), "{same}\n{made}");
+    }
+    for other in [
+        "Host $proxy_host",
+        "Host $server_name",
+        "Host other.example",
+        "Host \"\"",
+        "X-Forwarded-For \"\"",
+        "X-Forwarded-For $http_x_forwarded_for",
+        "X-Forwarded-Proto $http_x_forwarded_proto",
+        "X-Forwarded-Host $server_name",
+        "Connection close",
+        "Upgrade h2c",
+        "X-Country $country",
+    ] {
+        let made = of_locations(&format!("{WHOLE} proxy_set_header {other};"));
+        assert!(made.contains(&format!("line 1: `proxy_set_header {other}`: ")), "{other}\n{made}");
+        assert!(made.contains("\n[[site]]") && !made.contains("\nheaders."), "{other}\n{made}");
+    }
+    assert!(
+        of_locations(&format!("{WHOLE} proxy_set_header X-Forwarded-Proto https;"))
+            .contains("headers.\"X-Forwarded-Proto\" = \"https\"")
+    );
+    // A location with fields of its own has none of those around it.
+    let made = of_locations(
+        "proxy_set_header X-A 1; location / { proxy_set_header X-B 2; proxy_pass http://127.0.0.1:1; }",
+    );
+    assert!(
+        made.contains("headers.\"X-B\"")
+            && !made.contains("headers.\"X-A\"")
+            && made.contains("`proxy_set_header X-A 1`"),
+        "{made}"
+    );
+}
+
+#[test]
+fn http_3_is_told_of_and_is_no_clear_text() {
+    let made = of_locations(&format!(
+        "listen 443 quic reuseport; listen 8443 ssl; ssl_certificate /a.pem; ssl_certificate_key /a.key; {WHOLE}"
+    ));
+    assert!(made.contains("https = [\"0.0.0.0:8443\"]") && !made.contains("0.0.0.0:443"), "{made}");
+    assert!(made.contains("`listen 443 quic reuseport`: ghostpin does not speak HTTP/3"), "{made}");
+}
+
+#[test]
+fn clear_text_is_answered_where_nginx_does_that() {
+    let tls = "ssl_certificate /a.pem; ssl_certificate_key /a.key;";
+    let made = of_locations(&format!("listen 80; listen 443 ssl; {tls} {WHOLE}"));
+    assert!(made.contains("https.redirect = false"), "{made}");
+    assert!(!of_locations(&format!("listen 443 ssl; {tls} {WHOLE}")).contains("https.redirect"));
+    assert!(!of_locations(WHOLE).contains("https.redirect"), "there is no TLS");
+    let to_tls = "if ($scheme = http) { return 301 https://$host$request_uri; }";
+    assert!(
+        of_locations(&format!("listen 80; listen 443 ssl; {tls} {to_tls} {WHOLE}"))
+            .contains("https.redirect = true")
+    );
+}
+
+#[test]
+fn only_a_redirect_to_the_same_over_tls_is_one() {
+    for (to, is_same) in [
+        ("https://$host$request_uri", true),
+        ("https://$server_name$request_uri", true),
+        ("https://a.example$request_uri", true),
+        ("https://b.example$request_uri", false),
+        ("https://$host/", false),
+        ("https://$host$request_uri/new", false),
+        ("http://$host$request_uri", false),
+    ] {
+        let text = format!(
+            "server {{ server_name a.example; return 301 {to}; }} server {{ listen 443 ssl; server_name a.example; ssl_certificate /a.pem; {WHOLE} }}"
+        );
+        let made = taken(&text);
+        assert_eq!(made.contains("https.redirect = true"), is_same, "{to}\n{made}");
+        assert_eq!(made.contains(&format!("`return 301 {to}`")), !is_same, "{to}\n{made}");
+    }
+}
 
 /// What a folder with these files becomes; the first is imported.
 fn of_files(files: &[(&str, &[u8])]) -> Result<String, String> {

@@ -111,6 +111,32 @@ fn no_host_is_in_two_sites_whatever_blocks_have_in_common() {
 }
 
 #[test]
+fn a_site_keeps_its_own_certificate_and_each_other_one_is_told_of() {
+    let www = tls("www.a.example a.example", "www", "return 301 http://other.example/;");
+    for made in both_ways(&[&www, &tls("a.example", "blog", &proxied(2001))]) {
+        has(site(&made, "\"a.example\""), &["certificate = \"/blog.pem\"\nkey = \"/blog.key\""]);
+        has(&made, &["the certificate `/www.pem` with the key `/www.key`"]);
+    }
+    let (one, two) = (tls("a.example", "one", &proxied(1)), tls("a.example b.example", "two", &proxied(1)));
+    for made in both_ways(&[&one, &two]) {
+        has(&made, &["/one.pem", "/one.key", "/two.pem", "/two.key", "a site has one, and keeps that of"]);
+    }
+    let rsa_and_ecdsa = tls(
+        "a.example",
+        "rsa",
+        &format!("ssl_certificate /ec.pem; ssl_certificate_key /ec.key; {}", proxied(1)),
+    );
+    has(
+        &taken(&rsa_and_ecdsa),
+        &[
+            "certificate = \"/rsa.pem\"\nkey = \"/rsa.key\"",
+            "`ssl_certificate /ec.pem`",
+            "`ssl_certificate_key /ec.key`",
+        ],
+    );
+}
+
+#[test]
 fn a_certificate_whose_file_a_variable_decides_is_told_of() {
     for name in ["$ssl_server_name", "${ssl_server_name}"] {
         let made = taken(&tls("a.example", name, &proxied(1)));
@@ -181,6 +207,70 @@ fn a_path_of_the_sites_backend_below_another_route_is_told_of() {
         &[
             "`/api/v1` goes to the same backend as the rest, but is below `/api`: here it goes to 127.0.0.1:2",
             "`/other` goes to the same backend as the rest: it needs no route",
+        ],
+    );
+}
+
+#[test]
+fn a_site_that_is_left_out_says_all_that_it_said() {
+    let made = taken(
+        "server { listen 443 ssl; server_name a.example; ssl_certificate /a.pem; ssl_certificate_key /a.key; proxy_set_header X-A 1; location / { try_files $uri =404; } location /api/ { proxy_pass http://127.0.0.1:3000; } }",
+    );
+    has(
+        &made,
+        &[
+            "(a.example) was left out",
+            "`/api` goes to 127.0.0.1:3000",
+            "the header field `X-A: 1`",
+            "the certificate `/a.pem` with the key `/a.key`",
+        ],
+    );
+    assert!(!made.contains("its requests go to"), "there is nobody\n{made}");
+    has(
+        &taken("server { location / { proxy_pass http://127.0.0.1:3000; } }"),
+        &["it is proxied to 127.0.0.1:3000"],
+    );
+}
+
+#[test]
+fn a_site_with_fewer_listeners_than_ghostpin_has_is_told_of() {
+    let private = "server { listen 127.0.0.1:8081; server_name admin.internal; location / { proxy_pass http://127.0.0.1:1; } }";
+    let made = taken(&format!("{private} server {{ server_name a.example; {} }}", proxied(2)));
+    has(
+        site(&made, "\"admin.internal\""),
+        &[
+            "it is answered for at 127.0.0.1:8081 only; ghostpin does so at every address that it listens at, so also at 0.0.0.0:80",
+        ],
+    );
+    assert!(!taken(private).contains("is answered for at"), "that is all");
+    let redirect = "server { server_name a.example; return 301 https://$host$request_uri; }";
+    let made = taken(&format!("{redirect} {}", tls("a.example", "a", &proxied(1))));
+    assert!(!made.contains("is answered for at"), "both are its own\n{made}");
+}
+
+#[test]
+fn what_stands_against_the_whole_is_a_comment_too() {
+    for text in [
+        "server { listen 443 quic reuseport; listen 443 ssl; server_name a.example; location / { proxy_pass http://127.0.0.1:1; } }",
+        "server { listen 443 ssl; server_name a.example; location / { proxy_pass http://127.0.0.1:1; } } server { listen 443; server_name b.example; location / { proxy_pass http://127.0.0.1:2; } }",
+        "server { listen [::1]:80; listen [0:0:0:0:0:0:0:1]:80; server_name a.example; location / { proxy_pass http://127.0.0.1:1; } }",
+        "server { listen unix:; server_name a.example; location / { proxy_pass http://127.0.0.1:1; } }",
+    ] {
+        let pair = text.replacen(
+            "server_name",
+            "ssl_certificate /a.pem; ssl_certificate_key /a.key; server_name",
+            1,
+        );
+        has(&taken(&pair), &["\n[[site]]"]);
+    }
+    let twice = format!("server {{ server_name a.example; {} }}", proxied(0));
+    let made = taken(&format!("{twice} {}", twice.replace("a.example", "b.example").replace(":0", ":1")));
+    has(
+        &made,
+        &[
+            "can't be taken over as it is:\n#   site.backends: ",
+            "# backends = [\"127.0.0.1:0\"]",
+            "\nhosts = [\"b.example\"]",
         ],
     );
 }
