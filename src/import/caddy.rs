@@ -1,6 +1,7 @@
 //! Caddy: the site blocks of a Caddyfile that `reverse_proxy` somewhere.
 
 mod blocks;
+mod words;
 
 use std::collections::BTreeMap;
 

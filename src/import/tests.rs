@@ -8,6 +8,8 @@ use std::path::Path;
 use super::*;
 use crate::config::Config;
 
+mod from_caddy;
+
 const SAMPLES: [(Format, &str); 6] = [
     (Format::Nginx, include_str!("../../tests/import/nginx/sites-enabled/blog.conf")),
     (Format::Caddy, include_str!("../../tests/import/Caddyfile")),

@@ -1,6 +1,8 @@
 //! The grammar of a Caddyfile: lines of words, of which the last may be a `{` that opens a block.
 
 use super::super::DEPTH_MAX;
+use super::super::draft::Note;
+use super::words::{Line, lines};
 
 /// One line, and its block if it has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,39 +13,50 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// Its first word.
+    pub(super) fn name(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
     /// As it was written, as far as one line goes.
     pub(super) fn in_words(&self) -> String {
         let block = if self.block.is_some() { " { ... }" } else { "" };
         format!("`{}{block}`", self.words.join(" "))
     }
+
+    /// It and every line in it, as what became nothing, with what is to be said of its head.
+    pub(super) fn untaken(&self, before: &str, why: &str) -> Vec<Note> {
+        let mut notes =
+            vec![Note { line: self.line.into(), text: format!("{before}{}{why}", self.in_words()) }];
+        for inner in self.block.iter().flatten() {
+            notes.extend(inner.untaken("", &format!(" in `{}`", self.words.join(" "))));
+        }
+        notes
+    }
 }
 
-/// Takes a text apart. One without braces around its only site is taken as that site.
+/// Takes a text apart. A site without braces has all that follows it.
 ///
 /// # Errors
 /// What is wrong with it, and in which line.
 pub(super) fn parse(text: &str) -> Result<Vec<Block>, String> {
     let mut stack: Vec<Block> = vec![Block { block: Some(Vec::new()), ..Block::default() }];
-    let mut open_head: Option<Block> = None;
-    for (line, mut words) in lines(text)? {
+    let mut open_head: Option<Vec<String>> = None;
+    for Line { number: line, mut words, opens, closes } in lines(text)? {
         // The head of a site may go on over lines that end with a comma.
         if let Some(head) = open_head.take() {
-            words.splice(0..0, head.words);
+            words.splice(0..0, head);
         }
-        if stack.len() == 1 && words.last().is_some_and(|word| word.ends_with(',')) {
-            open_head = Some(Block { line, words, block: None });
+        if stack.len() == 1 && !opens && words.last().is_some_and(|word| word.ends_with(',')) {
+            open_head = Some(words);
             continue;
         }
-        if words == ["}"] {
+        if closes {
             match stack.len() {
                 1 => return Err(format!("line {line}: `}}` ends nothing")),
                 _ => close(&mut stack),
             }
-            continue;
-        }
-        let opens = words.last().is_some_and(|word| word == "{");
-        if opens {
-            words.pop();
+        } else if opens {
             if stack.len() > DEPTH_MAX {
                 return Err(format!("line {line}: more than {DEPTH_MAX} blocks within each other"));
             }
@@ -55,16 +68,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, String> {
     if let Some(open) = stack.get(1) {
         return Err(format!("line {}: this block is not ended: {}", open.line, open.words.join(" ")));
     }
-    let all = stack.pop().and_then(|root| root.block).unwrap_or_default();
-    // Without braces, the first line is the head of all that follows.
-    match all.split_first() {
-        Some((head, rest))
-            if head.block.is_none() && head.words.first().is_some_and(|word| word != "import") =>
-        {
-            Ok(vec![Block { block: Some(rest.to_vec()), ..head.clone() }])
-        }
-        _ => Ok(all),
+    let mut all = stack.pop().and_then(|root| root.block).unwrap_or_default();
+    // Without braces, a line is the head of all that follows.
+    if let Some(head) = all.iter().position(|one| one.block.is_none() && one.name() != "import") {
+        let rest = all.split_off(head + 1);
+        all[head].block = Some(rest);
     }
+    Ok(all)
 }
 
 fn close(stack: &mut Vec<Block>) {
@@ -79,54 +89,6 @@ fn add(stack: &mut [Block], block: Block) {
     }
 }
 
-/// Lines with their words; what is in quotes is one word, also over several lines.
-fn lines(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
-    let mut lines = Vec::new();
-    let (mut line, mut began, mut words) = (1, 1, Vec::new());
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\n' => {
-                if !words.is_empty() {
-                    lines.push((began, std::mem::take(&mut words)));
-                }
-                line += 1;
-                began = line;
-            }
-            '\\' if letters.next_if_eq(&'\n').is_some() => line += 1,
-            letter if letter.is_whitespace() => {}
-            '#' => while letters.next_if(|letter| *letter != '\n').is_some() {},
-            quote @ ('"' | '`') => {
-                let start = line;
-                let mut word = String::new();
-                loop {
-                    match letters.next() {
-                        Some('\\') if quote == '"' && letters.next_if_eq(&'"').is_some() => word.push('"'),
-                        Some(letter) if letter == quote => break,
-                        Some(letter) => {
-                            line += usize::from(letter == '\n');
-                            word.push(letter);
-                        }
-                        None => return Err(format!("line {start}: a quote is not ended")),
-                    }
-                }
-                words.push(word);
-            }
-            first => {
-                let mut word = String::from(first);
-                while let Some(letter) = letters.next_if(|letter| !letter.is_whitespace()) {
-                    word.push(letter);
-                }
-                words.push(word);
-            }
-        }
-    }
-    if !words.is_empty() {
-        lines.push((began, words));
-    }
-    Ok(lines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,8 +101,6 @@ mod tests {
         let inner = parsed[0].block.as_ref().unwrap();
         assert_eq!((inner[0].line, &inner[0].words[1]), (3, &"two\nlines".to_owned()));
         assert_eq!(inner[1].block.as_ref().unwrap()[0].words, ["to", "c:1", "d:2"]);
-        let bare = parse("a.example\nreverse_proxy b:1\n").unwrap();
-        assert_eq!((bare.len(), bare[0].block.as_ref().unwrap()[0].words[0].as_str()), (1, "reverse_proxy"));
         for (wrong, why) in [
             ("a {\n", "line 1: this block is not ended: a"),
             ("a {\n}\n}", "line 3: `}` ends nothing"),
@@ -149,5 +109,14 @@ mod tests {
             assert_eq!(parse(wrong).unwrap_err(), why, "{wrong:?}");
         }
         assert!(parse(&"a {\n".repeat(100)).unwrap_err().contains("more than 32"));
+    }
+
+    #[test]
+    fn a_site_without_braces_has_all_that_follows_also_after_options() {
+        for before in ["", "{\n\temail a@b.example\n}\n", "(s) {\n}\nimport other\n"] {
+            let parsed = parse(&format!("{before}a.example\nreverse_proxy b:1\nlog\n")).unwrap();
+            let site = parsed.last().unwrap();
+            assert_eq!((site.words[0].as_str(), site.block.as_ref().unwrap().len()), ("a.example", 2));
+        }
     }
 }
