@@ -52,13 +52,24 @@ pub(super) struct Site {
     pub(super) notes: Vec<Note>,
 }
 
+/// How certificates are ordered.
+#[derive(Debug, Default)]
+pub(super) struct Acme {
+    /// Of the authority, if it is not the usual one.
+    pub(super) directory: Option<String>,
+    /// An address for the authority.
+    pub(super) contact: Option<String>,
+    /// What says that they come from elsewhere, or that none are ordered.
+    pub(super) against: Vec<Note>,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) http: BTreeSet<String>,
     pub(super) https: BTreeSet<String>,
-    /// The proxy orders certificates by itself; an address for the authority, if one is said.
-    pub(super) acme: Option<Option<String>>,
+    /// The proxy orders certificates by itself.
+    pub(super) acme: Option<Acme>,
     pub(super) sites: Vec<Site>,
     /// The files that were read beside the one that was named.
     pub(super) included: Vec<String>,

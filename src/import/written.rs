@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::draft::{Draft, Line, Note, Route, Site};
+use super::draft::{Acme, Draft, Line, Note, Route, Site};
 use crate::config::{Config, ConfigErrors};
 
 /// What a part of a site is checked in.
@@ -78,22 +78,35 @@ fn head(draft: &Draft, origin: &str, parts: &[Part]) -> String {
     let http = if http.is_empty() { BTreeSet::from(["0.0.0.0:80".to_owned()]) } else { http.clone() };
     text += &format!("http = {}\n", list(&http));
     let has_certificate = |part: &Part| part.text.lines().any(|line| line.starts_with("certificate = "));
-    if acme.is_some() || parts.iter().any(has_certificate) {
+    let orders = acme.as_ref().is_some_and(|acme| acme.against.is_empty());
+    if orders || parts.iter().any(has_certificate) {
         text += &format!("https = {}\n", list(https));
     } else if !https.is_empty() {
         text += &comment("Over TLS it listens there, once it is said where the certificates are:");
         text += &comment(&format!("https = {}", list(https)));
         text += "# [tls]\n# certificates = \"certs/\"\n";
     }
-    if let Some(contact) = acme {
-        text += "\n# Certificates were ordered by the proxy itself. So they are with this:\n[acme]\n";
-        text += "directory = \"https://acme-v02.api.letsencrypt.org/directory\"\n";
-        match contact {
-            Some(contact) => text += &format!("contact = [{}]\n", quoted(&format!("mailto:{contact}"))),
-            None => text += "# contact = [\"mailto:you@example.org\"]\n",
-        }
+    if let Some(acme) = acme {
+        text += &certificates(acme, |line| draft.words(line));
     }
     text
+}
+
+/// `[acme]`; as a comment, if it would order from somebody else than the proxy did.
+fn certificates(acme: &Acme, of: impl Fn(Line) -> String) -> String {
+    let Acme { directory, contact, against } = acme;
+    let directory = directory.as_deref().unwrap_or("https://acme-v02.api.letsencrypt.org/directory");
+    let mut table = format!("[acme]\ndirectory = {}\n", quoted(directory));
+    match contact {
+        Some(contact) => table += &format!("contact = [{}]\n", quoted(&format!("mailto:{contact}"))),
+        None => table += "# contact = [\"mailto:you@example.org\"]\n",
+    }
+    if against.is_empty() {
+        return format!("\n# Certificates were ordered by the proxy itself. So they are with this:\n{table}");
+    }
+    let head = "Certificates came from elsewhere, or were not ordered, as this says:";
+    let text = format!("\n{}", not_taken(head, against, of)) + &comment("If they should be ordered there:");
+    table.lines().fold(text, |text, line| text + &comment(line.trim_start_matches("# ")))
 }
 
 fn part(site: &mut Site, names: &mut BTreeSet<String>, of: impl Fn(Line) -> String + Copy) -> Part {
