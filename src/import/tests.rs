@@ -9,6 +9,7 @@ use super::*;
 use crate::config::Config;
 
 mod from_caddy;
+mod from_haproxy;
 
 const SAMPLES: [(Format, &str); 6] = [
     (Format::Nginx, include_str!("../../tests/import/nginx/sites-enabled/blog.conf")),
