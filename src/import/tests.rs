@@ -10,6 +10,7 @@ use crate::config::Config;
 
 mod from_caddy;
 mod from_haproxy;
+mod from_traefik;
 
 const SAMPLES: [(Format, &str); 6] = [
     (Format::Nginx, include_str!("../../tests/import/nginx/sites-enabled/blog.conf")),

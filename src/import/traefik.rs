@@ -156,14 +156,12 @@ impl<'a> Traefik<'a> {
             match key.to_ascii_lowercase().as_str() {
                 "rule" => choices = self.rule(name, node, site),
                 "service" => self.service(name, node, site),
-                "entrypoints" => {}
+                "entrypoints" => entry_points(name, router, node, site),
                 "middlewares" => {
                     for word in node.words() {
-                        match self.middleware(word, node.line, false, site) {
-                            Effect::Redirects => redirects = true,
-                            Effect::Changes => is_changed = true,
-                            Effect::None => {}
-                        }
+                        let effect = self.middleware(word, node.line, false, site);
+                        redirects |= effect == Effect::Redirects;
+                        is_changed |= effect == Effect::Changes;
                     }
                 }
                 "tls" => is_secure = self.router_tls(name, node, site),
@@ -276,22 +274,29 @@ impl<'a> Traefik<'a> {
         for (kind, node) in middleware.entries() {
             let is = |other: &str| kind.eq_ignore_ascii_case(other);
             if is("redirectScheme") && node.get("scheme").and_then(Node::as_text) == Some("https") {
-                effect = Effect::Redirects;
+                effect = effect.max(Effect::Redirects);
+                // To another port is elsewhere.
+                for (key, inner) in node.entries() {
+                    let is_usual = key.eq_ignore_ascii_case("port") && inner.as_text() == Some("443");
+                    if !is_usual
+                        && !["scheme", "permanent"].iter().any(|known| known.eq_ignore_ascii_case(key))
+                    {
+                        let key = format!("redirectScheme.{key}");
+                        site.notes.extend(lines(inner, &key, &format!(" of the middleware `{name}`")));
+                    }
+                }
             } else if is("headers") {
                 headers(name, node, site);
             } else if is("chain") && !is_in_chain {
                 let Some(links) = node.get("middlewares") else { continue };
                 for link in links.words() {
-                    match self.middleware(link, links.line, true, site) {
-                        Effect::None => {}
-                        other => effect = other,
-                    }
+                    effect = effect.max(self.middleware(link, links.line, true, site));
                 }
             } else {
                 site.notes.extend(lines(node, kind, &format!(" of the middleware `{name}`")));
                 // Of a chain in a chain nobody looks what is in it.
                 if is("chain") || CHANGERS.iter().any(|changer| is(changer)) {
-                    effect = Effect::Changes;
+                    effect = effect.max(Effect::Changes);
                 }
             }
         }
@@ -333,8 +338,24 @@ impl<'a> Traefik<'a> {
     }
 }
 
-/// What a middleware does that a site can be told of, or can't.
-#[derive(Clone, Copy)]
+/// Where a router listens, by names whose addresses are in another file.
+fn entry_points(name: &str, router: &Node, node: &Node, site: &mut Site) {
+    let has_tls = router.get("tls").is_some_and(is_on);
+    for point in node.words() {
+        let is = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(point));
+        let why = if is(&["web", "http"]) || is(&["websecure", "https"]) && has_tls {
+            continue;
+        } else if is(&["websecure", "https"]) {
+            "without `tls`, it is taken for clear text; if the entry point has TLS of its own, give the site a certificate"
+        } else {
+            "ghostpin answers for it at every address that it listens at"
+        };
+        site.note(node.line, format!("`entryPoints: {point}` of the router `{name}`: {why}"));
+    }
+}
+
+/// What a middleware does that a site can be told of, or can't; of several, the last one counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
     None,
     Redirects,
@@ -358,6 +379,12 @@ fn headers(name: &str, node: &Node, site: &mut Site) {
         }
         for (field, value) in inner.entries() {
             match value.as_text() {
+                Some(_) if field.eq_ignore_ascii_case("host") => site.note(
+                    value.line,
+                    format!(
+                        "`{field}` of the middleware `{name}`: the backend is told the host that was asked for"
+                    ),
+                ),
                 Some(text) if !text.is_empty() => site.headers.push((field.clone(), text.to_owned())),
                 _ => site.note(
                     value.line,
