@@ -4,20 +4,24 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::access::AccessLog;
 use super::access::form::Form;
-use super::access::out::{JOURNAL, LogFile, Out};
+use super::access::out::{Again, JOURNAL, LogFile, Out};
 use super::catalogue::LOG_DROPPED;
 use super::text::Text;
 use crate::config::{AccessTo, Log, LogFormat};
 
 /// Lines that wait to be written, of each log: some megabytes.
 const WAITING_MAX: usize = 16_384;
+/// How long the end waits for what is still to be written.
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// What keeps lines from being written.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +50,7 @@ pub struct Logs(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    file: Option<Arc<LogFile>>,
+    file: Option<(Again, NonBlocking)>,
     log: Option<ErrorCounter>,
     access: Option<ErrorCounter>,
     /// Lines of the access log that could not be written.
@@ -59,24 +63,27 @@ struct Inner {
 pub struct Ending(Logs);
 
 impl Logs {
-    /// Goes on in the file that has the access log's path now.
+    /// Has the access log go on in the file that has its path now. Nobody waits for that: its place may stand still.
     pub fn reopen(&self) {
-        let Some(file) = &self.0.file else {
+        let Some((again, lines)) = &self.0.file else {
             return tracing::info!("SIGUSR1: there is no log file to open again");
         };
-        let path = file.path().display();
-        match file.reopen() {
-            Ok(()) => tracing::info!(%path, "SIGUSR1: the access log was opened again"),
-            Err(error) => {
-                tracing::error!(%path, %error, "SIGUSR1: the access log can't be opened again; it goes on in the old file");
-            }
-        }
+        again.wish();
+        // Nothing to write, and yet something to be woken by. Where there is no room for it, nobody sleeps.
+        let _ = lines.clone().write_all(b"");
     }
 
     /// Has what waits written, or gives that up after a second. Nothing is written after that.
     pub fn end(&self) {
         let guards = std::mem::take(&mut *self.0.guards.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(guards);
+        let (done, all_done) = mpsc::channel::<()>();
+        for guard in guards {
+            let done = done.clone();
+            // Each waits for its own log only, and says on standard output, which may be that log, if it waits in vain.
+            let _ = thread::Builder::new().name("log-end".to_owned()).spawn(move || drop((guard, done)));
+        }
+        drop(done);
+        let _ = all_done.recv_timeout(END_MAX);
     }
 
     /// Calls [`Self::end`] when the answer is dropped.
@@ -137,8 +144,10 @@ fn access(log: &Log, inner: &mut Inner, guards: &mut Vec<WorkerGuard>) -> Result
         }
         AccessTo::File(path) => {
             let file = LogFile::open(path).map_err(failed(path))?;
-            inner.file = Some(file.clone());
-            (aside("access-log", Out::file(file, lost)), log.access_format.into())
+            let again = file.again();
+            let (lines, guard) = aside("access-log", Out::file(file, lost));
+            inner.file = Some((again, lines.clone()));
+            ((lines, guard), log.access_format.into())
         }
     };
     inner.access = Some(lines.error_counter());
@@ -154,8 +163,6 @@ fn aside(name: &str, out: impl Write + Send + 'static) -> (NonBlocking, WorkerGu
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
     use crate::config::Share;
     use crate::observe::access::Record;

@@ -1,11 +1,12 @@
 //! The access log in a place of its own.
 
-use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::{Backend, Config, Proxy, until};
 
@@ -98,23 +99,95 @@ fn a_combined_line_says_what_apache_says_and_keeps_queries_to_itself() {
     assert!(!proxy.log().contains("secret"));
 }
 
-#[test]
-fn a_log_that_takes_nothing_keeps_no_reader_waiting() {
-    let a = Backend::named("A");
-    let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // It can be written to, and nobody reads.
-    let _nobody = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-    let proxy = Proxy::start(&logging(&a, &format!("access_to = '{}'", pipe.display())));
+/// A pipe that can be written to, and that nobody reads, as long as the file is open.
+struct Pipe {
+    folder: TempDir,
+    _open: File,
+}
+
+impl Pipe {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        make_pipe(&path);
+        Self { _open: OpenOptions::new().read(true).write(true).open(path).unwrap(), folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("pipe")
+    }
+}
+
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Has ten times the lines that a pipe takes.
+fn fill(proxy: &Proxy) {
     let mut client = proxy.client();
     let path = format!("/{}", "long".repeat(500));
-    // Ten times what a pipe takes.
     for _ in 0..320 {
         assert_eq!(client.get("a.test", &path).status, 200);
     }
+}
+
+/// Somebody decides, and the process ends when it is told to.
+fn decides_and_ends(mut proxy: Proxy) {
+    proxy.hold();
+    let held = proxy.get_meanwhile("/held");
+    until("it is held", || proxy.held() == 1);
+    proxy.release();
+    assert_eq!(held.join().unwrap().status, 200);
+    proxy.signal(Signal::TERM);
+    until("it has ended", || proxy.ended().is_some());
+    assert!(proxy.ended().unwrap().success());
+}
+
+#[test]
+fn a_log_that_takes_nothing_keeps_no_reader_waiting() {
+    let (a, pipe) = (Backend::named("A"), Pipe::new());
+    let proxy = Proxy::start(&logging(&a, &format!("access_to = '{}'", pipe.path().display())));
+    fill(&proxy);
     assert_eq!(proxy.metric("ghostpin_log_lines_dropped_total{log=\"access\"}"), 0, "they wait, in memory");
     assert_eq!(proxy.metric("ghostpin_stalled_workers"), 0);
+}
+
+#[test]
+fn who_has_a_log_opened_again_that_takes_nothing_keeps_nobody_waiting() {
+    let (a, pipe) = (Backend::named("A"), Pipe::new());
+    let proxy = Proxy::start(&logging(&a, &format!("access_to = '{}'", pipe.path().display())));
+    fill(&proxy);
+    proxy.signal(Signal::USR1);
+    decides_and_ends(proxy);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_where_the_log_was_leaves_the_old_one_in_use() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&logging(&a, "access_to = './access.log'"));
+    let (path, moved) = (proxy.path("access.log"), proxy.path("access.log.1"));
+    fs::rename(&path, &moved).unwrap();
+    make_pipe(&path);
+    proxy.signal(Signal::USR1);
+    until("it is told", || proxy.log().contains("nobody reads from this pipe"));
+    assert_eq!(proxy.get("/goes-on").status, 200);
+    until("its line is there", || lines(&moved).len() == 1);
+    decides_and_ends(proxy);
+}
+
+#[test]
+fn a_standard_output_that_takes_nothing_does_not_keep_the_process_from_its_end() {
+    let (a, pipe) = (Backend::named("A"), Pipe::new());
+    let proxy = Proxy::start_with_stdout(&logging(&a, "access_to = 'stdout'"), &pipe.path());
+    // More than waits in memory.
+    let mut client = proxy.client();
+    until("lines are dropped", || {
+        for _ in 0..1000 {
+            assert_eq!(client.get("nobody.test", "/").status, 404);
+        }
+        proxy.metric("ghostpin_log_lines_dropped_total{log=\"access\"}") > 0
+    });
+    decides_and_ends(proxy);
 }
 
 #[test]

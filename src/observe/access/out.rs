@@ -5,47 +5,82 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 /// Where systemd's journal takes entries.
 pub const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// Has a file opened again: the old one may have been moved away. The thread that writes it does so, before its next line, for
+/// opening may take as long as writing does. Whoever wishes it goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Again(Arc<AtomicBool>);
+
+impl Again {
+    /// Wishes it.
+    pub fn wish(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
 
 /// A file that lines are added to.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    file: Mutex<File>,
+    file: File,
+    again: Again,
 }
 
 impl LogFile {
     /// Opens it, or makes it.
-    pub fn open(path: &Path) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { path: path.to_owned(), file: Mutex::new(append(path)?) }))
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: append(path)?, again: Again::default() })
     }
 
-    /// Goes on in the file that has its path now: the old one may have been moved away. If that fails, it goes on in the old
-    /// one.
-    pub fn reopen(&self) -> io::Result<()> {
-        let file = append(&self.path)?;
-        *self.lock() = file;
-        Ok(())
+    /// What has it opened again.
+    pub fn again(&self) -> Again {
+        self.again.clone()
     }
 
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn lock(&self) -> MutexGuard<'_, File> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Goes on in the file that has its path now, if that is wished. If it can't, it goes on in the old one.
+    fn look(&mut self) {
+        if !self.again.take() {
+            return;
+        }
+        let path = self.path.display();
+        match append(&self.path) {
+            Ok(file) => {
+                self.file = file;
+                tracing::info!(%path, "SIGUSR1: the access log was opened again");
+            }
+            Err(error) => {
+                tracing::error!(%path, %error, "SIGUSR1: the access log can't be opened again; it goes on in the old file");
+            }
+        }
     }
 }
 
+/// A pipe that nobody reads would be waited for until somebody does. That may be never, and would be told nobody.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().append(true).create(true).custom_flags(nonblocking).open(path);
+    let file = opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => io::Error::other("nobody reads from this pipe"),
+        _ => error,
+    })?;
+    // To write is to wait for whoever reads: this thread has nothing else to do.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// What takes whole lines, and never fails: what it can't write is counted.
@@ -57,14 +92,14 @@ pub struct Out {
 
 #[derive(Debug)]
 enum To {
-    File(Arc<LogFile>),
+    File(LogFile),
     Stdout,
     Journal(UnixDatagram, PathBuf),
 }
 
 impl Out {
     /// To a file. Lines that come while others are written are written together.
-    pub fn file(file: Arc<LogFile>, lost: Arc<AtomicU64>) -> BufWriter<Self> {
+    pub fn file(file: LogFile, lost: Arc<AtomicU64>) -> BufWriter<Self> {
         BufWriter::new(Self { to: To::File(file), lost })
     }
 
@@ -81,9 +116,11 @@ impl Out {
 
 impl Write for Out {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let (written, count) = match &self.to {
-            // As long as it is locked, nobody changes the file in the middle of a line.
-            To::File(file) => (file.lock().write_all(lines), ends_of_lines(lines)),
+        let (written, count) = match &mut self.to {
+            To::File(file) => {
+                file.look();
+                (file.file.write_all(lines), ends_of_lines(lines))
+            }
             To::Stdout => (io::stdout().write_all(lines), ends_of_lines(lines)),
             To::Journal(socket, path) => (socket.send_to(lines, path).map(drop), 1),
         };
@@ -94,10 +131,13 @@ impl Write for Out {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self.to {
-            To::Stdout => io::stdout().flush(),
-            To::File(_) | To::Journal(..) => Ok(()),
+        match &mut self.to {
+            To::Stdout => io::stdout().flush()?,
+            // Whoever has nothing to write comes by here before it waits for the next line.
+            To::File(file) => file.look(),
+            To::Journal(..) => {}
         }
+        Ok(())
     }
 }
 
@@ -114,15 +154,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["access.log", "access.log.1"].map(|name| folder.path().join(name));
         let file = LogFile::open(&path).unwrap();
+        let again = file.again();
         let lost = Arc::new(AtomicU64::new(0));
-        let mut out = Out::file(file.clone(), lost.clone());
+        let mut out = Out::file(file, lost.clone());
         out.write_all(b"1\n").unwrap();
         out.flush().unwrap();
         std::fs::rename(&path, &moved).unwrap();
         out.write_all(b"2\n").unwrap();
         out.flush().unwrap();
         out.write_all(b"3\n").unwrap();
-        file.reopen().unwrap();
+        again.wish();
         out.write_all(b"4\n").unwrap();
         out.flush().unwrap();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "1\n2\n");
@@ -138,9 +179,37 @@ mod tests {
         let file = LogFile::open(&path).unwrap();
         let moved = folder.path().join("moved");
         std::fs::rename(path.parent().unwrap(), &moved).unwrap();
-        assert!(file.reopen().is_err());
+        file.again().wish();
         Out::file(file, Arc::default()).write_all(b"1\n").unwrap();
         assert_eq!(std::fs::read_to_string(moved.join("access.log")).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn it_is_opened_again_although_there_is_nothing_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let file = LogFile::open(&path).unwrap();
+        let again = file.again();
+        let mut out = Out::file(file, Arc::default());
+        std::fs::remove_file(&path).unwrap();
+        again.wish();
+        out.write_all(b"").unwrap();
+        out.flush().unwrap();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_pipe_is_waited_for_only_if_somebody_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(LogFile::open(&path).unwrap_err().to_string().contains("nobody reads"));
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let file = LogFile::open(&path).unwrap().file;
+        assert!(
+            !fcntl_getfl(&file).unwrap().contains(OFlags::NONBLOCK),
+            "what it can't take at once is not lost"
+        );
     }
 
     #[test]

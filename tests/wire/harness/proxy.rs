@@ -7,12 +7,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Backend, Client, Response, until};
+
+/// Longer than any wish takes; only waited for in full if nobody decides any more.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What goes into the configuration file. Times are short, so that tests are.
 #[derive(Clone)]
@@ -154,6 +158,19 @@ impl Proxy {
         let mut shell = Command::new("/bin/sh");
         let line = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
         shell.args(["-c", line, env!("CARGO_BIN_EXE_ghostpin")]).stdin(Stdio::from(OwnedFd::from(socket)));
+        let folder = folder();
+        let child = launch_by(shell, config, folder.path(), &[]);
+        let proxy = Self::running(config, folder, child);
+        proxy.until_serving(config);
+        proxy
+    }
+
+    /// Starts it with a standard output that is not its log, and waits until all its sites serve.
+    #[track_caller]
+    pub(crate) fn start_with_stdout(config: &Config, stdout: &Path) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >\"$STDOUT\"", env!("CARGO_BIN_EXE_ghostpin")]);
+        shell.env("STDOUT", stdout).stdin(Stdio::null());
         let folder = folder();
         let child = launch_by(shell, config, folder.path(), &[]);
         let proxy = Self::running(config, folder, child);
@@ -345,8 +362,16 @@ impl Proxy {
         );
         let request = format!("{head}\r\n\r\n{body}");
         let answer = match self.admin {
-            Some(address) => ask(TcpStream::connect(address).ok()?, &request),
-            None => ask(UnixStream::connect(self.path("admin")).ok()?, &request),
+            Some(address) => {
+                let stream = TcpStream::connect(address).ok()?;
+                stream.set_read_timeout(Some(ADMIN_PATIENCE)).ok()?;
+                ask(stream, &request)
+            }
+            None => {
+                let stream = UnixStream::connect(self.path("admin")).ok()?;
+                stream.set_read_timeout(Some(ADMIN_PATIENCE)).ok()?;
+                ask(stream, &request)
+            }
         }?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
