@@ -49,6 +49,8 @@ pub struct Surroundings {
     /// Who is told what becomes of them.
     pub reports: mpsc::UnboundedSender<Report>,
     tickets: AtomicU64,
+    /// See [`Self::late`].
+    late: AtomicU64,
 }
 
 impl Surroundings {
@@ -58,7 +60,12 @@ impl Surroundings {
         lifeline: Arc<Lifeline>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Arc<Self> {
-        Arc::new(Self { budget, lifeline, reports, tickets: AtomicU64::new(0) })
+        Arc::new(Self { budget, lifeline, reports, tickets: AtomicU64::new(0), late: AtomicU64::new(0) })
+    }
+
+    /// Answers of all sites, those that are gone included, that were kept from a client because their epoch was over.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// A place behind all that were given out before, at whatever gate.

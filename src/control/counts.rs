@@ -21,8 +21,6 @@ pub(super) struct Counts {
     pub(super) last_reload: Option<SystemTime>,
     /// When one was refused.
     pub(super) last_refused_update: Option<SystemTime>,
-    /// Late answers of sites that are gone.
-    pub(super) late_of_gone_sites: u64,
 }
 
 impl Counts {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::view::{FleetStatus, Phases, SiteSummary, SiteView};
+use super::view::{FleetStatus, Phases, SiteSummary, SiteView, WaitingUpdate};
 use crate::core::SiteName;
 use crate::observe::journal;
 
@@ -55,8 +55,14 @@ pub struct Now {
     pub conflicts: usize,
     /// Handoffs that have ended since the start.
     pub handoffs: u64,
+    /// Answers that were kept from clients because their epoch was over.
+    pub late_answers: u64,
+    /// Pins that could not be made durable since the start.
+    pub commits_failed: u64,
     /// The last update that was refused, until one is accepted.
     pub refused_update: Option<String>,
+    /// Updates that wait for somebody's word, or for the canary's.
+    pub waiting_updates: Vec<WaitingUpdate>,
     /// This edge's part in its fleet.
     pub fleet: Option<FleetStatus>,
 }

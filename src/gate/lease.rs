@@ -66,6 +66,7 @@ impl Lease {
         let current = self.gate.word().is_of(self.pin.epoch);
         if !current {
             self.gate.late.fetch_add(1, Ordering::Relaxed);
+            self.gate.around.late.fetch_add(1, Ordering::Relaxed);
         }
         current && !self.gate.is_over()
     }

@@ -215,7 +215,6 @@ impl Reconciler {
         let Some(entry) = self.sites.remove(&key) else { return };
         self.troubles.forget(key);
         self.leaving.remove(entry.name());
-        self.counts.late_of_gone_sites += entry.gate.late();
         for candidate in entry.core.candidates() {
             self.schedule.forget(&(key, candidate.backend.clone()));
         }
@@ -239,7 +238,7 @@ impl Reconciler {
             longest_handoff_ms: 0,
             probes: self.counts.probes,
             commits_failed: self.counts.commits_failed,
-            late_answers: self.counts.late_of_gone_sites,
+            late_answers: self.gates.late(),
             refused_update: self.refused_update.clone(),
             refused_update_ms: self.counts.last_refused_update.map(millis),
             waiting_updates: self.guarded.waiting(),
@@ -251,7 +250,6 @@ impl Reconciler {
             let lasts = entry.open.as_ref().map_or(0, |open| open.lasts().as_millis() as u64);
             status.longest_handoff_ms = status.longest_handoff_ms.max(lasts);
             status.in_flight += u64::from(entry.gate.in_flight());
-            status.late_answers += entry.gate.late();
         }
         status
     }

@@ -43,7 +43,10 @@ impl Reconciler {
             held_max: self.config.hold_total.max_requests,
             conflicts: self.troubles.conflicts(),
             handoffs: self.counts.handoffs.values().sum(),
+            late_answers: self.gates.late(),
+            commits_failed: self.counts.commits_failed,
             refused_update: self.refused_update.clone(),
+            waiting_updates: self.guarded.waiting(),
             fleet: self.fleet_status(),
         }
     }
