@@ -159,6 +159,7 @@ struct StatusAnswer {
     listening: Vec<String>,
     config: String,
     answers: u64,
+    stalled_workers: u64,
 }
 
 async fn status(State(context): State<Context>) -> Answer<Response> {
@@ -166,7 +167,8 @@ async fn status(State(context): State<Context>) -> Answer<Response> {
     let listening = context.listening.iter().map(ToString::to_string).collect();
     let config = context.reload.path().display().to_string();
     let answers = observe::metrics::answers(&context.metrics);
-    Ok(Json(StatusAnswer { status, listening, config, answers }).into_response())
+    let stalled_workers = context.stalls.now();
+    Ok(Json(StatusAnswer { status, listening, config, answers, stalled_workers }).into_response())
 }
 
 async fn sites(

@@ -25,6 +25,9 @@ struct Answer {
     status: Status,
     listening: Vec<String>,
     config: String,
+    /// One of an older version does not say it.
+    #[serde(default)]
+    stalled_workers: usize,
 }
 
 impl StatusArgs {
@@ -35,7 +38,7 @@ impl StatusArgs {
     }
 }
 
-fn page(Answer { status, listening, config }: Answer) -> String {
+fn page(Answer { status, listening, config, stalled_workers }: Answer) -> String {
     let phases = &status.phases;
     let by_phase = [
         ("serving", phases.serving),
@@ -80,6 +83,14 @@ fn page(Answer { status, listening, config }: Answer) -> String {
                 bad("FENCED")
             );
         }
+    }
+    if stalled_workers > 0 {
+        let (what, verb) =
+            (plural(stalled_workers, "worker"), if stalled_workers == 1 { "stands" } else { "stand" });
+        text += &format!(
+            "{}    {what} {verb} still, and all of its connections with it: `ghostpin journal --kind worker_stalled` names the request\n",
+            bad("STALLED")
+        );
     }
     if status.conflicts > 0 {
         let what = plural(status.conflicts, "conflict");

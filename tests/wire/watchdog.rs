@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -45,6 +46,13 @@ fn entries(proxy: &Proxy, kind: &str) -> Vec<Value> {
     entries.as_array().expect("a list").clone()
 }
 
+fn printed_status(proxy: &Proxy) -> String {
+    let mut status = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+    let output =
+        status.arg("status").arg("--admin").arg(proxy.path("admin")).output().expect("ghostpin starts");
+    String::from_utf8(output.stdout).expect("a text")
+}
+
 /// What the journal says of the one stall that there was.
 fn reported(proxy: &Proxy) -> (String, String) {
     until("the stall is reported", || !entries(proxy, "worker_stalled").is_empty());
@@ -67,12 +75,18 @@ fn a_stalled_worker_is_reported_with_its_request() {
     assert_eq!(proxy.metric("ghostpin_worker_stalls_total"), 1);
     let (status, problem) = proxy.admin("GET", "/readyz", "");
     assert_eq!((status, problem["title"].as_str()), (503, Some("stalled")));
+    assert_eq!(proxy.admin("GET", "/v1/status", "").1["stalled_workers"], 1);
+    let shown = proxy.admin("GET", "/v1/live?seconds=0", "").1.to_string();
+    assert!(shown.contains("\\\"stalled_workers\\\":1"), "{shown}");
+    let printed = printed_status(&proxy);
+    assert!(printed.contains("STALLED    1 worker stands still"), "{printed}");
 
     stall.end();
     assert_eq!(asked.join().unwrap().text(), "A GET 0");
     until("it says that it goes on", || entries(&proxy, "worker_goes_on").len() == 1);
     assert_eq!(proxy.metric("ghostpin_stalled_workers"), 0);
     assert_eq!(proxy.admin("GET", "/readyz", "").0, 200);
+    assert!(!printed_status(&proxy).contains("STALLED"));
     let log = proxy.log();
     let id = a.only_request().field("x-request-id").expect("an id").to_owned();
     assert!(note.ends_with(&id), "{note} is not about {id}");

@@ -62,7 +62,7 @@ pub(in super::super) struct Watched {
 #[derive(Debug, Serialize)]
 struct Change<'g> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    now: Option<&'g Now>,
+    now: Option<Present<'g>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     facts: Option<&'g Fact>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +76,14 @@ struct Change<'g> {
     site: Option<Option<&'g SiteView>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     entries: Vec<&'g journal::Entry>,
+}
+
+/// The process at this moment, with what the reconciler doesn't know of it.
+#[derive(Debug, Serialize)]
+struct Present<'g> {
+    #[serde(flatten)]
+    now: &'g Now,
+    stalled_workers: u64,
 }
 
 /// The sites of the window, by name.
@@ -209,6 +217,7 @@ impl Watcher {
         Some(self.change(&glance, facts.as_deref(), &names))
     }
 
+        let now = Present { now: &glance.now, stalled_workers: self.context.stalls.now() };
     fn change(&mut self, glance: &Glance, facts: Option<&Fact>, names: &Names) -> String {
         let (told, site) = (&mut self.told, glance.site.as_ref());
         let lines =
@@ -219,7 +228,7 @@ impl Watcher {
         let change = Change {
             lines,
             entries,
-            now: told.is_new("now".to_owned(), &glance.now).then_some(&glance.now),
+            now: told.is_new("now".to_owned(), &now).then_some(now),
             facts: facts.filter(|facts| told.is_new("facts".to_owned(), facts)),
             troubles: told.is_new("troubles".to_owned(), &glance.troubles).then_some(&glance.troubles),
             window: told.is_new("window".to_owned(), names).then_some(names),

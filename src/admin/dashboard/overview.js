@@ -20,6 +20,14 @@ function findings({ now, facts, troubles }) {
     const found = [];
     const add = (kind, word, text, items = [], more = 0) => found.push({ kind, word, text, items, more });
     const lines = (list, words) => list.map((line) => ({ line, words: words(line) }));
+    if (now.stalled_workers > 0) {
+        const words = 'Whoever is connected to it waits. The journal (worker_stalled) names the request that it is at.';
+        add('bad', 'worker', `${count(now.stalled_workers, 'worker')} ${now.stalled_workers === 1 ? 'stands' : 'stand'} still`, [{ words }]);
+    }
+    if (now.late_answers > 0) {
+        const words = 'No reader saw them, and there should be none. Please report it, with the log.';
+        add('bad', 'late', `${count(now.late_answers, 'late answer')} kept from readers since the start`, [{ words }]);
+    }
     if (facts?.fleet_error) add('bad', 'fleet', 'the fleet’s store does not answer', [{ words: facts.fleet_error }]);
     if (now.fleet?.fenced) add('bad', 'fleet', 'this edge holds its sites: it has no lease');
     if (troubles.in_conflict > 0) {
@@ -41,6 +49,14 @@ function findings({ now, facts, troubles }) {
     if (certificates?.problems > 0) {
         const items = certificates.bad.map(({ file, names, problem }) => ({ words: `${names.slice(0, 3).join(', ') || file}: ${problem}` }));
         add('bad', 'certificate', `${count(certificates.problems, 'certificate')} with a problem`, items, certificates.problems - items.length);
+    }
+    if (now.commits_failed > 0) {
+        const words = 'Handoffs wait until it works again. Is there room on the disk of server.state?';
+        add('wait', 'pin', `${count(now.commits_failed, 'pin')} could not be made durable since the start`, [{ words }]);
+    }
+    for (const { id, source, removed, changed, added, of, why } of now.waiting_updates) {
+        const words = `Update ${id} of the ${source} would remove ${number(removed)} and change ${number(changed)} of ${count(of, 'site')}, and add ${number(added)}. It is ${why}`;
+        add('wait', 'update', 'an update waits', [{ words }]);
     }
     if (now.refused_update) add('wait', 'update', 'the last update was refused', [{ words: now.refused_update }]);
     if (facts?.managers && facts.managers[0] === 0) add('wait', 'swarm', 'no manager of the swarm answers');

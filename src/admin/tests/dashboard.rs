@@ -114,7 +114,12 @@ fn a_watcher_is_told_all_of_it_first_and_then_what_has_changed() {
         let mut watcher = Watcher::open(&edge, "?text=BLOG&site=blog").await.unwrap();
         let first = watcher.next().await.unwrap();
         assert_eq!(first["window"], json!({"total": 1, "from": 0, "names": ["blog"]}));
-        assert_eq!(first["now"]["phases"]["serving"], 1);
+        let now = &first["now"];
+        assert_eq!(now["phases"]["serving"], 1);
+        for count in ["stalled_workers", "late_answers", "commits_failed"] {
+            assert_eq!(now[count], 0, "{count}");
+        }
+        assert_eq!(now["waiting_updates"], json!([]));
         assert_eq!(first["lines"][0]["host"], "blog.example");
         assert_eq!(first["lines"][0]["health"], json!(["well", "well", "well"]));
         assert_eq!(first["site"]["candidates"].as_array().unwrap().len(), 3);

@@ -61,6 +61,7 @@ fn heading(model: &Model, seen: &Seen) -> Vec<Line<'static>> {
         ("proving", phases.proving, Color::Yellow),
         ("vacant", phases.vacant, Color::Red),
         ("with a conflict", status.conflicts, Color::Red),
+        ("stalled workers", seen.status.stalled_workers, Color::Red),
     ];
     for (word, count, color) in others {
         if count > 0 {

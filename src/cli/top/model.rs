@@ -18,6 +18,9 @@ pub(super) struct Process {
     pub(super) status: Status,
     /// Answers since the start.
     pub(super) answers: u64,
+    /// One of an older version does not say it.
+    #[serde(default)]
+    pub(super) stalled_workers: usize,
 }
 
 impl Process {
