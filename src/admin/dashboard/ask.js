@@ -3,6 +3,8 @@ import { byId, write } from './elements.js';
 
 const KEPT = 'ghostpin-token';
 const RETRY_MS = [500, 1000, 2000, 5000];
+// What can be sent in a header. Others are mostly ones that can't be seen, and came along when the token was copied.
+const TOKEN = /^[\x21-\x7e]+$/;
 
 let asking;
 
@@ -32,19 +34,26 @@ async function send(path, options) {
 
 // Asks whoever sits here for the token, once for all who need it.
 function token() {
-    asking ??= new Promise((resolve) => {
-        const [dialog, text] = [byId('token'), byId('token-text')];
-        write(byId('token-wrong'), sessionStorage.getItem(KEPT) === null ? '' : 'That was not the token.');
-        dialog.oncancel = (event) => event.preventDefault();
-        dialog.addEventListener('close', () => {
-            sessionStorage.setItem(KEPT, text.value);
-            text.value = '';
-            asking = undefined;
-            resolve();
-        }, { once: true });
-        dialog.showModal();
-    });
+    asking ??= askForToken().finally(() => { asking = undefined; });
     return asking;
+}
+
+async function askForToken() {
+    const [dialog, text] = [byId('token'), byId('token-text')];
+    let wrong = sessionStorage.getItem(KEPT) === null ? '' : 'That was not the token.';
+    dialog.oncancel = (event) => event.preventDefault();
+    for (;;) {
+        write(byId('token-wrong'), wrong);
+        dialog.showModal();
+        await new Promise((resolve) => { dialog.addEventListener('close', resolve, { once: true }); });
+        const typed = text.value.trim();
+        text.value = '';
+        if (TOKEN.test(typed)) {
+            sessionStorage.setItem(KEPT, typed);
+            return;
+        }
+        wrong = 'No token has such a character: there is a space in it, or a letter that is not ASCII and may not be seen.';
+    }
 }
 
 export const get = async (path, signal) => (await send(path, { signal })).json();
