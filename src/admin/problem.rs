@@ -1,5 +1,7 @@
 //! Refusals, as problem documents (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,6 +27,15 @@ impl Problem {
     /// The process is about to end.
     pub fn stopping() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "ghostpin is stopping")
+    }
+
+    /// The reconciler stands still, or has too much to do: nothing is decided meanwhile.
+    pub fn silent(waited: Duration) -> Self {
+        let detail = format!(
+            "the control plane has not answered for {} s: nothing is decided meanwhile, and the log may say why",
+            waited.as_secs()
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "silent", detail)
     }
 
     /// Workers stand still, and who comes to one of them waits in vain.

@@ -24,7 +24,7 @@ use super::super::problem::Problem;
 use super::super::routes::{Answer, query};
 use super::super::{Context, until};
 use super::facts::{Fact, Facts};
-use super::{Found, WATCHERS_MAX, Window, find, look};
+use super::{Found, WATCHERS_MAX, Window, find, glance, look};
 use crate::control::glance::{Glance, Now, SiteLine, TroublesView};
 use crate::control::view::SiteView;
 use crate::core::SiteName;
@@ -160,7 +160,7 @@ pub(in super::super) async fn live(
     let site = site.map(|name| SiteName::from(name.as_str()));
     let (found, told) = (Found::default(), Told::default());
     let mut watcher = Watcher { context, window, site, found, of: None, told };
-    let first = watcher.look().await.ok_or_else(Problem::stopping)?;
+    let first = watcher.look().await?;
     // Room for one: who is slow is told less often, and nothing piles up.
     let (events, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -195,30 +195,29 @@ impl Watcher {
                 () = until(&mut shut, true) => return,
                 () = tokio::time::sleep(PACE) => {}
             }
-            match self.look().await {
-                Some(event) => next = event,
-                None => return,
-            }
+            // Why there is nothing to tell any more is told whoever asks again.
+            let Ok(event) = self.look().await else { return };
+            next = event;
         }
     }
 
-    /// What has changed, as an event; empty if nothing has. `None` if the process is about to end.
-    async fn look(&mut self) -> Option<String> {
+    /// What has changed, as an event; empty if nothing has.
+    async fn look(&mut self) -> Answer<String> {
         let published = self.context.reader.load().clone();
         if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &published)) {
             self.found = find(&self.context, &self.window).await;
             self.of = Some(published);
         }
         let wanted = look(self.found.names.clone(), self.site.clone());
-        let glance = self.context.reload.controller.glance(wanted).await?;
+        let glance = glance(&self.context, wanted).await?;
         let facts = Facts::known(&self.context);
         let names = self.found.names.iter().map(ToString::to_string).collect();
         let names = Names { total: self.found.total, from: self.window.from, names };
-        Some(self.change(&glance, facts.as_deref(), &names))
+        Ok(self.change(&glance, facts.as_deref(), &names))
     }
 
-        let now = Present { now: &glance.now, stalled_workers: self.context.stalls.now() };
     fn change(&mut self, glance: &Glance, facts: Option<&Fact>, names: &Names) -> String {
+        let now = Present { now: &glance.now, stalled_workers: self.context.stalls.now() };
         let (told, site) = (&mut self.told, glance.site.as_ref());
         let lines =
             glance.lines.iter().filter(|line| told.is_new(format!("line {}", line.summary.name), line));

@@ -10,6 +10,7 @@ mod live;
 mod page;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -23,7 +24,7 @@ pub(super) use page::{file, front, is_page};
 use super::Context;
 use super::problem::Problem;
 use super::routes::{Answer, query};
-use crate::control::glance::{Look, SiteLine};
+use crate::control::glance::{Glance, Look, SiteLine};
 use crate::core::SiteName;
 use facts::Facts;
 use index::{Found, Index};
@@ -36,6 +37,8 @@ const LINES_MAX: usize = 100;
 const LINES: usize = 50;
 /// The longest text that is looked for, in bytes: that of a host.
 const TEXT_BYTES_MAX: usize = 255;
+/// How long the control plane may take for a glance, which costs it less than a millisecond.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Those who watch at a time.
 pub(super) const WATCHERS_MAX: usize = 16;
 
@@ -111,8 +114,16 @@ pub(super) async fn search(
     window.check()?;
     let Found { total, names } = find(&context, &window).await;
     let look = Look { names, ..Look::default() };
-    let glance = context.reload.controller.glance(look).await.ok_or_else(Problem::stopping)?;
+    let glance = glance(&context, look).await?;
     Ok(Json(Seen { total, from: window.from, sites: glance.lines }))
+}
+
+/// A glance, unless nobody is there any more who can be glanced at.
+async fn glance(context: &Context, look: Look) -> Answer<Glance> {
+    match tokio::time::timeout(PATIENCE, context.reload.controller.glance(look)).await {
+        Ok(glance) => glance.ok_or_else(Problem::stopping),
+        Err(_) => Err(Problem::silent(PATIENCE)),
+    }
 }
 
 /// Looks for sites, beside the admin thread.

@@ -1,5 +1,7 @@
 //! The dashboard's page, its windows and its stream.
 
+use std::io::{Read, Write};
+
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -183,5 +185,35 @@ fn a_stream_ends_when_its_time_is_over() {
         let only = watcher.next().await.unwrap();
         assert_eq!(only.get("site"), Some(&Value::Null), "there is none of that name");
         assert_eq!(watcher.next().await, None);
+    });
+}
+
+/// What is answered to somebody who asks from elsewhere, while this thread waits.
+fn asked_meanwhile(edge: &Edge, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(edge.client.place.to_string()).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let asking = std::thread::spawn(move || {
+        stream.set_read_timeout(Some(PATIENCE / 3)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    });
+    asking.join().unwrap().unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn who_looks_is_told_that_the_control_plane_does_not_answer() {
+    run(async {
+        let edge = Edge::start("listen = \"127.0.0.1:0\"").await;
+        let mut watcher = Watcher::open(&edge, "").await.unwrap();
+        watcher.next().await.unwrap();
+        // The reconciler is on this thread, and stands still as long as it waits.
+        for path in ["/v1/search", "/v1/live"] {
+            let answer = asked_meanwhile(&edge, path);
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
+            assert!(answer.contains("the control plane has not answered"), "{path}: {answer}");
+        }
+        let end = tokio::time::timeout(Duration::from_secs(5), watcher.next()).await;
+        assert_eq!(end, Ok(None), "who watched asks again, and is told the same");
     });
 }
