@@ -3,6 +3,9 @@ import { byId, write } from './elements.js';
 
 const KEPT = 'ghostpin-token';
 const RETRY_MS = [500, 1000, 2000, 5000];
+// ghostpin says something every 10 s, even if nothing has changed. A connection that is dead says nothing either, for ever.
+const SILENCE_MAX_MS = 25_000;
+export const SILENT = 'it does not answer';
 // What can be sent in a header. Others are mostly ones that can't be seen, and came along when the token was copied.
 const TOKEN = /^[\x21-\x7e]+$/;
 
@@ -22,12 +25,33 @@ class Refusal extends Error {
     }
 }
 
-async function send(path, options) {
+// Aborts what is silent for too long, or what `signal` does.
+class Patience {
+    #over = new AbortController();
+    #timer;
+
+    constructor(signal) {
+        this.signal = signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal]);
+    }
+
+    // Something was heard, or has just been asked for.
+    begin() {
+        this.end();
+        this.#timer = setTimeout(() => this.#over.abort(new Error(SILENT)), SILENCE_MAX_MS);
+    }
+
+    end() { clearTimeout(this.#timer); }
+}
+
+// `patience` is for an answer that comes at once. It has none with whoever is to type the token.
+async function send(path, options, patience) {
     for (;;) {
+        patience?.begin();
         const answer = await fetch(path, { cache: 'no-store', redirect: 'error', ...options, headers: { ...options?.headers, ...fields() } });
         if (answer.ok) return answer;
         const problem = await answer.json().catch(() => undefined);
         if (answer.status !== 401) throw new Refusal(answer.status, problem);
+        patience?.end();
         await token();
     }
 }
@@ -56,7 +80,14 @@ async function askForToken() {
     }
 }
 
-export const get = async (path, signal) => (await send(path, { signal })).json();
+export async function get(path, signal) {
+    const patience = new Patience(signal);
+    try {
+        return await (await send(path, { signal: patience.signal }, patience)).json();
+    } finally {
+        patience.end();
+    }
+}
 
 export const post = async (path, body) => (await send(path, {
     method: 'POST',
@@ -81,17 +112,20 @@ export class Watch {
         const { signal } = this.#stop = new AbortController();
         for (let failures = 0; !signal.aborted;) {
             let why = '';
+            const patience = new Patience(signal);
             try {
-                const answer = await send(this.#path(), { signal });
+                const answer = await send(this.#path(), { signal: patience.signal }, patience);
                 this.#linked(true);
-                for await (const event of events(answer.body)) {
+                for await (const event of events(answer.body, patience)) {
                     failures = 0;
                     this.#told(event);
                 }
             } catch (error) {
                 if (signal.aborted) return;
-                why = error.status === undefined ? 'it does not answer' : error.message;
+                why = error.status === undefined ? SILENT : error.message;
                 failures += 1;
+            } finally {
+                patience.end();
             }
             if (signal.aborted) return;
             if (why !== '') this.#linked(false, why);
@@ -104,13 +138,14 @@ export class Watch {
 }
 
 // The data of server-sent events. EventSource can't send the token.
-async function* events(body) {
+async function* events(body, patience) {
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = '';
     try {
         for (;;) {
             const { done, value } = await reader.read();
             if (done) return;
+            patience.begin();
             const parts = (rest + value).split('\n\n');
             rest = parts.pop();
             for (const part of parts) {

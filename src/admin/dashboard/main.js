@@ -1,6 +1,6 @@
 // Brings the parts together: what is known, what is watched, and what keys do.
 import { byId, write } from './elements.js';
-import { Watch, get } from './ask.js';
+import { SILENT, Watch, get } from './ask.js';
 import { showOverview } from './overview.js';
 import { age, showSite } from './site.js';
 
@@ -51,13 +51,15 @@ const watch = new Watch(
         forget();
         show();
     },
-    (link, why = '') => {
-        Object.assign(state, { link, why });
-        write(byId('link'), link ? 'live' : 'no link');
-        byId('link').className = link ? 'live' : 'lost';
-        show();
-    },
+    linked,
 );
+
+function linked(link, why = '') {
+    Object.assign(state, { link, why });
+    write(byId('link'), link ? 'live' : 'no link');
+    byId('link').className = link ? 'live' : 'lost';
+    show();
+}
 
 // What is not shown is not kept: the page stays as small as it is, however long it is open.
 function forget() {
@@ -82,16 +84,18 @@ let searching;
 async function search(text, from) {
     Object.assign(state, { text, from });
     searching?.abort();
-    searching = new AbortController();
+    const { signal } = searching = new AbortController();
     watch.stop();
     try {
-        const { total, from: first, sites } = await get(`/v1/search?${query()}`, searching.signal);
+        const { total, from: first, sites } = await get(`/v1/search?${query()}`, signal);
         state.window = { total, from: first, names: sites.map((line) => line.name) };
         for (const line of sites) state.lines.set(line.name, line);
         forget();
         show();
     } catch (error) {
-        if (error.name === 'AbortError') return;
+        if (signal.aborted) return;
+        // Nobody watches meanwhile, who would notice.
+        linked(false, error.status === undefined ? SILENT : error.message);
     }
     watchSoon(REST_MS);
 }

@@ -179,6 +179,9 @@ export function showOverview(state) {
     if (state.now) {
         write(byId('version'), state.now.version);
         showVerdict(state);
+    } else if (!state.link) {
+        byId('verdict').className = 'lost';
+        write(byId('verdict-words'), `No word from ghostpin (${state.why})`);
     }
     if (state.window) showSites(state);
     const edges = state.facts?.edges;
