@@ -40,15 +40,15 @@ function build(close) {
     return made;
 }
 
-function tell(text, kind) {
-    if (parts === undefined) return;
-    parts.said.className = `said ${kind}`;
-    write(parts.said, text);
-}
-
 async function ask(kind, to) {
-    const site = current;
-    if (site && await confirm(kind, site, to)) await wish(kind, site.name, to, tell);
+    const [site, place] = [current, parts];
+    if (!site || !await confirm(kind, site, to)) return;
+    await wish(kind, site.name, to, (text, how) => {
+        // Another site may be open when it has ended; this one's journal tells of it.
+        if (parts !== place) return;
+        place.said.className = `said ${how}`;
+        write(place.said, text);
+    });
 }
 
 const fact = (name, value) => [element('dt', {}, name), element('dd', {}, value)];

@@ -103,6 +103,8 @@ export async function wish(kind, name, to, tell) {
         const stands = await post(`/v1/sites/${encodeURIComponent(name)}/${kind}`, kind === 'handoff' ? { to } : undefined);
         tell(KINDS[kind].done(stands), 'good');
     } catch (error) {
-        tell(`Not done: ${error.message}`, 'bad');
+        // Without an answer it may have been done, or may still be.
+        const unknown = 'It is not known what has come of it: the answer did not get here. Its state and its last entries will tell.';
+        tell(error.status === undefined ? unknown : `Not done: ${error.message}`, 'bad');
     }
 }
