@@ -40,7 +40,8 @@ export function duration(ms) {
 export function clock(ms) {
     const at = new Date(ms);
     const time = at.toLocaleTimeString('en-GB');
-    return at.toDateString() === new Date().toDateString() ? time : `${at.toISOString().slice(0, 10)} ${time}`;
+    // Swedes write a date as ISO 8601 does. That of toISOString() would be the one at Greenwich.
+    return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString('sv-SE')} ${time}`;
 }
 
 // How a site stands: a word, and what it means for whoever looks. `bad` wants somebody, `wait` has readers waiting.
