@@ -7,6 +7,7 @@ import { sleep, stopAll, until } from '../ghost/processes.mjs';
 import { promise } from '../ghost/verdict.mjs';
 import { longer, watched } from './costs.mjs';
 import { guards } from './guards.mjs';
+import { standsStill, typesToken, wishes, words } from './honest.mjs';
 import { picture, usable } from './looks.mjs';
 import { PHONE, Page } from './page.mjs';
 import { World } from './world.mjs';
@@ -180,8 +181,7 @@ async function asksForToken() {
     await page.page.keyboard.type('wrong');
     await page.press('Enter');
     await page.see('it was wrong', () => document.querySelector('#token').open && document.querySelector('#token-wrong').textContent !== '');
-    await page.page.keyboard.type(TOKEN);
-    await page.press('Enter');
+    promises.push(await typesToken(page, TOKEN));
     await page.see('the sites', () => document.querySelector('#rows .badge'));
     const kept = await page.page.evaluate(() => [localStorage.length, document.cookie, location.href].join(' '));
     promises.push(
@@ -210,6 +210,7 @@ try {
     say('a hold and a release by keys');
     await refuses(world, page);
     await holds(world, page);
+    promises.push(...await wishes(page), ...await words(page));
     say('two instances answer');
     await conflicts(world, page);
     say('pages of others');
@@ -220,6 +221,8 @@ try {
         say(`${minutes} minutes more`);
         promises.push(...await longer(world, page, minutes, say));
     }
+    say('ghostpin stands still');
+    promises.push(...await standsStill(world, page));
     say('ghostpin goes away');
     await page.press('Escape');
     await world.stop();
