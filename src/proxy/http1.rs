@@ -31,7 +31,13 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: &Rc<Connection>) {
             Ok(head) => serve_request(worker, connection, head).await,
             Err(reason) => {
                 let delivery = Delivery { old: false, close: true };
-                deliver(worker, connection, super::refuse(worker, reason), delivery).await;
+                deliver(
+                    worker,
+                    connection,
+                    super::refuse(worker, connection, Version::HTTP_11, reason),
+                    delivery,
+                )
+                .await;
                 linger(connection).await;
                 false
             }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
@@ -119,7 +119,7 @@ async fn answer_request(
                 has_body.then(|| ClientBody::Http2 { incoming, current: Bytes::new(), trailers: None });
             super::serve(worker, connection, head, body, named).await
         }
-        Err(reason) => super::refuse(worker, reason),
+        Err(reason) => super::refuse(worker, connection, Version::HTTP_2, reason),
     };
     let Answer { head, body, .. } = answer;
     let (mut parts, ()) = Response::new(()).into_parts();

@@ -1,22 +1,25 @@
 //! What the access log says of a request that is known as soon as it has come.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 
 use super::worker::Worker;
 use crate::config::Share;
 use crate::http1::RequestHead;
+use crate::observe::access::Record;
 
-/// See the module's text. The line itself is a [`Record`](crate::observe::access::Record).
+/// See the module's text. The line itself is a [`Record`].
 pub(super) struct Line {
-    pub(super) method: Method,
-    pub(super) host: Box<str>,
-    pub(super) path: Box<str>,
-    pub(super) version: Version,
-    pub(super) referer: Option<Box<str>>,
-    pub(super) user_agent: Option<Box<str>>,
-    pub(super) share: Share,
+    method: Method,
+    host: Box<str>,
+    path: Box<str>,
+    version: Version,
+    referer: Option<Box<str>>,
+    user_agent: Option<Box<str>>,
+    share: Share,
 }
 
 impl Line {
@@ -33,6 +36,49 @@ impl Line {
             user_agent: more("user-agent").map(Into::into),
             share,
         })
+    }
+
+    /// Of something that is no request.
+    pub(super) fn of_none(worker: &Worker, version: Version) -> Option<Self> {
+        worker.published(|published| published.access_log).map(|share| Self {
+            method: Method::from_bytes(b"-").expect("a token"),
+            host: Box::default(),
+            path: "-".into(),
+            version,
+            referer: None,
+            user_agent: None,
+            share,
+        })
+    }
+
+    /// The whole of it, of something that was answered at once and by ghostpin itself.
+    pub(super) fn record(
+        self,
+        client: IpAddr,
+        request_id: &str,
+        status: StatusCode,
+        refusal: Option<&'static str>,
+    ) -> Record {
+        Record {
+            client,
+            method: self.method,
+            host: self.host,
+            path: self.path,
+            version: self.version,
+            referer: self.referer,
+            user_agent: self.user_agent,
+            request_id: request_id.into(),
+            site: None,
+            pin: None,
+            status,
+            refusal,
+            bytes: 0,
+            began: Instant::now(),
+            held: Duration::ZERO,
+            attempts: 0,
+            broken_off: false,
+            share: self.share,
+        }
     }
 }
 

@@ -35,9 +35,9 @@ pub mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 
 use answer::{Asker, Refusal};
 use connection::Connection;
@@ -123,13 +123,19 @@ pub async fn serve(
     journey.end(answer, asker)
 }
 
-/// Answers a request that was refused before it could be read.
-pub fn refuse(worker: &Worker, reason: BadRequest) -> Answer {
+/// Answers a request that was refused before it could be read. It leaves a line like all others that ghostpin answers itself:
+/// the client is told the id by which that is found.
+pub fn refuse(worker: &Worker, connection: &Connection, version: Version, reason: BadRequest) -> Answer {
     let refusal = Refusal::BadRequest(reason);
     let id = worker.request_ids.borrow_mut().own();
     let answer =
         worker.published(|published| refusal.answer(Asker::unknown(), &published.pages, id.as_str()));
-    worker.metrics.answered(answer.head.status, std::time::Duration::ZERO, Some(refusal.words().label));
+    let label = Some(refusal.words().label);
+    worker.metrics.answered(answer.head.status, Duration::ZERO, label);
+    if let Some(line) = Line::of_none(worker, version) {
+        let record = line.record(connection.sender().address(), id.as_str(), answer.head.status, label);
+        worker.access.write(&record);
+    }
     answer
 }
 
@@ -437,25 +443,14 @@ impl Journey {
     /// The line about the request, once.
     fn record(&mut self, status: StatusCode, refusal: Option<&'static str>) -> Option<Record> {
         let line = self.line.take()?;
+        let client = self.connection.sender().address();
         Some(Record {
-            client: self.connection.sender().address(),
-            method: line.method,
-            host: line.host,
-            path: line.path,
-            version: line.version,
-            referer: line.referer,
-            user_agent: line.user_agent,
-            share: line.share,
-            request_id: self.request_id.as_str().into(),
             site: self.site.as_ref().map(|site| site.name().clone()),
             pin: self.pin.take(),
-            status,
-            refusal,
-            bytes: 0,
             began: self.began,
             held: self.waited.total(),
             attempts: self.attempts,
-            broken_off: false,
+            ..line.record(client, self.request_id.as_str(), status, refusal)
         })
     }
 }

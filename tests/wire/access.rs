@@ -191,6 +191,30 @@ fn a_standard_output_that_takes_nothing_does_not_keep_the_process_from_its_end()
 }
 
 #[test]
+fn what_is_no_request_leaves_a_line_with_the_id_that_is_told() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&logging(&a, "access_to = './access.log'\naccess_share = 0"));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nbroken\r\n\r\n");
+    let refused = client.response();
+    assert_eq!(refused.status, 400);
+    let told: Value = serde_json::from_str(&refused.text()).unwrap();
+    let path = proxy.path("access.log");
+    until("its line is there", || !lines(&path).is_empty());
+    let line = &lines(&path)[0];
+    for (field, value) in [
+        ("client", "127.0.0.1".into()),
+        ("method", "-".into()),
+        ("path", "-".into()),
+        ("status", Value::from(400)),
+        ("refusal", told["code"].clone()),
+        ("request_id", told["request_id"].clone()),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+}
+
+#[test]
 fn an_access_log_that_cannot_be_written_is_an_error_with_a_way_out() {
     let a = Backend::named("A");
     let mut proxy = Proxy::start(&logging(&a, ""));
