@@ -113,7 +113,7 @@ fn to_the_log(record: &Record) {
         client = %record.client,
         method = %record.method,
         host = %record.host,
-        path = %record.path,
+        path = %form::Readable(&record.path),
         status = record.status.as_u16(),
         bytes = record.bytes,
         ms = record.began.elapsed().as_millis() as u64,

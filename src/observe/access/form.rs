@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use http::Version;
 use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
 use time::OffsetDateTime;
 use time::format_description::OwnedFormatItem;
 
@@ -127,8 +128,48 @@ fn in_form(time: SystemTime, form: &OwnedFormatItem) -> String {
 }
 
 fn json(record: &Record, out: &mut Vec<u8>) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *out, &Line::of(record))?;
+    Line::of(record).serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Visible))?;
     out.write_all(b"\n")
+}
+
+/// JSON without anything raw that is more than text to who looks at it: what a terminal takes for a command, a reader of lines for
+/// an end, or both for a turn of what follows. JSON itself only asks for the first 32 controls to be written in another way.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, odd)) = rest.char_indices().find(|(_, character)| is_odd(*character)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            // None of them is beyond the first 65,536.
+            write!(writer, "\\u{:04x}", u32::from(odd))?;
+            rest = &rest[at + odd.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// A path where people read it as it is: what is odd in it is written in percent, as it could have been sent.
+pub struct Readable<'a>(pub &'a str);
+
+impl std::fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::fmt::Write;
+        self.0.chars().try_for_each(|character| match is_odd(character) {
+            false => f.write_char(character),
+            true => character.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(f, "%{byte:02X}")),
+        })
+    }
+}
+
+/// Controls, ends of lines and paragraphs, and what turns the direction of a text.
+fn is_odd(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn combined(record: &Record, out: &mut Vec<u8>) -> std::io::Result<()> {
@@ -160,17 +201,17 @@ fn combined(record: &Record, out: &mut Vec<u8>) -> std::io::Result<()> {
     )
 }
 
-/// A text between quotes, as Apache writes it: nothing in it ends the quotes or the line.
+/// A text between quotes, as Apache writes it: nothing in it ends the quotes or the line, and all of it is ASCII.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         use std::fmt::Write;
-        for character in self.0.chars() {
-            match character {
-                '"' | '\\' => write!(f, "\\{character}")?,
-                control if control.is_ascii_control() => write!(f, "\\x{:02x}", control as u8)?,
-                other => f.write_char(other)?,
+        for byte in self.0.bytes() {
+            match byte {
+                b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                b' '..=b'~' => f.write_char(char::from(byte))?,
+                other => write!(f, "\\x{other:02x}")?,
             }
         }
         Ok(())
@@ -180,7 +221,7 @@ impl std::fmt::Display for Escaped<'_> {
 /// systemd's native protocol: one datagram, with a field a line.
 fn journal(record: &Record, out: &mut Vec<u8>) -> std::io::Result<()> {
     let line = Line::of(record);
-    let message = format!("{} {}{} {}", line.method, line.host, line.path, line.status);
+    let message = format!("{} {}{} {}", line.method, line.host, Readable(line.path), line.status);
     // 4 is a warning, 6 what is worth knowing.
     let priority = if line.status >= 500 { "4" } else { "6" };
     let mut field = |name: &str, value: &str| match value.contains('\n') {
@@ -254,6 +295,37 @@ mod tests {
         assert!(after.starts_with(apache), "{after}");
         assert!(after.contains(" site=\"blog\" epoch=3 backend=\"10.0.0.7:2368\" "), "{after}");
         assert!(line.ends_with(" request_id=\"id\"\n"), "{line}");
+    }
+
+    /// What a terminal takes for a command, or a reader for the end of a line, or for text that runs the other way.
+    const ODD: &str = "a\u{7f}\u{85}\u{9b}31m\u{202e}\u{2028}\u{2029}\u{200f}\u{61c}\u{2066}é";
+
+    #[test]
+    fn nothing_in_a_combined_line_is_more_than_a_byte_of_ascii() {
+        let record = Record { user_agent: Some(ODD.into()), ..record(200) };
+        let line = String::from_utf8(Form::Combined.write(&record)).unwrap();
+        let told = ODD.bytes().skip(1).map(|byte| match byte {
+            b'3' | b'1' | b'm' => char::from(byte).to_string(),
+            other => format!("\\x{other:02x}"),
+        });
+        assert!(line.contains(&format!(" \"a{}\" host=", told.collect::<String>())), "{line}");
+    }
+
+    #[test]
+    fn nothing_in_a_line_of_json_is_a_command_to_a_terminal_or_turns_its_text_around() {
+        let record = Record { user_agent: Some(ODD.into()), ..record(200) };
+        let line = String::from_utf8(Form::Json.write(&record)).unwrap();
+        let told = r"a\u007f\u0085\u009b31m\u202e\u2028\u2029\u200f\u061c\u2066é";
+        assert!(line.contains(told), "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["user_agent"], ODD, "whoever reads it has what was sent");
+    }
+
+    #[test]
+    fn a_path_that_people_read_has_in_percent_what_is_odd_in_it() {
+        let entry = Form::Journal.write(&Record { path: "/é\u{9b}\u{202e}".into(), ..record(200) });
+        let message = "MESSAGE=GET blog.example/é%C2%9B%E2%80%AE 200\n";
+        assert!(String::from_utf8_lossy(&entry).starts_with(message), "{}", String::from_utf8_lossy(&entry));
     }
 
     #[test]
