@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ghostpin::broken::Rule;
-use ghostpin::cli::client::{Client, Place};
+use ghostpin::cli::client::{Client, PATIENCE, Place};
 use ghostpin::demo::clock::Moment;
 use ghostpin::demo::deeds::Deeds;
 use ghostpin::demo::history::Record;
@@ -445,7 +445,7 @@ impl Stage {
 
     pub fn client(&self, at: usize) -> Client {
         let (told_by, actor) = ("the stage".to_owned(), "fleet".to_owned());
-        Client { place: Place::Unix(self.socket(at)), told_by, token: None, actor }
+        Client { place: Place::Unix(self.socket(at)), told_by, token: None, actor, patience: PATIENCE }
     }
 
     /// What an edge's admin API says.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ghostpin::cli::client::{Client, Place};
+use ghostpin::cli::client::{Client, PATIENCE, Place};
 use http::{Method, StatusCode};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -85,6 +85,7 @@ async fn look_at(all: Arc<[Seen]>, at: usize) {
         told_by: "the balancer".to_owned(),
         token: None,
         actor: "balancer".to_owned(),
+        patience: PATIENCE,
     };
     let mut looks = interval(LOOK);
     loop {

@@ -188,6 +188,7 @@ impl Edge {
             told_by: "the test".to_owned(),
             token: config.admin.token,
             actor: "ann@desk".to_owned(),
+            patience: PATIENCE,
         };
         let edge = Self { client, config: path, backends, reader, dashboard, serving, _folder: folder };
         if alive && is_alone {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::client::{Client, Place};
+use super::client::{Client, PATIENCE, Place};
 use super::failure::Failure;
 use crate::config::defaults::DEFAULT_ADMIN_LISTEN;
 use crate::config::{Admin, Config, ListenAddress, Secret};
@@ -89,7 +89,7 @@ impl Access {
                 environment("GHOSTPIN_TOKEN").map(Secret).or_else(|| configured.and_then(|admin| admin.token))
             }
         };
-        Ok(Client { place, told_by, token, actor: actor() })
+        Ok(Client { place, told_by, token, actor: actor(), patience: PATIENCE })
     }
 }
 

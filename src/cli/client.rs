@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -18,8 +18,10 @@ use crate::admin::problem::Problem;
 use crate::config::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A handoff answers when it has ended, with its hooks, which may take minutes.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3600);
+/// A ghostpin that is well answers a question at once. So long it may say nothing: before its answer, and within it.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// A wish is answered when it is fulfilled: a handoff when it has ended, with its hooks, which may take minutes.
+const WISH_PATIENCE: Duration = Duration::from_secs(3600);
 /// 100,000 sites take about 20 MB.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -62,15 +64,19 @@ pub struct Client {
     pub token: Option<Secret>,
     /// Who asks, for the journal.
     pub actor: String,
+    /// How long an answer to a question may be silent; wishes have longer.
+    pub patience: Duration,
 }
 
 /// Nobody answered.
 #[derive(Debug, thiserror::Error)]
 #[error("no ghostpin answers at {place} ({told_by}): {why}")]
-pub struct Unreachable {
+pub struct Unanswered {
     place: Place,
     told_by: String,
     why: String,
+    /// It was asked to do something, and may have done it.
+    pub(super) is_open: bool,
 }
 
 /// A whole answer.
@@ -153,7 +159,13 @@ impl Client {
     ///
     /// # Errors
     /// Nobody answers.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, Unreachable> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, Unanswered> {
+        let is_wish = request.method() != Method::GET;
+        let patience = if is_wish { WISH_PATIENCE } else { self.patience };
+        let unanswered = |why: String, is_open: bool| {
+            let (place, told_by) = (self.place.clone(), self.told_by.clone());
+            Unanswered { place, told_by, why, is_open }
+        };
         let connecting = async {
             Ok(match &self.place {
                 Place::Tcp(address) => Io::Tcp(TcpStream::connect(address).await?),
@@ -162,15 +174,11 @@ impl Client {
         };
         let io: std::io::Result<Io> =
             timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|late| Err(late.into()));
-        let talking = async {
-            match io.map_err(|error| error.to_string())? {
-                Io::Tcp(stream) => converse(TokioIo::new(stream), request).await,
-                Io::Unix(stream) => converse(TokioIo::new(stream), request).await,
-            }
+        let replied = match io.map_err(|error| unanswered(error.to_string(), false))? {
+            Io::Tcp(stream) => converse(TokioIo::new(stream), request, patience).await,
+            Io::Unix(stream) => converse(TokioIo::new(stream), request, patience).await,
         };
-        let replied = timeout(ANSWER_TIMEOUT, talking).await.unwrap_or_else(|late| Err(late.to_string()));
-        let (place, told_by) = (self.place.clone(), self.told_by.clone());
-        replied.map_err(|why| Unreachable { place, told_by, why })
+        replied.map_err(|why| unanswered(why, is_wish))
     }
 }
 
@@ -179,17 +187,25 @@ enum Io {
     Unix(UnixStream),
 }
 
-async fn converse<I>(io: I, request: Request<Full<Bytes>>) -> Result<Reply, String>
+async fn converse<I>(io: I, request: Request<Full<Bytes>>, patience: Duration) -> Result<Reply, String>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let in_words = |error: hyper::Error| error.to_string();
+    let silent = |_| format!("connected, but it doesn't answer: not a word for {} s", patience.as_secs());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(in_words)?;
     // Dropped with the request: whoever stops waiting closes the connection.
     let talk = async {
-        let (head, body) = sender.send_request(request).await.map_err(in_words)?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
+        let head = timeout(patience, sender.send_request(request)).await.map_err(silent)?;
+        let (head, body) = head.map_err(in_words)?.into_parts();
+        let (mut body, mut read) = (Limited::new(body, ANSWER_BYTES_MAX), BytesMut::new());
+        while let Some(piece) = timeout(patience, body.frame()).await.map_err(silent)? {
+            // What is no data is a trailer, which ghostpin has none of.
+            if let Ok(data) = piece.map_err(|error| error.to_string())?.into_data() {
+                read.extend_from_slice(&data);
+            }
+        }
+        Ok(Reply { status: head.status, headers: head.headers, body: read.freeze() })
     };
     tokio::pin!(talk, connection);
     tokio::select! {
@@ -222,4 +238,40 @@ pub fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
         Failure::Refused(format!("the answer is not what this version of ghostpin knows: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// What becomes of an answer that comes in these pieces, each after this time.
+    async fn asked(pieces: &'static [(u64, &'static str)]) -> Result<Bytes, String> {
+        let (here, mut there) = duplex(1024);
+        let answering = async move {
+            let mut request = [0; 1024];
+            let _ = there.read(&mut request).await.unwrap();
+            for (after, piece) in pieces {
+                sleep(Duration::from_secs(*after)).await;
+                if there.write_all(piece.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let asking = converse(TokioIo::new(here), Request::new(Full::default()), Duration::from_secs(10));
+        tokio::join!(asking, answering).0.map(|reply| reply.body)
+    }
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_long_but_not_be_silent_for_long() {
+        assert_eq!(asked(&[(9, HEAD), (9, "a"), (9, "b"), (9, "cd")]).await.unwrap(), "abcd");
+        for silent in [&[(11, HEAD), (0, "abcd")][..], &[(9, HEAD), (9, "a"), (11, "bcd")]] {
+            let why = asked(silent).await.unwrap_err();
+            assert!(why.starts_with("connected, but it doesn't answer"), "{why}");
+        }
+    }
 }

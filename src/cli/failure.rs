@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::client::Unreachable;
+use super::client::Unanswered;
 
 /// What `--help` says about exit codes.
 pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, \
@@ -70,8 +70,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Unreachable> for Failure {
-    fn from(error: Unreachable) -> Self {
+impl From<Unanswered> for Failure {
+    fn from(error: Unanswered) -> Self {
         Self::Unreachable(format!(
             "{error}\nIf it runs elsewhere, say where with --admin ADDR_OR_PATH, --config FILE or GHOSTPIN_ADMIN."
         ))

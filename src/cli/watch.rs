@@ -18,6 +18,8 @@ use super::failure::Failure;
 use super::print::{bad, print, print_json, printed, tell};
 use crate::demo::cli::duration;
 
+/// Whoever goes on looking wants to hear of silence soon, and looks again anyway.
+pub(super) const WATCHERS_PATIENCE: Duration = Duration::from_secs(4);
 /// Looking may take this part of one's time: of 100,000 sites a look takes a while at the other end, too.
 const SHARE_OF_LOOKING: u32 = 5;
 /// What changes although nothing happens.
@@ -56,8 +58,9 @@ pub(super) enum Feed {
 impl Shown<'_> {
     /// Shows it; `page` is how people read it.
     pub(super) async fn run(self, page: impl Fn(&Bytes) -> Result<String, Failure>) -> Result<(), Failure> {
-        let client = self.access.client()?;
+        let mut client = self.access.client()?;
         let body = client.get(&self.path).await?;
+        client.patience = WATCHERS_PATIENCE;
         match (self.watch.watch, self.access.json) {
             (false, true) => print_json(&body),
             (false, false) => print(&page(&body)?),
@@ -94,9 +97,9 @@ async fn watch(
             answered = next => answered,
             () = stop.wanted() => return Ok(()),
         };
-        took = answered.1;
         match answered.0 {
             Ok(body) => {
+                took = answered.1;
                 if told.answer(&body, &page)?.is_break() {
                     return Ok(());
                 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::desk::{Desk, PATIENCE, Running};
@@ -138,9 +139,23 @@ fn top_shows_trouble_first_finds_a_site_and_gives_the_terminal_back() {
 }
 
 #[test]
+fn top_says_that_a_ghostpin_hangs_and_goes_on_when_it_is_back() {
+    let (desk, running) = three_sites();
+    let mut top = Terminal::with(&desk, &["top", "--every", "50ms"], &[]);
+    top.until("drawn", |rows| rows[5].starts_with("alpha"));
+    kill_process(Pid::from_child(&running.0), Signal::STOP).unwrap();
+    let rows = top.until("said", |rows| rows[3].contains("it doesn't answer"));
+    assert!(rows[5].starts_with("alpha"), "what was seen last stays: {rows:#?}");
+    kill_process(Pid::from_child(&running.0), Signal::CONT).unwrap();
+    top.until("back", |rows| rows[3].is_empty() && rows[5].starts_with("alpha"));
+    top.press("q");
+    assert_eq!(top.end().code(), Some(0));
+}
+
+#[test]
 fn a_page_that_is_watched_is_drawn_in_place_and_stays_when_it_is_left() {
     let (desk, _running) = three_sites();
-    let mut sites = Terminal::with(&desk, &["sites", "--watch", "--every", "20ms"], &[]);
+    let mut sites = Terminal::with(&desk, &["sites", "--watch", "--every", "50ms"], &[]);
     let is_whole = |rows: &[String]| rows[1].starts_with("alpha  serving") && rows[4].is_empty();
     sites.until("listed", is_whole);
     assert!(sites.screen.lock().unwrap().screen().alternate_screen());

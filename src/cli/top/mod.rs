@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use super::access::Access;
 use super::client::{Client, encoded, read};
 use super::failure::Failure;
+use super::watch::WATCHERS_PATIENCE;
 use crate::demo::cli::duration;
 use model::{Asked, Model, Seen};
 
@@ -39,7 +40,7 @@ pub struct TopArgs {
 
 impl TopArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.access.client()?;
+        let client = Client { patience: WATCHERS_PATIENCE, ..self.access.client()? };
         if self.access.json {
             return lines::run(&client, self.every).await;
         }
