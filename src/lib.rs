@@ -6,6 +6,9 @@
 //! The way of a handoff: a wish, a probe or a refused connection reaches the [`control::reconciler`];
 //! [`core::handoff`] says what is to be done; the gate is shut, fenced and opened, and the pin is stored in between.
 
+// `println!` and `eprintln!` fall over where nothing can be written: cli::print says what becomes of that.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod acme;
 pub mod admin;
 pub mod alike;

@@ -4,6 +4,8 @@
 mod desk;
 #[path = "cli/failures.rs"]
 mod failures;
+#[path = "cli/output.rs"]
+mod output;
 #[path = "cli/silence.rs"]
 mod silence;
 #[path = "cli/terminal.rs"]

@@ -35,11 +35,9 @@ impl CertsDevArgs {
             let answer = serde_json::json!({
                 "authority": shown(&made.authority), "is_new": made.is_new, "certificates": certificates,
             });
-            print(&answer.to_string());
-            return Ok(());
+            return print(&answer.to_string());
         }
-        print(&report(&made, &self.out.join(CERTIFICATES)));
-        Ok(())
+        print(&report(&made, &self.out.join(CERTIFICATES)))
     }
 }
 

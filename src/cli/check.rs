@@ -45,7 +45,7 @@ impl CheckArgs {
             Ok(config) => config,
             Err(errors) => {
                 if self.access.json {
-                    print(&in_json(&errors).to_string());
+                    print(&in_json(&errors).to_string())?;
                 }
                 let count = plural(errors.count(), "mistake");
                 return Err(Failure::Refused(format!("{} has {count}:\n{errors}", file.display())));
@@ -60,15 +60,13 @@ impl CheckArgs {
             let answer = json!({
                 "ok": true, "errors": [], "sites": config.sites.len(), "plan": plan, "no_plan_because": why,
             });
-            print(&answer.to_string());
-            return Ok(());
+            return print(&answer.to_string());
         }
-        print(&format!("{} is right: {}", file.display(), summary(&config)));
+        print(&format!("{} is right: {}", file.display(), summary(&config)))?;
         print(&match compared {
             Compared::With { plan } => format!("A reload: {}", read::<Plan>(&plan)?.text),
             Compared::Not { why } => format!("What a reload would do is not known: {why}"),
-        });
-        Ok(())
+        })
     }
 }
 

@@ -22,7 +22,6 @@ impl CompletionsArgs {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "ghostpin", &mut script);
         script.flush().map_err(|error| Failure::Refused(error.to_string()))?;
-        print(&String::from_utf8_lossy(&script));
-        Ok(())
+        print(&String::from_utf8_lossy(&script))
     }
 }

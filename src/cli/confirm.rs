@@ -31,15 +31,13 @@ impl ConfirmArgs {
         let path = format!("/v1/updates/{}/confirm", self.id);
         let body = self.access.client()?.post(&path, None).await?;
         if self.access.json {
-            print(&String::from_utf8_lossy(&body));
-            return Ok(());
+            return print(&String::from_utf8_lossy(&body));
         }
         let Confirmed { source, added, removed, changed } = read(&body)?;
         let when = match source.as_str() {
             "file" => "in force now",
             _ => "in force as soon as the provider says so again",
         };
-        print(&format!("confirmed: {added} added, {removed} removed, {changed} changed, {when}"));
-        Ok(())
+        print(&format!("confirmed: {added} added, {removed} removed, {changed} changed, {when}"))
     }
 }

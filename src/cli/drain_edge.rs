@@ -30,7 +30,6 @@ impl DrainEdgeArgs {
                 "this edge has left the fleet and serves nothing: stop it, or start it again to have it join",
             ),
         }
-        Ok(())
     }
 }
 

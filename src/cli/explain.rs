@@ -26,11 +26,9 @@ struct Explained {
 impl ExplainArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.access.client()?.get(&format!("/v1/explain?url={}", encoded(&self.url))).await?;
-        if self.access.json {
-            print_json(&body);
-        } else {
-            print(&read::<Explained>(&body)?.sentences.join("\n"));
+        match self.access.json {
+            true => print_json(&body),
+            false => print(&read::<Explained>(&body)?.sentences.join("\n")),
         }
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::client::Unanswered;
+use super::print::complain;
 
 /// What `--help` says about exit codes.
 pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, \
@@ -46,10 +47,10 @@ impl Failure {
     /// Says it on standard error, as whoever asked wants to read it.
     pub(super) fn tell(&self) {
         if !is_json_wanted() {
-            return eprintln!("ghostpin: {self}");
+            return complain(&format!("ghostpin: {self}"));
         }
         let (error, code) = self.kind();
-        eprintln!("{}", json!({ "error": error, "code": code, "message": self.to_string() }));
+        complain(&json!({ "error": error, "code": code, "message": self.to_string() }).to_string());
     }
 }
 

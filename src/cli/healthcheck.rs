@@ -31,6 +31,5 @@ impl HealthcheckArgs {
             true => print(&serde_json::json!({ "ready": true }).to_string()),
             false => print(&String::from_utf8_lossy(&body)),
         }
-        Ok(())
     }
 }

@@ -21,7 +21,6 @@ pub struct ImportArgs {
 
 impl ImportArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        print(&import(&self.file, self.from).map_err(Failure::Usage)?);
-        Ok(())
+        print(&import(&self.file, self.from).map_err(Failure::Usage)?)
     }
 }

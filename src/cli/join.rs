@@ -47,8 +47,7 @@ impl JoinArgs {
             false => format!(
                 "{written} pins written, {raised} of the fleet's raised to a newer epoch, {known} that the fleet has already: start ghostpin"
             ),
-        });
-        Ok(())
+        })
     }
 }
 

@@ -23,7 +23,6 @@ impl ManArgs {
         fs::create_dir_all(&self.folder)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), &self.folder))
             .map_err(|error| Failure::Refused(format!("{folder}: the pages can't be written: {error}")))?;
-        print(&format!("{folder}/ghostpin.1, and a page for each verb beside it"));
-        Ok(())
+        print(&format!("{folder}/ghostpin.1, and a page for each verb beside it"))
     }
 }

@@ -20,7 +20,7 @@ pub mod journal;
 pub mod man;
 #[cfg(test)]
 pub(crate) mod manual;
-mod print;
+pub(crate) mod print;
 mod progress;
 pub mod providers;
 pub mod release;
@@ -34,12 +34,14 @@ pub mod upgrade;
 mod watch;
 mod wish;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::demo::cli::{DemoArgs, StandInArgs};
 use failure::{EXIT_CODES, Failure, is_json_wanted};
+use print::written;
 
 /// Front-door reverse proxy for applications that may run only one instance at a time.
 #[derive(Debug, Parser)]
@@ -87,13 +89,15 @@ impl Cli {
     pub fn main() -> ExitCode {
         match Self::try_parse() {
             Ok(cli) => cli.run(),
-            // Help is no failure, and people read what clap says in colours.
+            // People read what clap says in colours.
             Err(error) if error.use_stderr() && is_json_wanted() => {
-                let failure = Failure::Usage(error.to_string().trim_end().to_owned());
-                failure.tell();
-                failure.code()
+                ended(Err(Failure::Usage(error.to_string().trim_end().to_owned())))
             }
-            Err(error) => error.exit(),
+            // Help is an answer, and no failure.
+            Err(error) => match written(error.print().and_then(|()| io::stdout().flush())) {
+                Err(failure) if !error.use_stderr() => ended(Err(failure)),
+                _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX)),
+            },
         }
     }
 
@@ -129,12 +133,16 @@ impl Cli {
             Verb::Join(args) => asking(args.run()),
             Verb::Providers(args) => asking(args.run()),
         };
-        match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                failure.tell();
-                failure.code()
-            }
+        ended(done)
+    }
+}
+
+fn ended(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell();
+            failure.code()
         }
     }
 }

@@ -1,32 +1,47 @@
 //! What people read: tables, times, colours, and an end that is not held against anybody.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::ops::ControlFlow;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
-/// Prints, and lets it be if nobody reads any more (`ghostpin sites | head`).
-pub(super) fn print(text: &str) {
-    let _ = tell(text);
+use super::failure::Failure;
+
+/// Prints. That nobody reads any more is fine (`ghostpin sites | head`); that it can't be written is a failure.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    tell(text).map(drop)
 }
 
-/// Prints, and says if nobody reads any more: for those who would go on for ever.
-pub(super) fn tell(text: &str) -> io::Result<()> {
+/// Prints, and breaks if nobody reads any more: for those who would go on for ever.
+pub(super) fn tell(text: &str) -> Result<ControlFlow<()>, Failure> {
     write(printed(text).as_bytes())
 }
 
 /// Prints an answer of the admin API as it is.
-pub(super) fn print_json(body: &[u8]) {
-    let _ = write(body);
+pub(super) fn print_json(body: &[u8]) -> Result<(), Failure> {
+    write(body).map(drop)
 }
 
-fn write(text: &[u8]) -> io::Result<()> {
+fn write(text: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut out = io::stdout().lock();
     let end: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
-    out.write_all(text)?;
-    out.write_all(end)?;
-    out.flush()
+    written(out.write_all(text).and_then(|()| out.write_all(end)).and_then(|()| out.flush()))
+}
+
+/// What became of standard output: breaks if nobody reads any more.
+pub(super) fn written(done: io::Result<()>) -> Result<ControlFlow<()>, Failure> {
+    match done {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::Refused(format!("standard output can't be written: {error}"))),
+    }
+}
+
+/// Says it on standard error. Where that can't be, nobody could be told so either.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// With its colours only where they are seen: on a terminal, and not with `NO_COLOR`.

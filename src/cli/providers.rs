@@ -29,15 +29,13 @@ impl ProvidersArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.access.client()?.get("/v1/providers").await?;
         if self.access.json {
-            print_json(&body);
-            return Ok(());
+            return print_json(&body);
         }
         let providers: Providers = read(&body)?;
         print(&providers.swarm.map_or_else(
             || "no provider: all sites come from the file".to_owned(),
             |swarm| told(swarm, self.problems),
-        ));
-        Ok(())
+        ))
     }
 }
 

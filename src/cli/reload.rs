@@ -30,13 +30,11 @@ impl ReloadArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.access.client()?.post("/v1/reload", None).await?;
         if self.access.json {
-            print_json(&body);
-            return Ok(());
+            return print_json(&body);
         }
         let Applied { added, removed, changed, unchanged, needs_restart, waits } = read(&body)?;
         if let Some(waits) = waits {
-            print(&format!("not yet   {waits}"));
-            return Ok(());
+            return print(&format!("not yet   {waits}"));
         }
         let mut text = format!(
             "reloaded: {} added, {} removed, {} changed, {unchanged} unchanged",
@@ -47,7 +45,6 @@ impl ReloadArgs {
         for key in needs_restart {
             text += &format!("\nrestart   {key} takes effect after a restart");
         }
-        print(&text);
-        Ok(())
+        print(&text)
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::access::DEFAULT_CONFIG;
 use super::failure::Failure;
-use super::print::print;
+use super::print::{complain, print};
 use crate::config::Config;
 use crate::upgrade::request::{self, Outcome, Request};
 
@@ -38,7 +38,7 @@ impl UpgradeArgs {
         let request = Request { program, config: Some(config) };
         let outcome = request::ask(&socket, &request, |step| {
             if !self.json {
-                eprintln!("{step}");
+                complain(step);
             }
         });
         let outcome = outcome.map_err(|error| match error.kind() {
@@ -51,12 +51,12 @@ impl UpgradeArgs {
             _ => Failure::Refused(format!("the running process has gone without an answer: {error}")),
         })?;
         if self.json {
-            print(&serde_json::to_string(&outcome).map_err(|error| Failure::Refused(error.to_string()))?);
+            print(&serde_json::to_string(&outcome).map_err(|error| Failure::Refused(error.to_string()))?)?;
         }
         match outcome {
             Outcome::Serves { pid, version } => {
                 if !self.json {
-                    print(&format!("upgraded: process {pid}, version {version}, serves"));
+                    print(&format!("upgraded: process {pid}, version {version}, serves"))?;
                 }
                 Ok(())
             }

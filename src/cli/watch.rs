@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::access::Access;
 use super::client::{Client, read};
 use super::failure::Failure;
-use super::print::{bad, print, print_json, printed, tell};
+use super::print::{bad, print, print_json, printed, tell, written};
 use crate::demo::cli::duration;
 
 /// Whoever goes on looking wants to hear of silence soon, and looks again anyway.
@@ -62,8 +62,8 @@ impl Shown<'_> {
         let body = client.get(&self.path).await?;
         client.patience = WATCHERS_PATIENCE;
         match (self.watch.watch, self.access.json) {
-            (false, true) => print_json(&body),
-            (false, false) => print(&page(&body)?),
+            (false, true) => print_json(&body)?,
+            (false, false) => print(&page(&body)?)?,
             (true, json) => {
                 let mut told = match json {
                     true => Told::Lines(Lines { feed: self.feed, known: BTreeMap::new(), is_first: true }),
@@ -97,16 +97,17 @@ async fn watch(
             answered = next => answered,
             () = stop.wanted() => return Ok(()),
         };
-        match answered.0 {
+        let told = match answered.0 {
             Ok(body) => {
                 took = answered.1;
-                if told.answer(&body, &page)?.is_break() {
-                    return Ok(());
-                }
+                told.answer(&body, &page)?
             }
             // It may be about to start again: whoever watches wants to see that, too.
-            Err(silent @ Failure::Unreachable(_)) => told.silence(&silent),
+            Err(silent @ Failure::Unreachable(_)) => told.silence(&silent)?,
             Err(refused) => return Err(refused),
+        };
+        if told.is_break() {
+            return Ok(());
         }
     }
 }
@@ -147,23 +148,28 @@ impl Told {
         body: &Bytes,
         page: &impl Fn(&Bytes) -> Result<String, Failure>,
     ) -> Result<ControlFlow<()>, Failure> {
-        let told = match self {
+        match self {
             Self::Pages(pages) => pages.show(page(body)?),
             Self::Lines(lines) => {
-                lines.changes(read(body)?).iter().try_for_each(|line| tell(&line.to_string()))
+                for line in lines.changes(read(body)?) {
+                    if tell(&line.to_string())?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
             }
-        };
-        Ok(told.map_or(ControlFlow::Break(()), ControlFlow::Continue))
+        }
     }
 
-    fn silence(&mut self, why: &Failure) {
+    fn silence(&mut self, why: &Failure) -> Result<ControlFlow<()>, Failure> {
         match self {
             Self::Pages(pages) => {
-                let page = format!("{}\n\nWhat was seen last:\n\n{}", bad(&why.to_string()), pages.seen);
-                // Whoever has gone is noticed by the next answer.
-                let _ = pages.draw(page);
+                pages.draw(format!("{}\n\nWhat was seen last:\n\n{}", bad(&why.to_string()), pages.seen))
             }
-            Self::Lines(_) => why.tell(),
+            Self::Lines(_) => {
+                why.tell();
+                Ok(ControlFlow::Continue(()))
+            }
         }
     }
 }
@@ -185,21 +191,21 @@ impl Pages {
         Self { is_terminal, seen: first, shown: None }
     }
 
-    fn show(&mut self, page: String) -> io::Result<()> {
+    fn show(&mut self, page: String) -> Result<ControlFlow<()>, Failure> {
         self.seen.clone_from(&page);
         self.draw(page)
     }
 
-    fn draw(&mut self, page: String) -> io::Result<()> {
+    fn draw(&mut self, page: String) -> Result<ControlFlow<()>, Failure> {
         if self.shown.as_ref() == Some(&page) {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
-        match self.is_terminal {
-            true => raw(&frame(&printed(&page), rows()))?,
-            false => tell(&format!("{}{page}", if self.shown.is_some() { "\n" } else { "" }))?,
-        }
+        let drawn = match self.is_terminal {
+            true => written(raw(&frame(&printed(&page), rows()))),
+            false => tell(&format!("{}{page}", if self.shown.is_some() { "\n" } else { "" })),
+        };
         self.shown = Some(page);
-        Ok(())
+        drawn
     }
 }
 
@@ -207,7 +213,7 @@ impl Drop for Pages {
     fn drop(&mut self) {
         if self.is_terminal {
             let _ = raw("\x1b[?25h\x1b[?1049l");
-            print(&self.seen);
+            let _ = print(&self.seen);
         }
     }
 }

@@ -39,13 +39,11 @@ pub(super) async fn send(
     let answer =
         waiting.on(client.post(&wished, body), async || look(&client, &path).await, &how_to_look).await?;
     if access.json {
-        print_json(&answer);
-        return Ok(());
+        return print_json(&answer);
     }
     let Stands { epoch, backend } = read(&answer)?;
     let pin = if epoch == 0 { "nobody yet".to_owned() } else { format!("{backend} under epoch {epoch}") };
-    print(&format!("{site} {in_words} {pin}"));
-    Ok(())
+    print(&format!("{site} {in_words} {pin}"))
 }
 
 async fn look(client: &Client, path: &str) -> Option<Stage> {

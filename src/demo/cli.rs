@@ -12,6 +12,8 @@ use http::StatusCode;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
+use crate::cli::print::complain;
+
 /// `ghostpin demo`
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
@@ -82,7 +84,7 @@ fn runtime() -> Result<Runtime, Box<dyn Error>> {
 }
 
 fn failed(verb: &str, error: &dyn Display) -> ExitCode {
-    eprintln!("ghostpin {verb}: {error}");
+    complain(&format!("ghostpin {verb}: {error}"));
     ExitCode::FAILURE
 }
 

@@ -15,7 +15,7 @@ pub mod stand_in;
 mod view;
 pub mod websocket;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +54,11 @@ pub enum DemoError {
     Interrupted,
 }
 
+/// Says it to whoever looks on; without anybody there is nothing to show.
+fn say(text: &str) -> Result<(), DemoError> {
+    writeln!(io::stdout(), "{text}").what("standard output")
+}
+
 trait What<T> {
     fn what(self, what: &'static str) -> Result<T, DemoError>;
 }
@@ -76,15 +81,15 @@ pub async fn run(args: DemoArgs) -> Result<Verdict, DemoError> {
         stage = Stage::set(&args) => stage?,
         () = stopped.wait() => return Err(DemoError::Interrupted),
     };
-    stage.introduce();
+    stage.introduce()?;
     let verdict = tokio::select! {
         verdict = stage.play() => verdict,
         () = stopped.wait() => Err(DemoError::Interrupted),
     };
     if let Ok(verdict) = &verdict {
-        println!("\nWhat readers saw:\n{verdict}");
+        say(&format!("\nWhat readers saw:\n{verdict}"))?;
         if !args.once {
-            stage.invite();
+            stage.invite()?;
             stopped.wait().await;
         }
     }
@@ -142,18 +147,14 @@ impl Stage {
         Ok(Self { program, http, proxy, address_a, address_b, a: Some(a), b: None, scratch })
     }
 
-    fn introduce(&self) {
-        println!(
-            "One site, two instances of its application, each with its own memory. Only one may answer.\n"
-        );
-        println!(
-            "  readers    http://{HOST}:{}/   200 requests a second, one in ten a POST",
-            self.http.address.port()
-        );
-        println!("  admin      http://{}/v1/sites/{SITE}", self.proxy.admin);
-        println!("  A          {}   running", self.address_a.address);
-        println!("  B          {}   not started yet\n", self.address_b.address);
-        println!("{HEADING}");
+    fn introduce(&self) -> Result<(), DemoError> {
+        let (readers, admin) = (self.http.address.port(), self.proxy.admin);
+        say("One site, two instances of its application, each with its own memory. Only one may answer.\n")?;
+        say(&format!("  readers    http://{HOST}:{readers}/   200 requests a second, one in ten a POST"))?;
+        say(&format!("  admin      http://{admin}/v1/sites/{SITE}"))?;
+        say(&format!("  A          {}   running", self.address_a.address))?;
+        say(&format!("  B          {}   not started yet\n", self.address_b.address))?;
+        say(HEADING)
     }
 
     /// Sends readers, lets A die and B start, and sums up what readers saw.
@@ -171,7 +172,7 @@ impl Stage {
             tokio::time::sleep(to.since(Moment::now())).await;
             let held = self.proxy.site(SITE).await.ok().map(|site| site.held);
             let seen = readers.look(|records| Second::of(records, &turns, from, to));
-            println!("{}", seen.line(second + 1, held));
+            say(&seen.line(second + 1, held))?;
         }
         self.sum_up(&readers.finish().await, &turns)
     }
@@ -180,11 +181,8 @@ impl Stage {
         let Some(a) = self.a.take() else { return Ok(()) };
         readers.no_write_in_flight().await;
         a.kill().await.what("killing A")?;
-        println!(
-            "         --- A is killed (SIGKILL); its orchestrator will need {} s ---",
-            B_STARTS - A_DIES
-        );
-        Ok(())
+        let pause = B_STARTS - A_DIES;
+        say(&format!("         --- A is killed (SIGKILL); its orchestrator will need {pause} s ---"))
     }
 
     async fn start_b(&mut self) -> Result<(), DemoError> {
@@ -192,8 +190,7 @@ impl Stage {
         let listen = self.address_b.address;
         self.b =
             Some(StandIn::start(&self.program, "B", listen, Some(&account), &[]).await.what("instance B")?);
-        println!("         --- B has started ---");
-        Ok(())
+        say("         --- B has started ---")
     }
 
     fn sum_up(&self, records: &[Record], turns: &Turns) -> Result<Verdict, DemoError> {
@@ -210,10 +207,10 @@ impl Stage {
         })
     }
 
-    fn invite(&self) {
-        println!("\nStill running, until Ctrl-C. Have a look:\n");
-        println!("  curl http://{HOST}:{}/", self.http.address.port());
-        println!("  curl http://{}/v1/sites/{SITE}", self.proxy.admin);
+    fn invite(&self) -> Result<(), DemoError> {
+        say("\nStill running, until Ctrl-C. Have a look:\n")?;
+        say(&format!("  curl http://{HOST}:{}/", self.http.address.port()))?;
+        say(&format!("  curl http://{}/v1/sites/{SITE}", self.proxy.admin))
     }
 
     /// Stops the proxy in order; the instances end when they are dropped.

@@ -26,6 +26,7 @@ use super::cli::{StandInArgs, duration};
 use super::clock::Moment;
 use super::deeds::{Account, Event};
 use super::websocket;
+use crate::cli::print::complain;
 
 /// Names the instance in every answer.
 pub const INSTANCE: &str = "x-instance";
@@ -62,8 +63,9 @@ pub async fn run(args: StandInArgs) -> io::Result<()> {
         turn: tokio::sync::Mutex::new(()),
     });
     instance.write_down(&Event::Listening { at: Moment::now() });
-    println!("listening on {address}");
-    io::stdout().flush()?;
+    let mut out = io::stdout();
+    writeln!(out, "listening on {address}")?;
+    out.flush()?;
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -185,7 +187,7 @@ impl Instance {
             && let Err(error) = account.add(event)
         {
             // An account with holes would prove nothing.
-            eprintln!("the account can't be written: {error}");
+            complain(&format!("the account can't be written: {error}"));
             std::process::exit(1);
         }
     }

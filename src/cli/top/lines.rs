@@ -18,7 +18,7 @@ pub(super) async fn run(client: &Client, every: Duration) -> Result<(), Failure>
     let mut stop = Stop::new();
     let mut line = look(client).await?;
     loop {
-        if tell(&line.to_string()).is_err() {
+        if tell(&line.to_string())?.is_break() {
             return Ok(());
         }
         line = loop {
