@@ -96,6 +96,7 @@ async fn compare(client: &Client, file: &Path) -> Compared {
     }
     match client.post("/v1/plan", None).await {
         Ok(plan) => Compared::With { plan },
+        Err(Failure::Unknown(why)) => not(why.lines().next().unwrap_or_default().to_owned()),
         Err(refused) => not(format!("the ghostpin at {} says: {refused}", client.place)),
     }
 }

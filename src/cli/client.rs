@@ -70,13 +70,13 @@ pub struct Client {
 
 /// Nobody answered.
 #[derive(Debug, thiserror::Error)]
-#[error("no ghostpin answers at {place} ({told_by}): {why}")]
-pub struct Unanswered {
-    place: Place,
-    told_by: String,
-    why: String,
-    /// It was asked to do something, and may have done it.
-    pub(super) is_open: bool,
+pub enum Unanswered {
+    /// Nobody was there, or nothing was to be done.
+    #[error("no ghostpin answers at {0}")]
+    Unreachable(String),
+    /// A wish was sent, and may have been fulfilled.
+    #[error("the ghostpin was asked, and has not answered, at {0}")]
+    Open(String),
 }
 
 /// A whole answer.
@@ -162,10 +162,7 @@ impl Client {
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, Unanswered> {
         let is_wish = request.method() != Method::GET;
         let patience = if is_wish { WISH_PATIENCE } else { self.patience };
-        let unanswered = |why: String, is_open: bool| {
-            let (place, told_by) = (self.place.clone(), self.told_by.clone());
-            Unanswered { place, told_by, why, is_open }
-        };
+        let here = |why: String| format!("{} ({}): {why}", self.place, self.told_by);
         let connecting = async {
             Ok(match &self.place {
                 Place::Tcp(address) => Io::Tcp(TcpStream::connect(address).await?),
@@ -174,11 +171,14 @@ impl Client {
         };
         let io: std::io::Result<Io> =
             timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|late| Err(late.into()));
-        let replied = match io.map_err(|error| unanswered(error.to_string(), false))? {
+        let replied = match io.map_err(|error| Unanswered::Unreachable(here(error.to_string())))? {
             Io::Tcp(stream) => converse(TokioIo::new(stream), request, patience).await,
             Io::Unix(stream) => converse(TokioIo::new(stream), request, patience).await,
         };
-        replied.map_err(|why| unanswered(why, is_wish))
+        replied.map_err(|why| match is_wish {
+            true => Unanswered::Open(here(why)),
+            false => Unanswered::Unreachable(here(why)),
+        })
     }
 }
 

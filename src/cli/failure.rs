@@ -11,7 +11,8 @@ use super::print::complain;
 
 /// What `--help` says about exit codes.
 pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, \
-     3 no ghostpin could be reached, 4 there is nothing of that name, 5 not done when --wait was over, and it goes on.";
+     3 no ghostpin could be reached, 4 there is nothing of that name, 5 not done when --wait was over, and it goes on, \
+     6 it was asked for, and what came of it is not known.";
 
 /// Why a verb did not do what it should.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Failure {
     Absent(String),
     /// Nobody waits for it any more, and it goes on.
     Unfinished(String),
+    /// It was asked for, and there was no answer: it may have been done, or not.
+    Unknown(String),
 }
 
 impl Failure {
@@ -37,6 +40,7 @@ impl Failure {
             Self::Unreachable(_) => ("unreachable", 3),
             Self::Absent(_) => ("absent", 4),
             Self::Unfinished(_) => ("unfinished", 5),
+            Self::Unknown(_) => ("unknown", 6),
         }
     }
 
@@ -66,15 +70,22 @@ impl fmt::Display for Failure {
             | Self::Usage(why)
             | Self::Unreachable(why)
             | Self::Absent(why)
-            | Self::Unfinished(why) => f.write_str(why),
+            | Self::Unfinished(why)
+            | Self::Unknown(why) => f.write_str(why),
         }
     }
 }
 
 impl From<Unanswered> for Failure {
     fn from(error: Unanswered) -> Self {
-        Self::Unreachable(format!(
-            "{error}\nIf it runs elsewhere, say where with --admin ADDR_OR_PATH, --config FILE or GHOSTPIN_ADMIN."
-        ))
+        match error {
+            Unanswered::Unreachable(_) => Self::Unreachable(format!(
+                "{error}\nIf it runs elsewhere, say where with --admin ADDR_OR_PATH, --config FILE or GHOSTPIN_ADMIN."
+            )),
+            Unanswered::Open(_) => Self::Unknown(format!(
+                "{error}\nSo what came of it is not known: look with `ghostpin status`, `ghostpin site` or `ghostpin journal` \
+                 before you ask again."
+            )),
+        }
     }
 }

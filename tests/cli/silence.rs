@@ -1,4 +1,4 @@
-//! A ghostpin that is there and says nothing.
+//! A ghostpin that is there and says nothing, or goes before it has said what it was asked: neither is one that is not there.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -78,5 +78,25 @@ fn who_watches_is_told_of_a_ghostpin_that_hangs_and_goes_on_when_it_is_back() {
         let is_held = |line: &str| line.contains("\"draining\"") || line.contains("\"fencing\"");
         while !is_held(&seen.recv_timeout(PATIENCE).expect("what came after")) {}
         assert_eq!(desk.say(&["release", "blog"]).code, 0);
+    }
+}
+
+#[test]
+fn who_was_asked_and_has_gone_leaves_it_open_what_came_of_it() {
+    for json in [&[][..], &["--json"]] {
+        let desk = Desk::new();
+        let mut running = desk.start();
+        let _reader = desk.ask_slowly();
+        let to = desk.backends[1].to_string();
+        let moving = piped(&desk, &[&["handoff", "blog", "--to", &to], json].concat());
+        let began = Instant::now();
+        while desk.site()["phase"] != "draining" {
+            assert!(began.elapsed() < PATIENCE, "it never begins");
+        }
+        running.0.kill().unwrap();
+        let (code, told) = ended(moving);
+        assert_eq!(code, 6, "{told}");
+        assert!(told.contains("what came of it is not known"), "{told}");
+        assert!(json.is_empty() || told.contains("\"error\":\"unknown\""), "{told}");
     }
 }
