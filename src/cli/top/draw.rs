@@ -79,43 +79,63 @@ fn heading(model: &Model, seen: &Seen) -> Vec<Line<'static>> {
     vec![Line::from(first).bold(), Line::from(second), Line::from(third), trouble]
 }
 
+/// A column of the sites.
+struct Column {
+    head: &'static str,
+    /// Narrower it would say nothing.
+    least: u16,
+    /// Its part of what is left when all have their least.
+    share: u16,
+    cell: fn(&SiteSummary) -> String,
+}
+
+/// Those that matter least stand last in `MATTERS`, and are left out first.
+const COLUMNS: [Column; 8] = [
+    Column { head: "SITE", least: 16, share: 3, cell: |site| site.name.clone() },
+    Column { head: "PHASE", least: 18, share: 0, cell: SiteSummary::state },
+    Column {
+        head: "HANDOFF",
+        least: 22,
+        share: 0,
+        cell: |site| site.handoff.as_ref().map_or_else(String::new, under_way),
+    },
+    Column { head: "HELD", least: 6, share: 0, cell: |site| site.held.to_string() },
+    Column { head: "IN FLIGHT", least: 9, share: 0, cell: |site| site.in_flight.to_string() },
+    Column { head: "EPOCH", least: 6, share: 0, cell: |site| site.epoch.to_string() },
+    Column { head: "BACKEND", least: 14, share: 2, cell: |site| site.backend.clone() },
+    Column { head: "CONFLICTS", least: 14, share: 2, cell: |site| site.conflicts.join(", ") },
+];
+const MATTERS: [&str; 8] = ["SITE", "PHASE", "HANDOFF", "HELD", "BACKEND", "IN FLIGHT", "EPOCH", "CONFLICTS"];
+
+/// The columns that there is room for, each with its width.
+fn columns(width: u16) -> Vec<(&'static Column, u16)> {
+    let shown = |count: usize| COLUMNS.iter().filter(move |column| MATTERS[..count].contains(&column.head));
+    // Between two columns there is a blank.
+    let least = |count: usize| shown(count).map(|column| column.least + 1).sum::<u16>() - 1;
+    let count = (1..=COLUMNS.len()).rev().find(|count| least(*count) <= width).unwrap_or(1);
+    let spare = width.saturating_sub(least(count));
+    let shares: u16 = shown(count).map(|column| column.share).sum();
+    shown(count).map(|column| (column, column.least + spare / shares * column.share)).collect()
+}
+
 fn sites(frame: &mut Frame<'_>, area: Rect, model: &Model, seen: &Seen) {
-    let head = ["SITE", "PHASE", "HANDOFF", "HELD", "IN FLIGHT", "EPOCH", "BACKEND", "CONFLICTS"];
-    let widths = [
-        Constraint::Fill(3),
-        Constraint::Length(18),
-        Constraint::Length(22),
-        Constraint::Length(6),
-        Constraint::Length(9),
-        Constraint::Length(6),
-        Constraint::Fill(2),
-        Constraint::Fill(2),
-    ];
-    let head = Row::new(head).style(Style::new().add_modifier(Modifier::BOLD));
+    let columns = columns(area.width);
+    let head = Row::new(columns.iter().map(|(column, _)| column.head));
+    let row = |site: &SiteSummary| {
+        let color = match site.state().as_str() {
+            "serving" if site.conflicts.is_empty() => Color::Reset,
+            "serving" | "vacant" | "serving, held here" => Color::Red,
+            _ => Color::Yellow,
+        };
+        let cells: Vec<String> = columns.iter().map(|(column, _)| (column.cell)(site)).collect();
+        Row::new(cells).style(Style::new().fg(color))
+    };
+    let widths = columns.iter().map(|(_, width)| Constraint::Length(*width));
     let table = Table::new(seen.sites.iter().map(row), widths)
-        .header(head)
+        .header(head.style(Style::new().add_modifier(Modifier::BOLD)))
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = TableState::new().with_selected(Some(model.selected));
     frame.render_stateful_widget(table, area, &mut state);
-}
-
-fn row(site: &SiteSummary) -> Row<'static> {
-    let color = match site.state().as_str() {
-        "serving" if site.conflicts.is_empty() => Color::Reset,
-        "serving" | "vacant" | "serving, held here" => Color::Red,
-        _ => Color::Yellow,
-    };
-    Row::new([
-        site.name.clone(),
-        site.state(),
-        site.handoff.as_ref().map_or_else(String::new, under_way),
-        site.held.to_string(),
-        site.in_flight.to_string(),
-        site.epoch.to_string(),
-        site.backend.clone(),
-        site.conflicts.join(", "),
-    ])
-    .style(Style::new().fg(color))
 }
 
 /// `planned 3.1 s (0.4 s)`: since it began, and since its phase did.

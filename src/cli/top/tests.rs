@@ -29,10 +29,14 @@ fn site(name: &str, phase: &str, handoff: serde_json::Value) -> serde_json::Valu
 }
 
 fn drawn(model: &Model) -> Vec<String> {
-    let mut terminal = Terminal::new(TestBackend::new(120, 14)).unwrap();
+    drawn_on(120, model)
+}
+
+fn drawn_on(columns: u16, model: &Model) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(columns, 14)).unwrap();
     terminal.draw(|frame| draw::draw(frame, model)).unwrap();
     let buffer = terminal.backend().buffer();
-    let row = |y| (0..120).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    let row = |y| (0..columns).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
     (0..14).map(row).collect()
 }
 
@@ -64,6 +68,31 @@ fn a_page_tells_rates_handoffs_and_edges() {
     model.missed("nobody answers".to_owned());
     assert_eq!(drawn(&model)[3], "nobody answers", "and what was seen last stays");
     assert!(drawn(&model)[5].starts_with("moving"));
+}
+
+#[test]
+fn however_narrow_it_is_the_site_is_told_and_what_matters_least_is_left_out() {
+    let mut model = Model::new("127.0.0.1:9180".to_owned());
+    let moving = site(
+        "magazine.example",
+        "draining",
+        json!({"cause": "planned", "for_ms": 3100, "phase_for_ms": 400}),
+    );
+    model.saw(seen(Instant::now(), 100, json!([moving]), json!(null)));
+    for (columns, head) in [
+        (130, "SITE PHASE HANDOFF HELD IN FLIGHT EPOCH BACKEND CONFLICTS"),
+        (100, "SITE PHASE HANDOFF HELD IN FLIGHT EPOCH BACKEND"),
+        (80, "SITE PHASE HANDOFF HELD BACKEND"),
+        (60, "SITE PHASE HANDOFF"),
+        (40, "SITE PHASE"),
+        (16, "SITE"),
+    ] {
+        let rows = drawn_on(columns, &model);
+        assert_eq!(rows[4].split_whitespace().collect::<Vec<_>>().join(" "), head, "{columns}: {rows:#?}");
+        assert!(rows[5].starts_with("magazine.example"), "{columns}: {rows:#?}");
+        let is_whole = rows[5].contains("planned 3.1 s (0.4 s)") || !head.contains("HANDOFF");
+        assert!(is_whole, "{columns}: {rows:#?}");
+    }
 }
 
 #[test]
