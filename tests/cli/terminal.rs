@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::desk::{Desk, PATIENCE, Running};
 
@@ -136,6 +136,20 @@ fn top_shows_trouble_first_finds_a_site_and_gives_the_terminal_back() {
     top.until("all again", |rows| site_of(rows, 7) == "zeta");
     top.press("q");
     assert_eq!(top.end().code(), Some(0));
+}
+
+#[test]
+fn a_top_that_is_told_to_end_gives_the_terminal_back() {
+    let (desk, _running) = three_sites();
+    for word in [Signal::TERM, Signal::INT] {
+        let mut top = Terminal::with(&desk, &["top"], &[]);
+        let waits_for_lines =
+            |top: &Terminal| tcgetattr(&top.keys).unwrap().local_modes.contains(LocalModes::ICANON);
+        top.until("drawn", |rows| rows[5].starts_with("alpha") && !waits_for_lines(&top));
+        kill_process(Pid::from_child(&top.verb.0), word).unwrap();
+        assert_eq!(top.end().code(), Some(0));
+        assert!(waits_for_lines(&top), "{word:?}: what is typed next would not be seen");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use super::access::Access;
 use super::client::{Client, encoded, read};
 use super::failure::Failure;
-use super::watch::WATCHERS_PATIENCE;
+use super::watch::{Stop, WATCHERS_PATIENCE};
 use crate::demo::cli::duration;
 use model::{Asked, Model, Seen};
 
@@ -52,8 +52,10 @@ impl TopArgs {
         // Whoever can't be reached is told so where it can be read.
         let mut model = Model::new(client.place.to_string());
         model.saw(look(&client, &model.asked(0)).await?);
+        // Heard from before the terminal is another one, so that it is always given back.
+        let stop = Stop::new();
         let mut terminal = ratatui::try_init().map_err(|error| Failure::Refused(error.to_string()))?;
-        let done = show(&mut terminal, &client, &mut model, self.every).await;
+        let done = show(&mut terminal, &client, &mut model, self.every, stop).await;
         ratatui::restore();
         done.map_err(|error| Failure::Refused(format!("the terminal: {error}")))
     }
@@ -64,6 +66,7 @@ async fn show(
     client: &Client,
     model: &mut Model,
     every: Duration,
+    mut stop: Stop,
 ) -> io::Result<()> {
     let (asks, asked) = watch::channel(model.asked(draw::rows(terminal.size()?.height)));
     let (tells, mut told) = mpsc::channel(1);
@@ -85,6 +88,7 @@ async fn show(
                 Some(event) if model.take(&event) => {}
                 _ => break,
             },
+            () = stop.wanted() => break,
             seen = told.recv() => match seen {
                 Some(Ok(seen)) => model.saw(seen),
                 Some(Err(why)) => model.missed(why.to_string()),
