@@ -11,6 +11,7 @@ mod silence;
 #[path = "cli/terminal.rs"]
 mod terminal;
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 use std::time::Instant;
@@ -165,6 +166,28 @@ fn check_needs_no_running_ghostpin_and_says_so() {
 }
 
 #[test]
+fn check_says_that_a_reload_would_wait_for_somebodys_word() {
+    let desk = Desk::new();
+    desk.write(&format!("{}\n[guard]\nshare = 0.0\nsites = 0\n", desk.text()));
+    let _running = desk.start();
+    let [a, _] = desk.backends;
+    let text = fs::read_to_string(desk.config()).unwrap();
+    desk.write(&text.replace(&format!("\"{a}\", "), ""));
+    let planned = desk.say(&["check"]);
+    assert_eq!(planned.code, 0, "the file is right: {planned:?}");
+    let waits = planned.out.lines().find(|line| line.starts_with("waits     ")).expect(&planned.out);
+    let confirm = &waits[waits.find("`ghostpin confirm ").expect(waits)..];
+    let reloaded = desk.say(&["reload"]);
+    assert!(reloaded.code == 1 && reloaded.err.contains(confirm), "{confirm}: {reloaded:?}");
+    let plan: Value = serde_json::from_str(&desk.say(&["check", "--json"]).out).unwrap();
+    assert!(plan["plan"]["waits"].as_str().unwrap().contains(confirm), "{plan}");
+
+    let id = confirm["`ghostpin confirm ".len()..].trim_end_matches('`');
+    assert_eq!(desk.say(&["confirm", id]).code, 0);
+    assert!(desk.say(&["check"]).out.ends_with("A reload: nothing changes\n"));
+}
+
+#[test]
 fn a_file_named_from_its_own_folder_is_the_same_file() {
     let desk = Desk::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
@@ -198,16 +221,20 @@ fn manual_pages_and_completions_come_from_the_same_words_as_the_help() {
     let pages = folder.path().join("man");
     let program = || Command::new(env!("CARGO_BIN_EXE_ghostpin"));
     assert_eq!(said(program().arg("man").arg(&pages)).code, 0);
-    let page = std::fs::read_to_string(pages.join("ghostpin-handoff.1")).unwrap();
+    let page = fs::read_to_string(pages.join("ghostpin-handoff.1")).unwrap();
     assert!(page.contains("Move a site to another of its backends") && page.contains("\\-\\-to"), "{page}");
     assert!(!pages.join("ghostpin-stand-in.1").exists(), "what is hidden has no page");
     for shell in ["bash", "zsh", "fish"] {
         let script = said(program().args(["completions", shell]));
         assert_eq!(script.code, 0, "{script:?}");
         assert!(script.out.contains("drain-edge") && script.out.contains("troubled"), "{shell}");
+        assert!(
+            !script.out.contains("stand-in") && !script.out.contains("stand__in"),
+            "{shell}: what is hidden"
+        );
     }
     let script = said(program().args(["completions", "bash"])).out;
-    std::fs::write(folder.path().join("bash"), script).unwrap();
+    fs::write(folder.path().join("bash"), script).unwrap();
     let completed = said(Command::new("bash").current_dir(folder.path()).args([
         "-c",
         "source ./bash; COMP_WORDS=(ghostpin drain); COMP_CWORD=1; _ghostpin ghostpin drain ghostpin; echo ${COMPREPLY[@]}",

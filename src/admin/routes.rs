@@ -346,6 +346,8 @@ struct PlanAnswer {
     handed_off: Vec<Departure>,
     settings: Vec<&'static str>,
     needs_restart: Vec<&'static str>,
+    /// What it waits for, and what to do.
+    waits: Option<String>,
     text: String,
 }
 
@@ -383,6 +385,7 @@ async fn plan(State(context): State<Context>) -> Answer<Response> {
             .collect(),
         settings: plan.settings,
         needs_restart: plan.needs_restart,
+        waits: plan.waits,
         text,
     };
     Ok(Json(answer).into_response())

@@ -21,6 +21,8 @@ pub struct Plan {
     pub settings: Vec<&'static str>,
     /// Keys that take effect after a restart only.
     pub needs_restart: Vec<&'static str>,
+    /// Nothing of it is put in force at first: what it waits for, and what to do. The running process knows.
+    pub waits: Option<String>,
 }
 
 impl Plan {
@@ -84,6 +86,9 @@ impl fmt::Display for Plan {
         }
         for key in &self.needs_restart {
             write!(f, "\nrestart   {key} takes effect after a restart")?;
+        }
+        if let Some(why) = &self.waits {
+            write!(f, "\nwaits     a reload leaves all as it is at first, for this is {why}")?;
         }
         Ok(())
     }

@@ -353,10 +353,7 @@ impl Reconciler {
             Ask::Status(answer) => drop(answer.send(self.status())),
             Ask::Glance(look, answer) => drop(answer.send(self.glance(&look))),
             Ask::Journal(filter, answer) => drop(answer.send(self.journal.newest(&filter))),
-            Ask::Plan(config, answer) => {
-                let plan = Plan::between(&self.config, &config, |name| self.pinned_backend(name));
-                drop(answer.send(plan));
-            }
+            Ask::Plan(config, answer) => drop(answer.send(self.plan(*config))),
             Ask::Fleet(answer) => self.look_at_fleet(answer),
             Ask::Leave(answer) => self.leave(answer),
             Ask::Joined(answer) => self.joined(answer),

@@ -57,21 +57,34 @@ impl Guarded {
         self.waiting.values().cloned().collect()
     }
 
+    /// The word that was given for an update of this source, if there is one.
+    fn word(&self, source: Source) -> Option<&String> {
+        self.confirmed.as_ref().filter(|(of, _)| *of == source).map(|(_, id)| id)
+    }
+
     /// Takes the word that was given for an update of this source, if there is one.
     pub(super) fn take_word(&mut self, source: Source) -> Option<String> {
         self.confirmed.take_if(|(of, _)| *of == source).map(|(_, id)| id)
     }
 }
 
+/// An update that may not be made at once.
+#[derive(Debug)]
+struct Weighed {
+    id: String,
+    touched: Touched,
+    /// Sites that it removes or changes; some of them.
+    examples: Vec<String>,
+    /// What of it waits for the canary, if anything does.
+    awaits: Option<Awaited>,
+    needs_word: bool,
+    /// What it waits for, and what to do.
+    why: String,
+}
+
 impl Reconciler {
-    /// Whether these changes may be made now. `fingerprint` is what they lead to, where updates are tried on one edge first.
-    /// Returns what they wait for, if that is no matter of somebody's word; the error says what to do if they are meant.
-    pub(super) fn may_change(
-        &mut self,
-        source: Source,
-        changes: &Changes,
-        fingerprint: Option<Fingerprint>,
-    ) -> Result<Option<String>, String> {
+    /// Why these changes would have to wait; `None` if they may be made now.
+    fn weigh(&self, source: Source, changes: &Changes, fingerprint: Option<Fingerprint>) -> Option<Weighed> {
         let of = self.by_name.len();
         let is_known = |site: &&Arc<config::Site>| self.by_name.contains_key(&site.name);
         let changed: Vec<_> = changes.put.iter().filter(is_known).collect();
@@ -81,49 +94,70 @@ impl Reconciler {
             changed: changed.len(),
             added: changes.put.len() - changed.len(),
         };
+        // Who has one service takes that back like this; a file without any site is more often a slip.
+        let was_the_only_one = source == Source::Provider && of == 1;
+        let needs_word = !was_the_only_one && !self.config.guard.rule.lets_pass(&touched);
+        // What only comes touches nobody, and where the pins of new sites are made is not where they are tried.
+        let is_tried_first = source == Source::File && touched.removed + touched.changed > 0;
+        let awaits = fingerprint.filter(|_| is_tried_first).and_then(|fingerprint| self.awaits(fingerprint));
+        if !needs_word && awaits.is_none() {
+            return None;
+        }
+        let id = id(changes);
+        let why = match &awaits {
+            Some(awaits) if !needs_word => self.waits_for_canary(awaits, &id),
+            _ => format!("more at once than [guard] allows. If that is meant: `ghostpin confirm {id}`"),
+        };
+        let names = changes.gone.iter().chain(changed.iter().map(|site| &site.name));
+        let examples = names.take(EXAMPLES).map(ToString::to_string).collect();
+        Some(Weighed { id, touched, examples, awaits, needs_word, why })
+    }
+
+    /// What a reload that leads to `config` would do, and what it would wait for.
+    pub(super) fn plan(&mut self, mut config: Config) -> Plan {
+        let mut plan = Plan::between(&self.config, &config, |name| self.pinned_backend(name));
+        let changes = changes::between(&self.config.sites, &mut config.sites);
+        let fingerprint = self.fingerprint_after(&changes, &config.defaults);
+        let waits = self.weigh(Source::File, &changes, fingerprint);
+        let confirmed = self.guarded.word(Source::File);
+        let is_confirmed = |weighed: &Weighed| confirmed == Some(&weighed.id);
+        plan.waits = waits.filter(|weighed| !is_confirmed(weighed)).map(|weighed| weighed.why);
+        plan
+    }
+
+    /// Whether these changes may be made now. `fingerprint` is what they lead to, where updates are tried on one edge first.
+    /// Returns what they wait for, if that is no matter of somebody's word; the error says what to do if they are meant.
+    pub(super) fn may_change(
+        &mut self,
+        source: Source,
+        changes: &Changes,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Option<String>, String> {
         let word = self.guarded.take_word(source);
         if source == Source::File {
             // Whatever waited for the canary, this takes its place.
             self.guarded.untried = None;
         }
-        // Who has one service takes that back like this; a file without any site is more often a slip.
-        let was_the_only_one = source == Source::Provider && of == 1;
-        let needs_no_word = was_the_only_one || self.config.guard.rule.lets_pass(&touched);
-        // What only comes touches nobody, and where the pins of new sites are made is not where they are tried.
-        let is_tried_first = source == Source::File && touched.removed + touched.changed > 0;
-        let awaits = fingerprint.filter(|_| is_tried_first).and_then(|fingerprint| {
-            let awaits = self.awaits(fingerprint)?;
-            Some(Untried { fingerprint, awaits, until_good: Vec::new() })
-        });
-        if needs_no_word && awaits.is_none() {
+        let Some(weighed) = self.weigh(source, changes, fingerprint) else {
             self.guarded.waiting.remove(&source);
             return Ok(None);
-        }
-        let id = id(changes);
+        };
+        let Weighed { id, touched, examples, awaits, needs_word, why } = weighed;
         if word.as_deref() == Some(&id) {
             tracing::warn!(id, "an update that would {touched} was confirmed");
             self.guarded.waiting.remove(&source);
             return Ok(None);
         }
-        let names = changes.gone.iter().chain(changed.iter().map(|site| &site.name));
-        let examples: Vec<String> = names.take(EXAMPLES).map(ToString::to_string).collect();
         let named = examples.join(", ");
-        let (waits_for, why, text) = match &awaits {
-            Some(untried) if needs_no_word => {
-                let why = self.waits_for_canary(&untried.awaits, &id);
-                let text = format!(
+        let text = match needs_word {
+            true => format!(
+                "it would {touched} at once, more than [guard] allows, so it waits: nothing was changed. Among them: {named}. \
+                 If that is meant: `ghostpin confirm {id}`"
+            ),
+            false => {
+                format!(
                     "it would {touched}, and waits: nothing was changed. Among them: {named}. It is {why}"
-                );
-                ("canary", why, text)
-            }
-            _ => {
-                let why =
-                    format!("more at once than [guard] allows. If that is meant: `ghostpin confirm {id}`");
-                let text = format!(
-                    "it would {touched} at once, more than [guard] allows, so it waits: nothing was changed. Among them: {named}. \
-                     If that is meant: `ghostpin confirm {id}`"
-                );
-                ("word", why, text)
+                )
             }
         };
         let known = self.guarded.waiting.get(&source).filter(|waiting| waiting.id == id);
@@ -135,20 +169,24 @@ impl Reconciler {
             removed: touched.removed,
             changed: touched.changed,
             added: touched.added,
-            of,
+            of: touched.of,
             examples,
             since_ms,
-            waits_for: waits_for.to_owned(),
+            waits_for: if needs_word { "word" } else { "canary" }.to_owned(),
             why,
         };
         self.guarded.waiting.insert(source, waiting);
         if is_new {
             self.note(SiteName::from("-"), "update_waits", text.clone());
         }
-        if !needs_no_word {
+        if needs_word {
             return Err(text);
         }
-        self.guarded.untried = awaits;
+        self.guarded.untried = awaits.zip(fingerprint).map(|(awaits, fingerprint)| Untried {
+            fingerprint,
+            awaits,
+            until_good: Vec::new(),
+        });
         Ok(Some(text))
     }
 
