@@ -188,6 +188,19 @@ fn check_says_that_a_reload_would_wait_for_somebodys_word() {
 }
 
 #[test]
+fn the_port_of_readers_is_no_admin_api() {
+    let desk = Desk::new();
+    let _running = desk.start();
+    let status: Value = serde_json::from_str(&desk.say(&["status", "--json"]).out).unwrap();
+    let readers = status["listening"][0].as_str().unwrap();
+    for verb in [&["site", "blog"][..], &["status"], &["top", "--json"]] {
+        let said = said(Command::new(env!("CARGO_BIN_EXE_ghostpin")).args(verb).args(["--admin", readers]));
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{verb:?}: {said:?}");
+        assert!(said.err.contains("is this a ghostpin's admin API?"), "{verb:?}: {said:?}");
+    }
+}
+
+#[test]
 fn a_file_named_from_its_own_folder_is_the_same_file() {
     let desk = Desk::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));

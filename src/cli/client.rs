@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -79,6 +80,14 @@ pub enum Unanswered {
     Open(String),
 }
 
+/// A problem document. Those for readers have a code, so that none of them is taken for a word of the admin API.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    #[serde(flatten)]
+    problem: Problem,
+    code: Option<IgnoredAny>,
+}
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -99,16 +108,18 @@ impl Reply {
         if self.status.is_success() {
             return Ok(self.body);
         }
-        let why = match serde_json::from_slice::<Problem>(&self.body) {
-            Ok(problem) if self.status == StatusCode::UNAUTHORIZED => {
-                format!("{}: give it with --token, --token-file or GHOSTPIN_TOKEN", problem.title)
-            }
-            Ok(problem) if self.status == StatusCode::NOT_FOUND => {
-                return Err(Failure::Absent(format!("{}: {}", problem.title, problem.detail)));
-            }
-            Ok(problem) => format!("{}: {}", problem.title, problem.detail),
-            Err(_) => format!("the answer has status {}; is this a ghostpin?", self.status),
-        };
+        let refusal = serde_json::from_slice(&self.body).ok();
+        let why =
+            match refusal.filter(|refusal: &Refusal| refusal.code.is_none()).map(|refusal| refusal.problem) {
+                Some(problem) if self.status == StatusCode::UNAUTHORIZED => {
+                    format!("{}: give it with --token, --token-file or GHOSTPIN_TOKEN", problem.title)
+                }
+                Some(problem) if self.status == StatusCode::NOT_FOUND => {
+                    return Err(Failure::Absent(format!("{}: {}", problem.title, problem.detail)));
+                }
+                Some(problem) => format!("{}: {}", problem.title, problem.detail),
+                None => format!("the answer has status {}; is this a ghostpin's admin API?", self.status),
+            };
         Err(Failure::Refused(why))
     }
 }
