@@ -46,7 +46,7 @@ impl Access {
         )
     }
 
-    fn client_in(
+    pub(super) fn client_in(
         &self,
         environment: impl Fn(&str) -> Option<String>,
         default_config: &Path,

@@ -39,9 +39,15 @@ struct Plan {
 }
 
 impl CheckArgs {
-    pub(super) async fn run(mut self) -> Result<(), Failure> {
-        let file = self.access.config.get_or_insert_with(|| DEFAULT_CONFIG.into()).clone();
-        let config = match Config::load(&file) {
+    /// The file that is checked. Unless it was named it says nothing of where the running ghostpin is, for there are others
+    /// who say so first.
+    fn file(&self) -> &Path {
+        self.access.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let file = self.file();
+        let config = match Config::load(file) {
             Ok(config) => config,
             Err(errors) => {
                 if self.access.json {
@@ -51,7 +57,7 @@ impl CheckArgs {
                 return Err(Failure::Refused(format!("{} has {count}:\n{errors}", file.display())));
             }
         };
-        let compared = compare(&self.access.client()?, &file).await;
+        let compared = compare(&self.access.client()?, file).await;
         if self.access.json {
             let (plan, why) = match compared {
                 Compared::With { plan } => (read(&plan)?, None),
@@ -117,4 +123,18 @@ fn summary(config: &Config) -> String {
 fn in_json(errors: &ConfigErrors) -> serde_json::Value {
     let each = |error: &crate::config::ConfigError| json!({ "file": error.file.display().to_string(), "line": error.line, "key": error.key, "message": error.message });
     json!({ "ok": false, "count": errors.count(), "errors": errors.iter().map(each).collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_nobody_named_does_not_say_where_ghostpin_is() {
+        let check = CheckArgs { access: Access::default() };
+        assert_eq!(check.file(), Path::new(DEFAULT_CONFIG));
+        let environment = |name: &str| (name == "GHOSTPIN_ADMIN").then(|| "h:2".to_owned());
+        let client = check.access.client_in(environment, Path::new(DEFAULT_CONFIG)).unwrap();
+        assert_eq!(client.place.to_string(), "h:2");
+    }
 }
