@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::failure::Failure;
 
@@ -37,6 +38,15 @@ pub(super) fn written(done: io::Result<()>) -> Result<ControlFlow<()>, Failure> 
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(Failure::Refused(format!("standard output can't be written: {error}"))),
     }
+}
+
+/// Whether nobody reads standard output any more, which writing would tell, too. For those who may have nothing to write for
+/// hours (`ghostpin sites --watch --json | grep -m1 vacant`).
+pub(super) fn is_left() -> bool {
+    let out = io::stdout();
+    let mut polled = [PollFd::new(&out, PollFlags::empty())];
+    let is_polled = poll(&mut polled, Some(&Timespec::default())).is_ok();
+    is_polled && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Says it on standard error. Where that can't be, nobody could be told so either.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::access::Access;
 use super::client::{Client, read};
 use super::failure::Failure;
-use super::print::{bad, print, print_json, printed, tell, written};
+use super::print::{bad, is_left, print, print_json, printed, tell, written};
 use crate::demo::cli::duration;
 
 /// Whoever goes on looking wants to hear of silence soon, and looks again anyway.
@@ -106,7 +106,7 @@ async fn watch(
             Err(silent @ Failure::Unreachable(_)) => told.silence(&silent)?,
             Err(refused) => return Err(refused),
         };
-        if told.is_break() {
+        if told.is_break() || is_left() {
             return Ok(());
         }
     }

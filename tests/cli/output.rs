@@ -1,9 +1,12 @@
 //! Where a verb writes to: a full disk is a failure, a reader who has gone is none, and neither makes it fall over.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::desk::{Desk, Said};
+use crate::desk::{Desk, PATIENCE, Said};
 
 /// What it says with these outputs; of one that isn't piped there is nothing.
 fn said(desk: &Desk, verb: &[&str], out: impl Into<Stdio>, err: impl Into<Stdio>) -> Said {
@@ -84,4 +87,25 @@ fn a_failure_keeps_its_exit_code_where_its_words_cannot_be_written() {
     let _running = desk.start();
     assert_eq!(code(&["site", "nobody", "--config", "ghostpin.toml"]), 4);
     assert_eq!(code(&["reload", "--admin", "./admin.sock"]), 1);
+}
+
+#[test]
+fn who_watches_ends_with_its_reader_although_nothing_changes() {
+    let desk = desk();
+    let _running = desk.start();
+    for verb in [&["sites", "--watch", "--json"][..], &["sites", "--watch"]] {
+        let mut watching = desk.spawn(verb);
+        let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        drop(lines);
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = watching.0.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{verb:?} watches for nobody");
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.code(), Some(0), "{verb:?}");
+    }
 }
