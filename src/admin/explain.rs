@@ -99,22 +99,35 @@ pub(super) struct Url {
 impl Url {
     /// From what an operator pastes: with or without a scheme.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: http::Uri = with_scheme.parse().map_err(|_| {
-            format!("`{text}` is no URL: write `https://blog.example/path`, names beyond ASCII as `xn--...`")
-        })?;
-        match (uri.scheme_str(), uri.host()) {
-            (Some(scheme @ ("http" | "https")), Some(host)) if !host.is_empty() => Ok(Self {
-                is_secure: scheme == "https",
-                host: host.trim_end_matches('.').to_ascii_lowercase(),
-                port: uri.port_u16(),
-                path: uri.path().to_owned(),
-                text: with_scheme,
-            }),
-            _ => Err(format!(
-                "`{text}` has no host that ghostpin could look up: write `https://blog.example/path`"
-            )),
+        let no_url = |why: &str| format!("`{text}` {why}: write `https://blog.example/path`");
+        if let Some((scheme @ ("http" | "https"), rest)) = text.split_once(':')
+            && !rest.starts_with("//")
+        {
+            // It would be the host of that name.
+            return Err(no_url(&format!("lacks the `//` behind `{scheme}:`")));
         }
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let uri: http::Uri =
+            with_scheme.parse().map_err(|_| no_url("is no URL; names beyond ASCII are `xn--...` here"))?;
+        let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(no_url("has no host that ghostpin could look up"));
+        };
+        let host = authority.host();
+        if host.is_empty() {
+            return Err(no_url("has no host that ghostpin could look up"));
+        }
+        // What stands there may be no number of a port, and then isn't one to the parser.
+        let port = authority.as_str().rsplit('@').next().and_then(|rest| rest.strip_prefix(host));
+        if port.is_some_and(|port| !port.is_empty()) && uri.port_u16().is_none() {
+            return Err(no_url("has a port that is none: they are numbers up to 65535"));
+        }
+        Ok(Self {
+            is_secure: scheme == "https",
+            host: host.trim_end_matches('.').to_ascii_lowercase(),
+            port: uri.port_u16(),
+            path: uri.path().to_owned(),
+            text: with_scheme,
+        })
     }
 }
 
@@ -408,6 +421,28 @@ fn in_seconds(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::observe::journal::{Journal, PinText};
+
+    #[test]
+    fn a_url_is_taken_as_it_is_meant_or_refused() {
+        let parsed = |text: &str| Url::parse(text).map(|url| (url.is_secure, url.host, url.port));
+        for (text, is_secure, host, port) in [
+            ("blog.example/x", false, "blog.example", None),
+            ("blog.example:8080", false, "blog.example", Some(8080)),
+            ("https://ann@Blog.example.:8443/", true, "blog.example", Some(8443)),
+            ("http://[::1]:80/", false, "[::1]", Some(80)),
+        ] {
+            assert_eq!(parsed(text), Ok((is_secure, host.to_owned(), port)), "{text}");
+        }
+        for (text, why) in [
+            ("blog.example:99999", "a port that is none"),
+            ("https://blog.example:99999/", "a port that is none"),
+            ("https:blog.example", "lacks the `//` behind `https:`"),
+            ("ftp://blog.example", "no host that ghostpin could look up"),
+        ] {
+            let refused = parsed(text).unwrap_err();
+            assert!(refused.contains(why) && refused.contains("https://blog.example/path"), "{refused}");
+        }
+    }
 
     #[test]
     fn what_happens_in_the_same_millisecond_is_not_taken_for_what_led_here() {
