@@ -236,6 +236,8 @@ fn manual_pages_and_completions_come_from_the_same_words_as_the_help() {
     assert_eq!(said(program().arg("man").arg(&pages)).code, 0);
     let page = fs::read_to_string(pages.join("ghostpin-handoff.1")).unwrap();
     assert!(page.contains("Move a site to another of its backends") && page.contains("\\-\\-to"), "{page}");
+    let footer = page.lines().find(|line| line.starts_with(".TH ")).unwrap();
+    assert!(footer.contains(&format!("\"ghostpin {}\"", env!("CARGO_PKG_VERSION"))), "{footer}");
     assert!(!pages.join("ghostpin-stand-in.1").exists(), "what is hidden has no page");
     for shell in ["bash", "zsh", "fish"] {
         let script = said(program().args(["completions", shell]));

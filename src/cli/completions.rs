@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
 use super::Cli;
@@ -20,7 +20,7 @@ pub struct CompletionsArgs {
 impl CompletionsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "ghostpin", &mut script);
+        clap_complete::generate(self.shell, &mut Cli::shown(), "ghostpin", &mut script);
         script.flush().map_err(|error| Failure::Refused(error.to_string()))?;
         print(&String::from_utf8_lossy(&script))
     }

@@ -37,7 +37,7 @@ mod wish;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use crate::demo::cli::{DemoArgs, StandInArgs};
 use failure::{EXIT_CODES, Failure, is_json_wanted};
@@ -99,6 +99,17 @@ impl Cli {
                 _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX)),
             },
         }
+    }
+
+    /// The command line as people are to see it, for what would also tell them of what is hidden.
+    fn shown() -> Command {
+        fn without_hidden(all: &Command) -> Command {
+            let args = all.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+            let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).map(without_hidden);
+            let about = all.get_about().cloned().unwrap_or_default();
+            Command::new(all.get_name().to_owned()).about(about).args(args).subcommands(verbs)
+        }
+        without_hidden(&Self::command()).version(env!("CARGO_PKG_VERSION")).propagate_version(true)
     }
 
     fn run(self) -> ExitCode {
