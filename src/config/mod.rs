@@ -56,6 +56,7 @@ pub use names::host;
 pub use quick::Loaded;
 pub use share::Share;
 pub use traces::Traces;
+pub use units::duration;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -98,7 +98,7 @@ impl<const MIN: u32, const MAX: u32> Written for Count<MIN, MAX> {
 }
 
 /// `1m30s`: units from large to small, each once, no signs, no fractions, no spaces.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 5] = [("d", 24 * HOUR), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1)];
     let mut millis: u64 = 0;
     let mut units = UNITS.iter();

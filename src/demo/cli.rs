@@ -88,18 +88,14 @@ fn failed(verb: &str, error: &dyn Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A time with its unit: `700ms`, `5s`.
+/// A time as in a configuration: `700ms`, `5s`, `1m30s`.
 ///
 /// # Errors
 /// If the text is anything else.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("`{text}` is not a time: write a number and `ms` or `s`, such as `700ms`");
-    let (number, millis) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').ok_or_else(error)?, 1_000),
-    };
-    let number: u64 = number.parse().map_err(|_| error())?;
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(error)
+    crate::config::duration(text).ok_or_else(|| {
+        format!("`{text}` is not a time: write whole numbers with ms, s, m, h or d, such as `30s`, `500ms` or `1m30s`")
+    })
 }
 
 #[cfg(test)]
@@ -109,9 +105,10 @@ mod tests {
     #[test]
     fn a_time_needs_a_unit() {
         assert_eq!(duration("700ms"), Ok(Duration::from_millis(700)));
-        assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
-        for wrong in ["", "5", "s", "-1s", "1.5s", "5m", "18446744073709551615s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "5", "s", "-1s", "1.5s", "18446744073709551615s"] {
+            let why = duration(wrong).unwrap_err();
+            assert!(why.contains("whole numbers with ms, s, m, h or d"), "{wrong}: {why}");
         }
     }
 }
