@@ -41,7 +41,7 @@ struct Arguments {
 fn edge(text: &str) -> Result<Edge, String> {
     let (door, admin) =
         text.split_once('=').ok_or("say where readers are sent, `=`, and where the admin API is")?;
-    Ok(Edge { door: door.parse().map_err(|error| format!("{door}: {error}"))?, admin: Place::from(admin) })
+    Ok(Edge { door: door.parse().map_err(|error| format!("{door}: {error}"))?, admin: admin.parse()? })
 }
 
 fn main() -> ExitCode {

@@ -68,8 +68,9 @@ impl Access {
         let file = self.config.as_deref().unwrap_or(default_config).display();
         let (place, told_by) = match (elsewhere, &configured) {
             (Some(text), _) => {
-                let by = if self.admin.is_some() { "so says --admin" } else { "so says GHOSTPIN_ADMIN" };
-                (Place::from(text.as_str()), by.to_owned())
+                let by = if self.admin.is_some() { "--admin" } else { "GHOSTPIN_ADMIN" };
+                let place = text.parse().map_err(|why| Failure::Usage(format!("{by}: {why}")))?;
+                (place, format!("so says {by}"))
             }
             (None, Some(admin)) => (place(admin), format!("so says [admin] of {file}")),
             (None, None) => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -35,12 +36,29 @@ pub enum Place {
     Unix(PathBuf),
 }
 
-impl From<&str> for Place {
-    fn from(text: &str) -> Self {
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("https://") {
+            return Err(format!("`{text}`: the admin API is not over TLS: write host:port"));
+        }
+        let (text, is_url) = match text.strip_prefix("http://") {
+            Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
+            None => (text, false),
+        };
         match text.strip_prefix("unix:") {
-            Some(path) => Self::Unix(path.into()),
-            None if text.contains('/') => Self::Unix(text.into()),
-            None => Self::Tcp(text.to_owned()),
+            Some(path) => return Ok(Self::Unix(path.into())),
+            None if text.contains('/') && !is_url => return Ok(Self::Unix(text.into())),
+            None => {}
+        }
+        let is_address =
+            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        match is_address {
+            true => Ok(Self::Tcp(text.to_owned())),
+            false => Err(format!(
+                "`{text}` is no host:port: add a port, such as 9180; the path of a Unix socket has a `/`"
+            )),
         }
     }
 }
@@ -276,6 +294,23 @@ mod tests {
     }
 
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n";
+
+    #[test]
+    fn a_place_is_an_address_or_a_path_and_whatever_else_is_refused_with_words() {
+        let place = |text: &str| text.parse::<Place>();
+        for address in ["127.0.0.1:9180", "http://127.0.0.1:9180", "http://127.0.0.1:9180/"] {
+            assert_eq!(place(address), Ok(Place::Tcp("127.0.0.1:9180".to_owned())));
+        }
+        assert_eq!(place("[::1]:9180"), Ok(Place::Tcp("[::1]:9180".to_owned())));
+        for path in ["./admin.sock", "/run/x.sock", "unix:admin.sock"] {
+            assert_eq!(place(path), Ok(Place::Unix(path.trim_start_matches("unix:").into())));
+        }
+        for wrong in ["localhost", "http://localhost/", "http://h:1/v1", "h:99999", ":1", ""] {
+            let why = place(wrong).unwrap_err();
+            assert!(why.contains("add a port"), "{wrong}: {why}");
+        }
+        assert!(place("https://h:1").unwrap_err().contains("not over TLS"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_may_take_long_but_not_be_silent_for_long() {
