@@ -114,7 +114,7 @@ fn a_healthcheck_tells_who_is_ready_from_who_stops_and_who_is_not_there() {
 fn each_change_is_one_line_of_json_until_it_is_told_to_stop() {
     let desk = Desk::new();
     let _running = desk.start();
-    let mut watching = desk.spawn(&["sites", "--watch", "--every", "20ms", "--json"]);
+    let mut watching = desk.spawn(&["sites", "--watch", "--every", "100ms", "--json"]);
     let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
     let mut phase = || -> Value {
         let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -197,6 +197,22 @@ fn the_port_of_readers_is_no_admin_api() {
         let said = said(Command::new(env!("CARGO_BIN_EXE_ghostpin")).args(verb).args(["--admin", readers]));
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{verb:?}: {said:?}");
         assert!(said.err.contains("is this a ghostpin's admin API?"), "{verb:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_time_or_a_place_that_cannot_be_meant_is_refused_with_what_can() {
+    let program = || Command::new(env!("CARGO_BIN_EXE_ghostpin"));
+    for (line, hint) in [
+        (&["handoff", "blog", "--to", "b:1", "--wait", "1"][..], "such as `30s`, `500ms` or `1m30s`"),
+        (&["hold", "blog", "--wait", "1.5s"], "whole numbers"),
+        (&["sites", "--watch", "--every", "0s"], "100ms"),
+        (&["top", "--every", "99ms"], "100ms"),
+        (&["status", "--admin", "localhost"], "add a port"),
+        (&["status", "--admin", "https://127.0.0.1:9180"], "not over TLS"),
+    ] {
+        let said = said(program().args(line));
+        assert!(said.code == 2 && said.err.contains(hint), "{line:?}: {said:?}");
     }
 }
 

@@ -20,6 +20,7 @@ use crate::demo::cli::duration;
 
 /// Whoever goes on looking wants to hear of silence soon, and looks again anyway.
 pub(super) const WATCHERS_PATIENCE: Duration = Duration::from_secs(4);
+const PACE_MIN: Duration = Duration::from_millis(100);
 /// Looking may take this part of one's time: of 100,000 sites a look takes a while at the other end, too.
 const SHARE_OF_LOOKING: u32 = 5;
 /// What changes although nothing happens.
@@ -31,9 +32,18 @@ pub(super) struct Watch {
     /// Go on looking until Ctrl-C: a terminal is redrawn in place, and with --json each change is one line.
     #[arg(long)]
     pub(super) watch: bool,
-    /// The time between two looks, such as `500ms`.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "watch")]
+    /// The time between two looks, such as `500ms`; at least 100ms.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = pace, requires = "watch")]
     pub(super) every: Duration,
+}
+
+/// The time between two looks, but for one so short that ghostpin would have nothing else to do.
+pub(super) fn pace(text: &str) -> Result<Duration, String> {
+    let every = duration(text)?;
+    if every < PACE_MIN {
+        return Err(format!("the shortest time between two looks is {PACE_MIN:?}"));
+    }
+    Ok(every)
 }
 
 /// What is shown, and how changes of it are told apart.

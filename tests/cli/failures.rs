@@ -95,7 +95,7 @@ fn top_is_a_line_of_json_a_look_and_goes_on_over_a_ghostpin_that_is_away() {
     let desk = Desk::new();
     let running = desk.start();
     let mut command = program();
-    command.args(["top", "--json", "--every", "20ms", "--config"]).arg(desk.config());
+    command.args(["top", "--json", "--every", "100ms", "--config"]).arg(desk.config());
     let mut top = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(top.0.stdout.take().unwrap()).lines();
     let mut errors = BufReader::new(top.0.stderr.take().unwrap()).lines();

@@ -113,7 +113,7 @@ fn three_sites() -> (Desk, Running) {
 fn top_shows_trouble_first_finds_a_site_and_gives_the_terminal_back() {
     let (desk, _running) = three_sites();
     assert_eq!(desk.say(&["hold", "zeta"]).code, 0);
-    let mut top = Terminal::with(&desk, &["top", "--every", "50ms"], &[]);
+    let mut top = Terminal::with(&desk, &["top", "--every", "100ms"], &[]);
     let site_of =
         |rows: &[String], row: usize| rows[row].split_whitespace().next().unwrap_or_default().to_owned();
     let rows = top.until("on top", |rows| site_of(rows, 5) == "zeta");
@@ -155,7 +155,7 @@ fn a_top_that_is_told_to_end_gives_the_terminal_back() {
 #[test]
 fn top_says_that_a_ghostpin_hangs_and_goes_on_when_it_is_back() {
     let (desk, running) = three_sites();
-    let mut top = Terminal::with(&desk, &["top", "--every", "50ms"], &[]);
+    let mut top = Terminal::with(&desk, &["top", "--every", "100ms"], &[]);
     top.until("drawn", |rows| rows[5].starts_with("alpha"));
     kill_process(Pid::from_child(&running.0), Signal::STOP).unwrap();
     let rows = top.until("said", |rows| rows[3].contains("it doesn't answer"));
@@ -169,7 +169,7 @@ fn top_says_that_a_ghostpin_hangs_and_goes_on_when_it_is_back() {
 #[test]
 fn a_page_that_is_watched_is_drawn_in_place_and_stays_when_it_is_left() {
     let (desk, _running) = three_sites();
-    let mut sites = Terminal::with(&desk, &["sites", "--watch", "--every", "50ms"], &[]);
+    let mut sites = Terminal::with(&desk, &["sites", "--watch", "--every", "100ms"], &[]);
     let is_whole = |rows: &[String]| rows[1].starts_with("alpha  serving") && rows[4].is_empty();
     sites.until("listed", is_whole);
     assert!(sites.screen.lock().unwrap().screen().alternate_screen());

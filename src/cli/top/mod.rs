@@ -21,8 +21,7 @@ use tokio::time::sleep;
 use super::access::Access;
 use super::client::{Client, encoded, read};
 use super::failure::Failure;
-use super::watch::{Stop, WATCHERS_PATIENCE};
-use crate::demo::cli::duration;
+use super::watch::{Stop, WATCHERS_PATIENCE, pace};
 use model::{Asked, Model, Seen};
 
 /// What is typed faster than it can be drawn waits here, and no more than that.
@@ -31,8 +30,8 @@ const EVENTS_MAX: usize = 64;
 /// Show live what goes on: troubled sites first, requests, handoffs under way with their phase and time, edges.
 #[derive(Args, Clone, Debug)]
 pub struct TopArgs {
-    /// The time between two looks, such as `500ms`.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    /// The time between two looks, such as `500ms`; at least 100ms.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = pace)]
     every: Duration,
     #[command(flatten)]
     access: Access,
