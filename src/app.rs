@@ -9,8 +9,10 @@ mod heir;
 mod kept;
 mod provided;
 mod reload;
+mod signals;
 mod upgrade;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,9 +22,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -48,7 +50,7 @@ use crate::tenure::Tenures;
 use crate::upgrade::elder::own_program;
 use crate::upgrade::heir::Elder;
 use crate::upgrade::leftover::Leftover;
-use crate::upgrade::request::{self, Asked};
+use crate::upgrade::request;
 use crate::upgrade::{OfStore, ToElder, ToHeir};
 use crate::watchdog;
 use crate::workers::{Order, Workers};
@@ -57,6 +59,7 @@ use doors::{Doors, Inherited};
 use heir::Before;
 use provided::Composed;
 pub use reload::Reload;
+use signals::Signals;
 use upgrade::{Succeeded, Upgrades};
 
 /// Once nobody decides about pins any more, what a reader is told that it may come again may take so long to be written.
@@ -331,6 +334,8 @@ impl Prepared {
             shut: shut.subscribe(),
         };
         let administering = crate::admin::spawn(admin, context, shut).context("starting the admin thread")?;
+        // Before anybody hears that this process is the one to be asked to stop.
+        let mut signals = Signals::new().context("listening for signals")?;
         if let Some(elder) = for_elder {
             elder.say(ToElder::Taken);
         }
@@ -357,10 +362,17 @@ impl Prepared {
             },
             timeout: server.upgrade_timeout,
             probation: server.upgrade_probation,
+            handing_over: Mutex::default(),
         };
+        let is_to_stop = Cell::new(false);
         let succeeded = tokio::select! {
-            told = until_stopped(reload.clone(), &logs, asks) => { told?; None }
             succeeded = upgrades.until_succeeded(&mut asked) => Some(succeeded),
+            // An upgrade that has come so far that pins change hands is let come to its end: only then it is known whose they are.
+            _ = async {
+                signals.until_stop(&reload, &logs, &asks).await;
+                is_to_stop.set(true);
+                upgrades.handing_over.lock().await
+            } => None,
         };
         // Who asks from now on asks what comes instead.
         listening.inspect(|listening| listening.abort());
@@ -373,7 +385,7 @@ impl Prepared {
             // Readers still come until the balancer has noticed. Who asks again doesn't want to wait for it.
             tokio::select! {
                 () = tokio::time::sleep(server.shutdown_delay) => {}
-                asked = until_stopped(reload, &logs, mpsc::channel(1).0) => asked?,
+                () = signals.until_stop(&reload, &logs, &asks) => {}
             }
             let files = doors.close();
             workers.tell(Order::Stop { timeout: server.shutdown_timeout, held: held_at_stop });
@@ -387,6 +399,13 @@ impl Prepared {
             return Ok(());
         };
         notify::tell(Told::MainPid(succession.pid));
+        if is_to_stop.get() {
+            // It was meant for whoever serves.
+            tracing::info!(pid = succession.pid, "the new process is to stop as well");
+            if let Some(heir) = Pid::from_raw(succession.pid.cast_signed()) {
+                let _ = kill_process(heir, Signal::TERM);
+            }
+        }
         // The sockets are the other process's as well: what waits in their queues is accepted there.
         let mut administered = pin!(administering.end(LAST_QUESTIONS));
         let until = Instant::now() + server.shutdown_timeout;
@@ -395,11 +414,10 @@ impl Prepared {
         tenures.end().await;
         succession.mouth.say(ToHeir::Rested);
         let mut ended = tokio::task::spawn_blocking(ended);
-        let mut terminate = signal(SignalKind::terminate())?;
         let mut cut = pin!(async {
             tokio::select! {
                 () = nobody_decides(succession.ended) => {}
-                _ = terminate.recv() => {}
+                () = signals.terminated() => {}
             }
         });
         let is_cut = tokio::select! {
@@ -437,37 +455,6 @@ async fn nobody_decides(ended: Option<oneshot::Receiver<()>>) {
     match ended {
         Some(ended) => drop(ended.await),
         None => std::future::pending().await,
-    }
-}
-
-/// Reloads at each SIGHUP, opens logs again at each SIGUSR1, asks for an upgrade at each SIGUSR2, and returns at SIGTERM or
-/// SIGINT.
-async fn until_stopped(reload: Reload, logs: &Logs, upgrades: mpsc::Sender<Asked>) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut user = signal(SignalKind::user_defined1())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut upgrade = signal(SignalKind::user_defined2())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
-            _ = user.recv() => {
-                logs.reopen();
-                continue;
-            }
-            _ = hangup.recv() => {
-                let _ = reload.reload().await;
-                continue;
-            }
-            _ = upgrade.recv() => {
-                if upgrades.try_send(Asked::by_signal()).is_err() {
-                    tracing::warn!("SIGUSR2: another upgrade is under way");
-                }
-                continue;
-            }
-        }
-        return Ok(());
     }
 }
 

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use ghostpin::cli::client::Place;
 use ghostpin::demo::history::{Kind, Record, Turns, Waits, failures, order};
 use ghostpin::demo::readers::{Load, Readers};
 use ghostpin_loadtest::balancer::{Balancer, Edge};

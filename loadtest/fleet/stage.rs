@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ghostpin::broken::Rule;
-use ghostpin::cli::client::{Client, PATIENCE, Place};
+use ghostpin::cli::client::{Client, Place};
 use ghostpin::demo::clock::Moment;
 use ghostpin::demo::deeds::Deeds;
 use ghostpin::demo::history::Record;

@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 
 use super::account::{Teller, Told};
 use super::doors::Doors;
 use crate::admin;
 use crate::control::store::FORMAT;
-use crate::control::{Controller, Succession};
+use crate::control::{Controller, NotTaken, Succession};
 use crate::upgrade::elder::Heir;
 use crate::upgrade::leftover::Leftover;
 use crate::upgrade::request::{Asked, Outcome};
 
 /// How long an operator's request may be on its way to whoever decides.
 const LAST_ASKED: Duration = Duration::from_millis(20);
+/// Between two looks whether a hook still runs.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a process that was upgraded before may take to end once it has no requests any more.
 const LEFTOVER_MAX: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,8 @@ pub(super) struct Upgrades<'a> {
     pub(super) timeout: Duration,
     /// `server.upgrade_probation`
     pub(super) probation: Duration,
+    /// Locked while the pins change hands. At any other time, an upgrade can be dropped, and has ended the new process then.
+    pub(super) handing_over: Mutex<()>,
 }
 
 /// Another process serves.
@@ -81,14 +86,73 @@ impl Upgrades<'_> {
         heir.prepare(FORMAT, sockets, sites, account, self.timeout).await?;
         asked.step(format!("version {} is ready; it is watched for {:?}", heir.version(), self.probation));
         heir.watch(self.probation).await?;
-        asked.step("it takes over");
-        // Who asks from now on is answered by whoever decides then; who has asked just now, by this process. An edge of a fleet
-        // goes on as it is until the new one is another.
-        if self.teller.fleet.is_none() {
-            self.admin.shut();
-            tokio::time::sleep(LAST_ASKED).await;
+        let until = Instant::now() + self.timeout;
+        loop {
+            self.until_no_hook_runs(asked, &mut heir, until).await?;
+            asked.step("it takes over");
+            let door = self.shut();
+            if door.is_some() {
+                tokio::time::sleep(LAST_ASKED).await;
+            }
+            let _turn = self.handing_over.lock().await;
+            match self.controller.hand_over(heir, updates).await {
+                Ok(succession) => {
+                    door.into_iter().for_each(Shut::for_good);
+                    return Ok(Succeeded { succession, _leftover: leftover });
+                }
+                Err(NotTaken::HookRuns(back)) if Instant::now() < until => heir = back,
+                Err(NotTaken::HookRuns(_)) => {
+                    return Err(format!(
+                        "hooks still ran after {:?} (server.upgrade_timeout): try again",
+                        self.timeout
+                    ));
+                }
+                Err(NotTaken::Failed(why)) => return Err(why),
+            }
         }
-        let succession = self.controller.hand_over(heir, updates).await.inspect_err(|_| self.admin.open())?;
-        Ok(Succeeded { succession, _leftover: leftover })
+    }
+
+    /// Watches the new process for as long as it waits for hooks.
+    async fn until_no_hook_runs(&self, asked: &Asked, heir: &mut Heir, until: Instant) -> Result<(), String> {
+        let mut is_told = false;
+        while let Some(site) = self.controller.hook().await.ok_or("ghostpin is stopping")? {
+            if Instant::now() >= until {
+                return Err(format!(
+                    "a hook of site `{site}` still ran after {:?} (server.upgrade_timeout): try again when it has ended",
+                    self.timeout
+                ));
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                asked.step(format!(
+                    "it waits for a hook of site `{site}`, which is never run twice at a time"
+                ));
+            }
+            heir.watch(LOOK).await?;
+        }
+        Ok(())
+    }
+
+    /// Who asks from now on is answered by whoever decides then; who has asked just now, by this process. An edge of a fleet
+    /// goes on as it is until the new one is another.
+    fn shut(&self) -> Option<Shut<'_>> {
+        self.teller.fleet.is_none().then(|| {
+            self.admin.shut();
+            Shut(self.admin)
+        })
+    }
+}
+
+/// The door of the admin API, which is opened again unless the new process has taken over.
+struct Shut<'a>(&'a admin::Serving);
+
+impl Shut<'_> {
+    fn for_good(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Shut<'_> {
+    fn drop(&mut self) {
+        self.0.open();
     }
 }

@@ -32,8 +32,7 @@ use crate::observe::journal;
 use crate::upgrade::elder::Heir;
 pub use following::Succession;
 use glance::{Glance, Look};
-use reconciler::HandOver;
-pub use reconciler::Source;
+pub use reconciler::{HandOver, NotTaken, Source};
 use view::{SiteSummary, SiteView, SitesWanted, Status};
 
 /// What may be asked of the reconciler.
@@ -78,6 +77,8 @@ pub enum Ask {
     UntilGood(oneshot::Sender<()>),
     /// What a process that is to take over is told, with so many well sites at most.
     InForce(usize, oneshot::Sender<InForce>),
+    /// A site whose hook runs; `None` if there is none.
+    Hook(oneshot::Sender<Option<SiteName>>),
     /// Something for the journal of a site: its kind, and what happened.
     Note(SiteName, &'static str, String),
     /// A configuration was refused; what holds is named in [`Status`].
@@ -209,16 +210,24 @@ impl Controller {
         self.ask(|answer| Ask::InForce(most, answer)).await
     }
 
-    /// Hands all pins over to another process, which is ready, and has read the file after so many [`InForce::updates`]. The
-    /// error says why it has not taken them; it has ended then, and this one goes on.
-    pub async fn hand_over(&self, heir: Heir, updates: u64) -> Result<Succession, String> {
+    /// A site whose hook runs, if there is one; the outer `None` says that the process is about to end.
+    pub async fn hook(&self) -> Option<Option<SiteName>> {
+        self.ask(Ask::Hook).await
+    }
+
+    /// Hands all pins over to another process, which is ready, and has read the file after so many
+    /// [`InForce::updates`]. The error says why it has not taken them, and this process goes on.
+    ///
+    /// # Errors
+    /// [`NotTaken`]
+    pub async fn hand_over(&self, heir: Heir, updates: u64) -> Result<Succession, NotTaken> {
         let (answer, answered) = oneshot::channel();
         let asked = self.0.send(reconciler::Message::HandOver(HandOver { heir, updates, answer }));
         let answered = match asked {
             Ok(()) => answered.await.ok(),
             Err(_) => None,
         };
-        answered.unwrap_or_else(|| Err("ghostpin is stopping".to_owned()))
+        answered.unwrap_or_else(|| Err(NotTaken::Failed("ghostpin is stopping".to_owned())))
     }
 
     /// Asks for something and waits until it is done or refused.

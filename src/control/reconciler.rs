@@ -20,6 +20,7 @@ mod retiring;
 mod seen;
 mod wishes;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -60,7 +61,7 @@ use crate::workers::{Order, Workers};
 use canary::Canary;
 use guarded::Guarded;
 pub use guarded::Source;
-pub use handing_over::HandOver;
+pub use handing_over::{HandOver, NotTaken};
 use heir::Elder;
 pub use heir::ElderParts;
 pub use parts::{Message, Parts};
@@ -127,7 +128,8 @@ pub struct Reconciler {
     has_lent: bool,
     /// Another process serves in the place of this edge, which is to be the controller no more: by then at the latest.
     retires: Option<Instant>,
-    hooks_running: usize,
+    /// How many hooks of which sites run.
+    hooks_running: BTreeMap<SiteKey, usize>,
 }
 
 /// A reconciler's ears, and its handle.
@@ -182,7 +184,7 @@ impl Reconciler {
             heir: None,
             has_lent: false,
             retires: None,
-            hooks_running: 0,
+            hooks_running: BTreeMap::new(),
         };
         if let Err(why) = reconciler.apply(Source::File, parts.config) {
             // The configuration was checked when it was read.
@@ -228,7 +230,11 @@ impl Reconciler {
                 }
             }
             // A report of a shutting that is over must not come to the heir: it numbers its own anew.
-            if !is_up_to_date || self.hooks_running > 0 {
+            if !is_up_to_date {
+                continue;
+            }
+            if !self.hooks_running.is_empty() {
+                self.heir.take().into_iter().for_each(HandOver::give_back);
                 continue;
             }
             if let Some(until) = self.retires
@@ -300,7 +306,12 @@ impl Reconciler {
                 }
             }
             Message::HookDone { site, generation, hook, result } => {
-                self.hooks_running -= 1;
+                if let Entry::Occupied(mut running) = self.hooks_running.entry(site) {
+                    *running.get_mut() -= 1;
+                    if *running.get() == 0 {
+                        running.remove();
+                    }
+                }
                 self.postpone_retirement();
                 if let (Err(why), Some(entry)) = (&result, self.sites.get(&site)) {
                     self.note(
@@ -366,6 +377,7 @@ impl Reconciler {
             Ask::UntilGood(answer) => self.until_good(answer),
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
             Ask::InForce(most, answer) => drop(answer.send(self.in_force(most))),
+            Ask::Hook(answer) => drop(answer.send(self.running_hook())),
             Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => {
                 self.guarded.take_word(Source::File);
@@ -473,7 +485,7 @@ impl Reconciler {
                     old: old.map_or_else(String::new, |old| old.to_string()),
                     new: new.to_string(),
                 };
-                self.hooks_running += 1;
+                *self.hooks_running.entry(key).or_default() += 1;
                 let in_turn = entry.hooks_in_turn.get_or_insert_default().clone();
                 let messages = self.messages.clone();
                 // A hook that was begun is let come to its end, whatever becomes of the handoff: half of a fencing

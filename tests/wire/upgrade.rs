@@ -1,5 +1,7 @@
 //! One process takes over from another: nobody notices, and if the new one is no good, nothing has happened.
 
+mod hooks;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +18,12 @@ pub(crate) fn config(backends: &[&Backend]) -> Config {
     let mut config = Config::of(backends);
     config.server += "\nupgrade_probation = '0s'";
     config
+}
+
+/// Whether there is no such process any more.
+fn has_ended(pid: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z")
 }
 
 /// A backend whose `/slow` ends when it is told so, and what tells it.
@@ -53,10 +61,7 @@ fn no_request_fails_while_one_process_after_the_other_takes_over() {
             let so_far = answered.load(Ordering::Relaxed);
             until("more are answered", || answered.load(Ordering::Relaxed) > so_far + 10);
             // Only one at a time may still have requests.
-            until("the one before has ended", || {
-                let state = fs::read_to_string(format!("/proc/{before}/stat")).unwrap_or_default();
-                state.is_empty() || state.contains(") Z")
-            });
+            until("the one before has ended", || has_ended(before));
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -329,10 +334,13 @@ fn a_new_process_that_reaches_no_backend_changes_nothing() {
     nothing_has_happened(&mut proxy, &said, "site `a` is not well here (status 200)");
 }
 
-/// The process that the one under test has started.
+/// The new process that the one under test has started, which may run hooks as well.
 fn child_of(parent: u32) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+    let is_heir = |pid: &&str| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().contains("--heir")
+    };
+    Pid::from_raw(children.split_whitespace().find(is_heir)?.parse().ok()?)
 }
 
 /// Upgrades to a process that this signal is sent while it is being watched.

@@ -24,11 +24,28 @@ pub struct HandOver {
     /// How many updates of the file were in force when it was started.
     pub updates: u64,
     /// Told what becomes of it.
-    pub answer: oneshot::Sender<Result<Succession, String>>,
+    pub answer: oneshot::Sender<Result<Succession, NotTaken>>,
+}
+
+/// Why another process has not got the pins.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// It is no good, and has ended.
+    Failed(String),
+    /// A hook runs, and is never run twice at a time: the heir is to come again.
+    HookRuns(Heir),
+}
+
+impl HandOver {
+    /// Nothing was begun.
+    pub(super) fn give_back(self) {
+        // Whoever doesn't wait for it any more has stopped; it ends, too.
+        drop(self.answer.send(Err(NotTaken::HookRuns(self.heir))));
+    }
 }
 
 impl Reconciler {
-    /// It is served as soon as no hook runs: a hook is never run twice at a time.
+    /// It is served when all is taken in that there is.
     pub(super) fn heir_waits(&mut self, ask: HandOver) {
         let why = if self.has_elder() {
             "the process before this one still has requests: try again when it has ended"
@@ -39,7 +56,13 @@ impl Reconciler {
             return;
         };
         drop(ask.heir);
-        drop(ask.answer.send(Err(why.to_owned())));
+        drop(ask.answer.send(Err(NotTaken::Failed(why.to_owned()))));
+    }
+
+    /// A site whose hook runs, if there is one.
+    pub(super) fn running_hook(&self) -> Option<SiteName> {
+        let (site, _) = self.hooks_running.first_key_value()?;
+        Some(self.sites.get(site).map_or_else(|| SiteName::from("-"), |entry| entry.name().clone()))
     }
 
     pub(super) fn in_force(&self, most: usize) -> InForce {
@@ -53,7 +76,8 @@ impl Reconciler {
             return Some(ask);
         }
         drop(ask.heir);
-        drop(ask.answer.send(Err("the configuration was reloaded meanwhile: ask again".to_owned())));
+        let why = "the configuration was reloaded meanwhile: ask again".to_owned();
+        drop(ask.answer.send(Err(NotTaken::Failed(why))));
         None
     }
 
@@ -91,7 +115,7 @@ impl Reconciler {
                 why
             }
         };
-        drop(answer.send(Err(why)));
+        drop(answer.send(Err(NotTaken::Failed(why))));
         Err(self)
     }
 

@@ -13,7 +13,7 @@ const LAST_WISHES: Duration = Duration::from_secs(5);
 /// What a heir that was lent the disk has come to.
 #[derive(Debug)]
 pub struct Lent {
-    answer: oneshot::Sender<Result<Succession, String>>,
+    answer: oneshot::Sender<Result<Succession, NotTaken>>,
     became: Result<Heir, Returned>,
 }
 
@@ -56,14 +56,16 @@ impl Reconciler {
                 let (pid, version) = (heir.pid(), heir.version().to_owned());
                 Ok(Succession { pid, version, mouth: heir.line().0, ended: None })
             }
-            Err(Returned { why, store }) => Err(match store.and_then(|store| self.remember_again(store)) {
-                Ok(()) => why,
-                Err(error) => {
-                    let why = format!("{why}; and the pin store can't be opened any more: {error}");
-                    tracing::error!(why, "this edge remembers nothing until ghostpin is restarted");
-                    why
-                }
-            }),
+            Err(Returned { why, store }) => {
+                Err(NotTaken::Failed(match store.and_then(|store| self.remember_again(store)) {
+                    Ok(()) => why,
+                    Err(error) => {
+                        let why = format!("{why}; and the pin store can't be opened any more: {error}");
+                        tracing::error!(why, "this edge remembers nothing until ghostpin is restarted");
+                        why
+                    }
+                }))
+            }
         };
         drop(answer.send(outcome));
     }

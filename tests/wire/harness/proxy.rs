@@ -293,8 +293,13 @@ impl Proxy {
 
     /// Has `program`, or the same one again, take over by `ghostpin upgrade`. The error is what that said.
     pub(crate) fn upgrade(&mut self, config: &Config, program: Option<&Path>) -> Result<(), String> {
-        let file = self.path("ghostpin.toml");
-        std::fs::write(&file, config.text(self.folder.path())).expect("a file");
+        self.write(config);
+        self.heir = Some(self.ask_for_upgrade(&self.path("ghostpin.toml"), program)?);
+        Ok(())
+    }
+
+    /// `ghostpin upgrade` with this file as it is. Says who serves then, but goes on taking the old process for its own.
+    pub(crate) fn ask_for_upgrade(&self, file: &Path, program: Option<&Path>) -> Result<Pid, String> {
         let mut upgrade = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
         upgrade.args(["upgrade", "--json", "--config"]).arg(file).args(program);
         let output = upgrade.output().expect("ghostpin starts");
@@ -303,8 +308,7 @@ impl Proxy {
         }
         let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let pid = done["serves"]["pid"].as_i64().expect("a number");
-        self.heir = Pid::from_raw(pid as i32);
-        Ok(())
+        Ok(Pid::from_raw(pid as i32).expect("a process"))
     }
 
     /// Waits until the process that was started first has ended, and takes its heir for it.
