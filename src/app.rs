@@ -391,6 +391,8 @@ impl Prepared {
             workers.tell(Order::Stop { timeout: server.shutdown_timeout, held: held_at_stop });
             // Gates are opened as ever meanwhile: who waits at one is answered.
             tokio::task::spawn_blocking(ended).await?;
+            // What an elder still has it cuts when nobody decides any more.
+            let _ = timeout_at(until, controller.until_alone()).await;
             fleet::leave(&controller, config.cluster.as_ref()).await;
             dismiss(deciding, administering.end(Duration::ZERO)).await;
             traced.end();

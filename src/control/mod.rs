@@ -77,6 +77,8 @@ pub enum Ask {
     UntilGood(oneshot::Sender<()>),
     /// What a process that is to take over is told, with so many well sites at most.
     InForce(usize, oneshot::Sender<InForce>),
+    /// Answered, or dropped, when no process has requests that this one has taken over from.
+    Alone(oneshot::Sender<()>),
     /// A site whose hook runs; `None` if there is none.
     Hook(oneshot::Sender<Option<SiteName>>),
     /// Something for the journal of a site: its kind, and what happened.
@@ -208,6 +210,11 @@ impl Controller {
     /// What holds now, with `most` well sites at most.
     pub async fn in_force(&self, most: usize) -> Option<InForce> {
         self.ask(|answer| Ask::InForce(most, answer)).await
+    }
+
+    /// Returns when no process has requests any more that this one has taken over from.
+    pub async fn until_alone(&self) {
+        self.ask(Ask::Alone).await;
     }
 
     /// A site whose hook runs, if there is one; the outer `None` says that the process is about to end.

@@ -377,6 +377,7 @@ impl Reconciler {
             Ask::UntilGood(answer) => self.until_good(answer),
             Ask::Provide(config, answer) => drop(answer.send(self.provide(*config))),
             Ask::InForce(most, answer) => drop(answer.send(self.in_force(most))),
+            Ask::Alone(answer) => self.wait_for_elder(answer),
             Ask::Hook(answer) => drop(answer.send(self.running_hook())),
             Ask::Note(site, kind, note) => self.note(site, kind, note),
             Ask::RefusedUpdate(why) => {

@@ -30,6 +30,8 @@ pub(super) struct Elder {
     asked: BTreeMap<u64, (SiteName, oneshot::Sender<Option<SiteView>>)>,
     next_ask: u64,
     rested: Option<Box<dyn FnOnce()>>,
+    /// Who wait for its end. They hear of it when this is dropped.
+    awaited: Vec<oneshot::Sender<()>>,
 }
 
 impl Elder {
@@ -48,6 +50,7 @@ impl Elder {
             asked: BTreeMap::new(),
             next_ask: 0,
             rested: Some(rested),
+            awaited: Vec::new(),
         }
     }
 
@@ -83,6 +86,14 @@ impl Reconciler {
     /// Whether the process that this one has taken over from still has requests.
     pub(super) fn has_elder(&self) -> bool {
         self.elder.is_some()
+    }
+
+    /// Somebody waits until it has none.
+    pub(super) fn wait_for_elder(&mut self, answer: oneshot::Sender<()>) {
+        match &mut self.elder {
+            Some(elder) => elder.awaited.push(answer),
+            None => drop(answer.send(())),
+        }
     }
 
     /// Somebody asks for a site, of which the elder may have requests as well.

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -152,4 +153,24 @@ fn a_new_process_that_gets_stuck_while_it_waits_for_a_hook_is_ended() {
         hook.end();
         assert_eq!(moving.join().unwrap().0, 200);
     });
+}
+
+#[test]
+fn a_stop_lets_requests_of_the_process_before_come_to_their_end() {
+    let (a, go_on) = slow("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    let slow = proxy.get_meanwhile("/slow");
+    until("it is under way", || a.count() == 1);
+    proxy.upgrade(&config, None).unwrap();
+    let heir = proxy.pid();
+    proxy.signal(Signal::TERM);
+    until("nobody comes in any more", || TcpStream::connect(proxy.address).is_err());
+    // Longer than one takes that has nothing to wait for.
+    thread::sleep(Duration::from_secs(3));
+    assert!(!has_ended(heir));
+    go_on.send(()).unwrap();
+    assert_eq!(slow.join().unwrap().text(), "A");
+    proxy.until_elder_ended();
+    until("the new process has ended", || has_ended(heir));
 }
