@@ -93,6 +93,8 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
             until_nobody_is_left(&prepared.config).context("[server] state")?;
         }
         let doors = Doors::open(&prepared.config, &mut Inherited::of_systemd(&prepared.config))?;
+        // Who comes from now on waits for what is read first, and is not refused.
+        doors.listen()?;
         prepared.serve(doors, opened, None).await
     })
 }
@@ -203,7 +205,7 @@ impl Prepared {
             doors.open_to_requests(&config, &mut Inherited::default());
         }
         let (addresses, listeners) = (doors.addresses(), doors.for_workers(config.server.threads)?);
-        let (admin, requests) = (doors.admin()?, doors.requests()?);
+        let admin = doors.admin()?;
         let token = before.as_ref().and_then(|(_, before)| before.fleet.as_ref()?.token.clone());
         let detour = fleet::detour(&config, &addresses, token)?;
         let handed_on = fleet::handed_on(&config, detour.as_ref());
@@ -281,6 +283,8 @@ impl Prepared {
                 begin.begin();
             });
         }
+        // Before, the elder is the only one who accepts.
+        doors.listen()?;
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(&path, controller.clone(), certificates)
             .telling(authority.map(|one| (one, reader.clone())))
@@ -345,8 +349,9 @@ impl Prepared {
         }
         notify::tell(Told::Ready);
         let (asks, mut asked) = mpsc::channel(1);
-        let listening =
-            requests.map(|requests| tokio::task::spawn_local(request::listen(requests, asks.clone())));
+        let listening = doors
+            .requests()?
+            .map(|requests| tokio::task::spawn_local(request::listen(requests, asks.clone())));
         let upgrades = Upgrades {
             program,
             config: &path,

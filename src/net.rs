@@ -123,8 +123,8 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Binds a Unix socket. One that a former life left behind is replaced, one that answers is not, and nor is anything else
-/// that lies there.
+/// Binds a Unix socket that has yet to listen. One that a former life left behind is replaced, one that answers is not, and nor
+/// is anything else that lies there.
 ///
 /// # Errors
 /// The path is in use, or can't be had.
@@ -136,9 +136,10 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         Ok(_) if is_left_behind(path) => std::fs::remove_file(path)?,
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.set_nonblocking(true)?;
+    Ok(UnixListener::from(socket))
 }
 
 /// Whether nobody listens there any more. Of another kind of socket, a datagram one say, this can't be told.
@@ -175,6 +176,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
 
         let listener = bind_unix(&path).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
         bind_unix(&path).unwrap_err();
         drop(listener);
         bind_unix(&path).unwrap();

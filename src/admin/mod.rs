@@ -32,7 +32,6 @@ use peer::Peer;
 
 use crate::app::Reload;
 use crate::config::ListenAddress;
-use crate::net::bind_unix;
 use crate::observe::logging::Logs;
 use crate::observe::metrics::WorkerMetrics;
 use crate::observe::otlp::Traced;
@@ -87,21 +86,6 @@ impl Context {
     fn swarm_view(&self) -> Option<swarm::SwarmView> {
         let services = self.reload.services().to_vec();
         self.swarm.as_ref().map(|watched| swarm::SwarmView { services, ..watched.view() })
-    }
-}
-
-/// Binds the admin address. A socket file that a former life left behind is replaced; one that answers is not.
-///
-/// # Errors
-/// The address is in use, or can't be had.
-pub fn bind(address: &ListenAddress) -> std::io::Result<Bound> {
-    match address {
-        ListenAddress::Tcp(address) => {
-            let listener = std::net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(Bound::Tcp(listener))
-        }
-        ListenAddress::Unix(path) => Ok(Bound::Unix(bind_unix(path)?)),
     }
 }
 

@@ -20,7 +20,7 @@ use axum::http::{StatusCode, Uri};
 use serde_json::Value;
 use tokio::task::LocalSet;
 
-use super::{Bound, Context, Doors, Guard, Serving, bind, spawn};
+use super::{Bound, Context, Doors, Guard, Serving, spawn};
 use crate::admin::dashboard::Shared;
 use crate::app::Reload;
 use crate::certs::{Certificates, Sources};
@@ -176,11 +176,18 @@ impl Edge {
             logs: Default::default(),
             shut: shut.subscribe(),
         };
-        let bound = bind(&config.admin.listen).unwrap();
-        let place = match (&bound, &config.admin.listen) {
-            (Bound::Tcp(listener), _) => Place::Tcp(listener.local_addr().unwrap().to_string()),
-            (Bound::Unix(_), ListenAddress::Unix(path)) => Place::Unix(path.clone()),
-            (Bound::Unix(_), ListenAddress::Tcp(_)) => unreachable!("what is bound is what was asked for"),
+        let (bound, place) = match &config.admin.listen {
+            ListenAddress::Tcp(address) => {
+                let listener = std::net::TcpListener::bind(address).unwrap();
+                listener.set_nonblocking(true).unwrap();
+                let place = Place::Tcp(listener.local_addr().unwrap().to_string());
+                (Bound::Tcp(listener), place)
+            }
+            ListenAddress::Unix(path) => {
+                let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+                listener.set_nonblocking(true).unwrap();
+                (Bound::Unix(listener), Place::Unix(path.clone()))
+            }
         };
         let serving = spawn(bound, context, shut).unwrap();
         let client = Client {

@@ -136,6 +136,19 @@ impl Doors {
         }
     }
 
+    /// From now on, connections come to all of them, and somebody has to accept them.
+    ///
+    /// # Errors
+    /// Another process listens there.
+    pub(super) fn listen(&self) -> Result<()> {
+        for Opened { named, address, sockets } in &self.0 {
+            for socket in sockets {
+                socket.listen().with_context(|| in_vain(named.door, address))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where readers and other edges come in, in the order of the configuration.
     pub(super) fn addresses(&self) -> Vec<ListenAddress> {
         self.public().map(|opened| opened.address.clone()).collect()
@@ -207,21 +220,21 @@ impl Doors {
     }
 }
 
+fn in_vain(door: Door, address: &ListenAddress) -> String {
+    format!("{}: can't listen on {address}", key(door))
+}
+
 impl Opened {
     fn new(door: Door, address: &ListenAddress, count: usize, inherited: &mut Inherited) -> Result<Self> {
         let named = Named { door, configured: address.to_string() };
         let taken = inherited.take(&named);
         if taken.is_empty() {
             let bound = match door {
-                // Shared with nobody: what operators ask must not go to another ghostpin now and then.
-                Door::Admin => admin::bind(address).map(|bound| match bound {
-                    admin::Bound::Tcp(listener) => (address.clone(), vec![Bound::Tcp(listener)]),
-                    admin::Bound::Unix(listener) => (address.clone(), vec![Bound::Unix(listener)]),
-                }),
+                // What operators ask must not go to another ghostpin now and then.
+                Door::Admin => listener::bind_alone(address).map(|bound| (address.clone(), vec![bound])),
                 _ => listener::bind(address, count),
             };
-            let (address, sockets) =
-                bound.with_context(|| format!("{}: can't listen on {address}", key(door)))?;
+            let (address, sockets) = bound.with_context(|| in_vain(door, address))?;
             return Ok(Self { named, address, sockets });
         }
         let sockets = taken.into_iter().map(|socket| match address {

@@ -50,7 +50,7 @@ pub enum Kind {
     Edges,
 }
 
-/// A socket that listens.
+/// A socket that listens, or is to.
 #[derive(Debug)]
 pub enum Bound {
     /// At an address.
@@ -70,6 +70,14 @@ impl Bound {
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
         })
     }
+
+    /// From now on, connections come here. Of one that listens already, nothing changes but how many may wait.
+    ///
+    /// # Errors
+    /// Somebody else listens at the address, and doesn't share it.
+    pub fn listen(&self) -> io::Result<()> {
+        Ok(rustix::net::listen(self, BACKLOG)?)
+    }
 }
 
 impl AsFd for Bound {
@@ -82,14 +90,14 @@ impl AsFd for Bound {
 }
 
 /// Binds `address` once for each of `count` workers, and says what it has become: port 0 is any port. The kernel spreads
-/// connections over them.
+/// connections over them, as soon as they [listen](Bound::listen): until then it brings none, however well the address fits.
 ///
 /// # Errors
 /// The address is in use, or can't be had.
 pub fn bind(address: &ListenAddress, count: usize) -> io::Result<(ListenAddress, Vec<Bound>)> {
     match address {
         ListenAddress::Tcp(address) => {
-            let bound = bind_tcp(*address, count)?;
+            let bound = bind_tcp(*address, count, true)?;
             let address = bound[0].local_addr()?;
             Ok((ListenAddress::Tcp(address), bound.into_iter().map(Bound::Tcp).collect()))
         }
@@ -101,19 +109,29 @@ pub fn bind(address: &ListenAddress, count: usize) -> io::Result<(ListenAddress,
     }
 }
 
-fn bind_tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+/// The same once, and shared with nobody: no other process can listen there beside this one.
+///
+/// # Errors
+/// See [`bind`].
+pub fn bind_alone(address: &ListenAddress) -> io::Result<Bound> {
+    match address {
+        ListenAddress::Tcp(address) => Ok(Bound::Tcp(bind_tcp(*address, 1, false)?.swap_remove(0))),
+        ListenAddress::Unix(path) => Ok(Bound::Unix(bind_unix(path)?)),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, count: usize, shared: bool) -> io::Result<Vec<TcpListener>> {
     let mut bound = Vec::with_capacity(count);
     let mut address = address;
     for _ in 0..count {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
+        socket.set_reuse_port(shared)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);
         // The same port for all workers.
         address = listener.local_addr()?;
