@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -67,9 +68,19 @@ impl Inherited {
 
     /// Those for this address.
     fn take(&mut self, named: &Named) -> Vec<OwnedFd> {
-        let taken = self.0.extract_if(.., |(of, _)| of == named);
+        let is_it = |of: &Named| of.door == named.door && are_same(&of.configured, &named.configured);
+        let taken = self.0.extract_if(.., |(of, _)| is_it(of));
         taken.map(|(_, socket)| socket).collect()
     }
+}
+
+/// Whether two addresses as they are [named](Named) are the same one: a file may have several paths.
+fn are_same(one: &str, other: &str) -> bool {
+    let file = |address: &str| {
+        let found = std::fs::metadata(address.strip_prefix("unix:")?).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    one == other || file(one).is_some_and(|one| file(other) == Some(one))
 }
 
 /// The address of a socket, and the socket without a blocking mode.
@@ -94,8 +105,10 @@ fn named(config: &Config, address: &ListenAddress) -> Option<Named> {
         [(Door::Http, http.as_slice()), (Door::Https, https.as_slice()), (Door::Edges, edges.as_slice())];
     let listed =
         listed.iter().flat_map(|(door, list)| list.iter().map(|listener| (*door, &listener.address)));
-    let (door, address) =
-        listed.chain([(Door::Admin, &config.admin.listen)]).find(|(_, configured)| *configured == address)?;
+    let text = address.to_string();
+    let (door, address) = listed
+        .chain([(Door::Admin, &config.admin.listen)])
+        .find(|(_, configured)| are_same(&configured.to_string(), &text))?;
     Some(Named { door, configured: address.to_string() })
 }
 
@@ -109,7 +122,7 @@ struct Opened {
 pub(super) struct Doors(Vec<Opened>);
 
 impl Doors {
-    /// Takes what was handed over, and binds the rest.
+    /// Takes what was handed over, and binds the rest, which has yet to [listen](Self::listen).
     ///
     /// # Errors
     /// An address can't be had.

@@ -298,6 +298,14 @@ impl Proxy {
         Ok(())
     }
 
+    /// The same with this folder for its own, which is the same one by another path.
+    pub(crate) fn upgrade_at(&mut self, config: &Config, folder: &Path) -> Result<(), String> {
+        let file = folder.join("ghostpin.toml");
+        std::fs::write(&file, config.text(folder)).expect("a file");
+        self.heir = Some(self.ask_for_upgrade(&file, None)?);
+        Ok(())
+    }
+
     /// `ghostpin upgrade` with this file as it is. Says who serves then, but goes on taking the old process for its own.
     pub(crate) fn ask_for_upgrade(&self, file: &Path, program: Option<&Path>) -> Result<Pid, String> {
         let mut upgrade = Command::new(env!("CARGO_BIN_EXE_ghostpin"));

@@ -1,6 +1,8 @@
 //! Upgrades that change what is listened on: nobody comes to a process that doesn't accept yet.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -107,4 +109,27 @@ fn a_new_path_lets_nobody_in_before_somebody_accepts_there() {
     proxy.kill_and_restart(&before);
     proxy.upgrade(&with_path(&before), None).unwrap();
     assert!(get_at(&path).ends_with("A GET 0"));
+}
+
+#[test]
+fn a_folder_is_the_same_one_by_another_path() {
+    let a = Backend::named("A");
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("current");
+    let mut config = config(&[&a]);
+    config.http = format!("'127.0.0.1:0', '{}'", path.join("front").display());
+    fs::create_dir(&path).unwrap();
+    let mut proxy = Proxy::start(&config);
+    // What was listened on lies elsewhere now, and is found there by a link.
+    let moved = place.path().join("moved");
+    fs::rename(&path, &moved).unwrap();
+    symlink(&moved, &path).unwrap();
+    let link = place.path().join("link");
+    symlink(proxy.path(""), &link).unwrap();
+    for folder in [link.clone(), proxy.path(""), link] {
+        config.http = format!("'127.0.0.1:0', '{}'", moved.join("front").display());
+        proxy.upgrade_at(&config, &folder).unwrap();
+        assert!(get_at(&path.join("front")).ends_with("A GET 0"));
+        assert_eq!(proxy.pid_that_serves(), proxy.pid());
+    }
 }
