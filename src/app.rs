@@ -395,6 +395,7 @@ impl Prepared {
             let files = doors.close();
             workers.tell(Order::Stop { timeout: server.shutdown_timeout, held: held_at_stop });
             // Gates are opened as ever meanwhile: who waits at one is answered.
+            let until = Instant::now() + server.shutdown_timeout;
             tokio::task::spawn_blocking(ended).await?;
             // What an elder still has it cuts when nobody decides any more.
             let _ = timeout_at(until, controller.until_alone()).await;

@@ -16,7 +16,7 @@ use crate::core::SiteName;
 use crate::core::handoff::Found;
 use crate::upgrade::heir::{Elder, Handed};
 use crate::upgrade::served::{Change, OfGuard, Served};
-use crate::upgrade::{OfFleet, OfStore};
+use crate::upgrade::{OfFleet, OfStore, ToElder};
 
 /// Names of sites that are told, of those that an upgrade would touch.
 const EXAMPLES: usize = 5;
@@ -50,6 +50,7 @@ pub(super) async fn take_over(path: &Path, elder: &mut Elder) -> Result<TakenOve
     let opened = PinStore::open_again(state)?;
     // Whatever has become of the path meanwhile.
     same_store(&prepared.config, Some(opened.store.folder()), &account.store)?;
+    elder.mouth.say(ToElder::Opened);
     Ok((prepared, doors, opened, Before { unsettled, fleet: account.fleet }))
 }
 

@@ -94,6 +94,8 @@ impl Upgrades<'_> {
             if door.is_some() {
                 tokio::time::sleep(LAST_ASKED).await;
             }
+            // One that has got stuck meanwhile is not to be found out while nobody decides.
+            heir.watch(Duration::ZERO).await?;
             let _turn = self.handing_over.lock().await;
             match self.controller.hand_over(heir, updates).await {
                 Ok(succession) => {

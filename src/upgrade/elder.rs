@@ -16,7 +16,10 @@ use super::{Account, Named, PROTOCOL, ToElder, ToHeir, Unsettled};
 const PING: Duration = Duration::from_millis(250);
 /// One that says nothing for so long is.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
-/// How long the heir may take to open the store and to take all sites up. Nobody decides meanwhile.
+/// How long the heir may take to open the store. Nobody decides meanwhile, so that one that has got stuck just then must not be
+/// waited for as long as one that has much to do.
+const OPEN_MAX: Duration = Duration::from_secs(5);
+/// How long it may take until it has taken up all sites, of which there may be a million.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(30);
 
 /// What this process was started from. To be asked before anybody replaces what lies there.
@@ -133,6 +136,13 @@ impl Heir {
             self.mouth.say(ToHeir::Unsettled(site));
         }
         self.mouth.say(ToHeir::TakeOver);
+        match timeout(OPEN_MAX, self.hear()).await {
+            Ok(heard) => match heard? {
+                ToElder::Opened => {}
+                other => return Err(format!("it says {other:?} before it has the pin store open")),
+            },
+            Err(_) => return Err(format!("it is stuck: it has not opened the pin store after {OPEN_MAX:?}")),
+        }
         let until = Instant::now() + TAKE_OVER_MAX;
         loop {
             match timeout_at(until, self.hear()).await {
@@ -187,5 +197,37 @@ impl Drop for Process {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A heir that is there and says this when it is to take over. What becomes of that, and how long it took.
+    async fn taken_by(says: Vec<ToElder>) -> (Result<(), String>, Duration) {
+        let (ours, theirs) = line::pair().unwrap();
+        let (mouth, ear) = line::talk(ours).unwrap();
+        let (its_mouth, _its_ear) = line::talk::<ToElder, ToHeir>(theirs).unwrap();
+        let expected = says.len();
+        says.into_iter().for_each(|message| its_mouth.say(message));
+        while ear.len() < expected {
+            std::thread::yield_now();
+        }
+        let mut heir = Heir { child: Process(None), mouth, ear, version: String::new(), early: Vec::new() };
+        let began = Instant::now();
+        (heir.take_over(Vec::new()).await, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gets_stuck_just_when_nobody_decides_is_not_waited_for_as_long_as_who_has_much_to_do() {
+        let (result, took) = taken_by(Vec::new()).await;
+        assert!(result.unwrap_err().contains("it is stuck"));
+        assert!(took < OPEN_MAX + PING, "{took:?}");
+        let (result, took) = taken_by(vec![ToElder::Opened]).await;
+        assert!(result.unwrap_err().contains("it has not taken over"));
+        assert!(took > OPEN_MAX * 2, "{took:?}");
+        let (result, _) = taken_by(vec![ToElder::Opened, ToElder::Taken]).await;
+        result.unwrap();
     }
 }

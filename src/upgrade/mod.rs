@@ -104,6 +104,8 @@ pub enum ToElder {
     Failed(String),
     /// It is not stuck.
     Pong,
+    /// It has the pin store open, and takes all sites up.
+    Opened,
     /// It has the pins, and accepts connections.
     Taken,
     /// Let nobody in any more, and say [`ToHeir::Left`].
