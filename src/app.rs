@@ -49,7 +49,7 @@ use crate::published::{Published, Publisher};
 use crate::tenure::Tenures;
 use crate::upgrade::elder::own_program;
 use crate::upgrade::heir::Elder;
-use crate::upgrade::leftover::Leftover;
+use crate::upgrade::leftover::{Leftover, NoLock};
 use crate::upgrade::request;
 use crate::upgrade::{OfStore, ToElder, ToHeir};
 use crate::watchdog;
@@ -90,7 +90,7 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
         let opened = PinStore::open(&prepared.config.server.state, adopt)?;
         // Of an edge that was upgraded the fleet's store knows.
         if prepared.config.cluster.is_none() {
-            until_nobody_is_left(&prepared.config).context("[server] state")?;
+            until_nobody_is_left(&prepared.config).await.context("[server] state")?;
         }
         let doors = Doors::open(&prepared.config, &mut Inherited::of_systemd(&prepared.config))?;
         // Who comes from now on waits for what is read first, and is not refused.
@@ -100,11 +100,13 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
 }
 
 /// Returns when no process has requests that was upgraded before it could be told that its heir has died.
-fn until_nobody_is_left(config: &Config) -> std::io::Result<()> {
-    let left = Leftover::lock(&config.server.state, Duration::ZERO).or_else(|_| {
+async fn until_nobody_is_left(config: &Config) -> Result<(), NoLock> {
+    let mut left = Leftover::lock(&config.server.state, Duration::ZERO).await;
+    if matches!(left, Err(NoLock::Taken)) {
         tracing::warn!("a process that was upgraded before still has requests: this one waits for its end");
-        Leftover::lock(&config.server.state, config.server.shutdown_timeout + LAST_ANSWERS)
-    });
+        let patience = config.server.shutdown_timeout + LAST_ANSWERS;
+        left = Leftover::lock(&config.server.state, patience).await;
+    }
     left.map(drop)
 }
 

@@ -73,9 +73,8 @@ impl Upgrades<'_> {
     async fn upgrade(&self, asked: &Asked) -> Result<Succeeded, String> {
         let program = asked.request.program.as_deref().unwrap_or(&self.program);
         let config = asked.request.config.as_deref().unwrap_or(self.config);
-        let leftover = Leftover::lock(self.state, LEFTOVER_MAX).map_err(|error| {
-            format!("{error}: try again when it has ended, at the latest after server.shutdown_timeout")
-        })?;
+        let leftover = Leftover::lock(self.state, LEFTOVER_MAX).await;
+        let leftover = leftover.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         let Told { sites, account, updates } = self.teller.tell().await?;
         let sockets = self
             .doors

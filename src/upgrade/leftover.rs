@@ -4,9 +4,10 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 const LOCK: &str = "elder.lock";
 const PAUSE: Duration = Duration::from_millis(20);
@@ -17,25 +18,64 @@ pub struct Leftover {
     _file: File,
 }
 
+/// Why it can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NoLock {
+    /// There is such a process.
+    #[error(
+        "a process that was upgraded before still has requests: try again when it has ended, at the latest after \
+         server.shutdown_timeout"
+    )]
+    Taken,
+    /// The system did not do what was asked.
+    #[error("can't lock {}: ghostpin needs a folder `server.state` that it can write to", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
 impl Leftover {
     /// Takes the lock, once the process that has it has ended.
     ///
     /// # Errors
-    /// It can't be had within `patience`.
-    pub fn lock(state: &Path, patience: Duration) -> io::Result<Self> {
+    /// It can't be had within `patience`, or not at all.
+    pub async fn lock(state: &Path, patience: Duration) -> Result<Self, NoLock> {
+        let path = state.join(LOCK);
         let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(state.join(LOCK))?;
+        let opened = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(source) => return Err(NoLock::Io { path, source }),
+        };
         let until = Instant::now() + patience;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    let why = "a process that was upgraded before still has requests";
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, why));
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(PAUSE).await,
+                Err(TryLockError::WouldBlock) => return Err(NoLock::Taken),
+                Err(TryLockError::Error(source)) => return Err(NoLock::Io { path, source }),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_an_upgraded_process_keeps_nobody_else_waiting() {
+        let state = tempfile::tempdir().unwrap();
+        let before = Leftover::lock(state.path(), Duration::ZERO).await.unwrap();
+        let others = async {
+            tokio::task::yield_now().await;
+            drop(before);
+        };
+        let (next, ()) = tokio::join!(Leftover::lock(state.path(), Duration::from_secs(2)), others);
+        next.unwrap();
     }
 }
