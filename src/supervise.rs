@@ -16,7 +16,7 @@ use tokio::net::UnixDatagram;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify::{MAIN_PID, SOCKET};
-use crate::upgrade::elder::own_program;
+use crate::upgrade::program::own_program;
 
 /// In the environment of the process that is supervised.
 const SUPERVISED: &str = "GHOSTPIN_SUPERVISED";

@@ -2,7 +2,7 @@
 //! wrong, the heir is ended, and nothing has happened.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -21,12 +21,6 @@ const STUCK_AFTER: Duration = Duration::from_secs(2);
 const OPEN_MAX: Duration = Duration::from_secs(5);
 /// How long it may take until it has taken up all sites, of which there may be a million.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(30);
-
-/// What this process was started from. To be asked before anybody replaces what lies there.
-pub fn own_program() -> PathBuf {
-    // Without /proc, in a bare root say, there is only the word of whoever has started it.
-    std::env::current_exe().unwrap_or_else(|_| std::env::args_os().next().unwrap_or_default().into())
-}
 
 /// A heir that was started. Dropped before it has taken over, it is ended.
 #[derive(Debug)]

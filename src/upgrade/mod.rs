@@ -9,6 +9,7 @@ pub mod elder;
 pub mod heir;
 pub mod leftover;
 pub mod line;
+pub mod program;
 pub mod request;
 pub mod served;
 

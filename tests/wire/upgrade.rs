@@ -1,5 +1,6 @@
 //! One process takes over from another: nobody notices, and if the new one is no good, nothing has happened.
 
+mod asking;
 mod doors;
 mod hooks;
 

@@ -152,6 +152,18 @@ impl Proxy {
         proxy
     }
 
+    /// Starts it by this path, and waits until all its sites serve.
+    #[track_caller]
+    pub(crate) fn start_as(program: &Path, config: &Config) -> Self {
+        let folder = folder();
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null());
+        let child = launch_by(command, config, folder.path(), &[]);
+        let proxy = Self::running(config, folder, child);
+        proxy.until_serving(config);
+        proxy
+    }
+
     /// Starts it as systemd does that has bound this socket for it, and waits until all its sites serve.
     #[track_caller]
     pub(crate) fn start_with_socket(config: &Config, socket: TcpListener) -> Self {
