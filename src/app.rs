@@ -373,6 +373,7 @@ impl Prepared {
         };
         let is_to_stop = Cell::new(false);
         let succeeded = tokio::select! {
+            biased;
             succeeded = upgrades.until_succeeded(&mut asked) => Some(succeeded),
             // An upgrade that has come so far that pins change hands is let come to its end: only then it is known whose they are.
             _ = async {
@@ -381,9 +382,14 @@ impl Prepared {
                 upgrades.handing_over.lock().await
             } => None,
         };
-        // Who asks from now on asks what comes instead.
-        listening.inspect(|listening| listening.abort());
-        drop(asked);
+        let why = if succeeded.is_some() {
+            // Who asks from now on asks the other one.
+            listening.inspect(|listening| listening.abort());
+            "another upgrade has taken over"
+        } else {
+            request::STOPPING
+        };
+        tokio::task::spawn_local(request::refuse(asked, why));
         let ended = move || handles.into_iter().for_each(worker::Handle::join);
         let Some(Succeeded { succession, _leftover }) = succeeded else {
             stopping.store(true, Ordering::Relaxed);

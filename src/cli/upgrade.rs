@@ -60,6 +60,7 @@ impl UpgradeArgs {
                 }
                 Ok(())
             }
+            Outcome::Ends(why) => Err(Failure::Refused(format!("not upgraded: {why}"))),
             Outcome::Failed(why) => {
                 Err(Failure::Refused(format!("not upgraded, the old process goes on: {why}")))
             }

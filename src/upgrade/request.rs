@@ -49,6 +49,8 @@ pub enum Outcome {
     },
     /// The old one goes on, for this reason.
     Failed(String),
+    /// The process that was asked does not go on itself, for this reason.
+    Ends(String),
 }
 
 /// A request, and where its answers go.
@@ -84,6 +86,17 @@ pub fn socket_in(state: &Path) -> PathBuf {
     state.join(SOCKET)
 }
 
+/// What whoever asks a process that is about to end is told.
+pub const STOPPING: &str = "ghostpin is stopping";
+
+/// Answers all who ask that there will be no upgrade, and why.
+pub async fn refuse(mut asked: mpsc::Receiver<Asked>, why: &'static str) {
+    while let Some(asked) = asked.recv().await {
+        tracing::warn!("no upgrade: {why}");
+        asked.done(Outcome::Ends(why.to_owned()));
+    }
+}
+
 /// Takes requests.
 pub async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     while let Ok((stream, _)) = listener.accept().await {
@@ -104,7 +117,7 @@ async fn one(stream: tokio::net::UnixStream, asked: mpsc::Sender<Asked>) -> io::
     match serde_json::from_str(&line) {
         Ok(request) => {
             if let Err(refused) = asked.send(Asked { request, answers }).await {
-                refused.0.done(Outcome::Failed("ghostpin is stopping".to_owned()));
+                refused.0.done(Outcome::Ends(STOPPING.to_owned()));
             }
         }
         Err(error) => {
@@ -112,7 +125,12 @@ async fn one(stream: tokio::net::UnixStream, asked: mpsc::Sender<Asked>) -> io::
             let _ = answers.send(Answer::Done(Outcome::Failed(why)));
         }
     }
-    while let Some(answer) = answered.recv().await {
+    let mut is_done = false;
+    while !is_done {
+        // An upgrade that is given up in the middle is so for a stop.
+        let answer =
+            answered.recv().await.unwrap_or_else(|| Answer::Done(Outcome::Ends(STOPPING.to_owned())));
+        is_done = matches!(answer, Answer::Done(_));
         let mut line = serde_json::to_vec(&answer)?;
         line.push(b'\n');
         writing.write_all(&line).await?;
