@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -47,17 +47,22 @@ impl Hook {
     }
 }
 
+/// What an operator is told of a handoff,
+type Moved = (u16, Value);
+/// and of an upgrade.
+type Upgraded = Result<Pid, String>;
+
 /// Begins a handoff to `b`, whose hook runs when this returns, and then an upgrade, which waits for it.
 fn waiting<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     proxy: &'scope Proxy,
     hook: &Hook,
     b: &'scope Backend,
-) -> (ScopedJoinHandle<'scope, (u16, Value)>, ScopedJoinHandle<'scope, Result<(), String>>) {
+) -> (ScopedJoinHandle<'scope, Moved>, ScopedJoinHandle<'scope, Upgraded>) {
     proxy.until_well(b);
     let moving = scope.spawn(|| proxy.handoff(b));
     until("the hook runs", || hook.runs());
-    let upgrading = scope.spawn(|| proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None).map(|_| ()));
+    let upgrading = scope.spawn(|| proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None));
     // It takes over only when the hook has ended.
     let waits =
         || ["it waits for a hook of site `a`", "it takes over"].iter().any(|said| proxy.log().contains(said));
@@ -119,7 +124,8 @@ fn operators_are_answered_while_an_upgrade_waits_for_a_hook() {
         let answered = operator.read_exact(&mut answer);
         hook.end();
         assert_eq!(moving.join().unwrap().0, 200);
-        upgrading.join().unwrap().unwrap();
+        let heir = upgrading.join().unwrap().unwrap();
+        kill_process(heir, Signal::KILL).unwrap();
         answered.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
     });
