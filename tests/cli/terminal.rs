@@ -158,7 +158,7 @@ fn top_says_that_a_ghostpin_hangs_and_goes_on_when_it_is_back() {
     let mut top = Terminal::with(&desk, &["top", "--every", "100ms"], &[]);
     top.until("drawn", |rows| rows[5].starts_with("alpha"));
     kill_process(Pid::from_child(&running.0), Signal::STOP).unwrap();
-    let rows = top.until("said", |rows| rows[3].contains("it doesn't answer"));
+    let rows = top.until("said", |rows| rows[3].starts_with("no ghostpin answers at "));
     assert!(rows[5].starts_with("alpha"), "what was seen last stays: {rows:#?}");
     kill_process(Pid::from_child(&running.0), Signal::CONT).unwrap();
     top.until("back", |rows| rows[3].is_empty() && rows[5].starts_with("alpha"));
