@@ -1,16 +1,15 @@
 //! Text that is none: whatever is read, there is an answer, and what is written passes the check.
 
-mod of_nginx;
+mod from_caddy;
+mod from_haproxy;
+mod from_nginx;
+mod from_traefik;
 mod sites;
 
 use std::path::Path;
 
 use super::*;
 use crate::config::Config;
-
-mod from_caddy;
-mod from_haproxy;
-mod from_traefik;
 
 const SAMPLES: [(Format, &str); 6] = [
     (Format::Nginx, include_str!("../../tests/import/nginx/sites-enabled/blog.conf")),
@@ -34,6 +33,30 @@ fn made(format: Format, text: &str) -> Result<String, String> {
 
 fn accepted(text: &str) -> Result<(), String> {
     Config::parse(text, Path::new("made")).map(drop).map_err(|errors| errors.to_string())
+}
+
+/// What a file becomes, once it is accepted.
+#[track_caller]
+fn good(format: Format, text: &str) -> String {
+    let made = made(format, text).unwrap();
+    accepted(&made).unwrap_or_else(|why| panic!("{why}\n--- from\n{text}\n--- made\n{made}"));
+    made
+}
+
+#[track_caller]
+fn has(made: &str, all: &[&str]) {
+    for part in all {
+        assert!(made.contains(part), "no {part:?} in\n{made}");
+    }
+}
+
+/// Nothing but comments has them.
+#[track_caller]
+fn lacks(made: &str, all: &[&str]) {
+    for part in all {
+        let is_said = made.lines().any(|line| !line.starts_with('#') && line.contains(part));
+        assert!(!is_said, "{part:?} in\n{made}");
+    }
 }
 
 #[test]

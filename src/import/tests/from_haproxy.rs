@@ -5,22 +5,7 @@ use super::*;
 /// What a file becomes, once it is accepted.
 #[track_caller]
 fn haproxy(text: &str) -> String {
-    let made = made(Format::Haproxy, text).unwrap();
-    accepted(&made).unwrap_or_else(|why| panic!("{why}\n{made}"));
-    made
-}
-
-#[track_caller]
-fn has(made: &str, all: &[&str]) {
-    for part in all {
-        assert!(made.contains(part), "no {part:?} in\n{made}");
-    }
-}
-
-/// Nothing but comments has it.
-#[track_caller]
-fn lacks(made: &str, part: &str) {
-    assert!(made.lines().all(|line| line.starts_with('#') || !line.contains(part)), "{part:?} in\n{made}");
+    good(Format::Haproxy, text)
 }
 
 const WEB: &str = "frontend web\n bind :80\n use_backend a if { hdr(host) a.example }\n";
@@ -39,9 +24,9 @@ fn a_format_is_no_fixed_value_of_a_field() {
             "line 8: ",
         ],
     );
-    lacks(&made, "%ci");
-    lacks(&made, "b.example");
-    lacks(&made, "$NAME");
+    lacks(&made, &["%ci"]);
+    lacks(&made, &["b.example"]);
+    lacks(&made, &["$NAME"]);
 }
 
 #[test]
@@ -60,7 +45,7 @@ fn a_redirect_of_some_is_none_of_all() {
     }
     let made = with("redirect scheme https if { hdr(host) -i only.example }");
     has(&made, &["line 3: `redirect scheme https if { hdr(host) -i only.example }`"]);
-    lacks(&made, "https.redirect");
+    lacks(&made, &["https.redirect"]);
 }
 
 #[test]
@@ -75,7 +60,7 @@ fn hosts_and_paths_of_one_name_are_alternatives_of_which_neither_is_taken() {
             "line 6: `use_backend b if mixed`",
         ],
     );
-    lacks(&made, "10.0.0.2");
+    lacks(&made, &["10.0.0.2"]);
 }
 
 #[test]
@@ -95,7 +80,7 @@ fn alternatives_are_told_apart_from_what_holds_together() {
         "{WEB} use_backend b if {{ hdr(host) a.example }} {{ path_beg /b }}\nbackend a\n server a 10.0.0.1:1\nbackend b\n server b 10.0.0.2:2\n"
     ));
     has(&made, &["line 4: `/b`: the rule before it takes all of the host"]);
-    lacks(&made, "10.0.0.2");
+    lacks(&made, &["10.0.0.2"]);
 }
 
 #[test]
@@ -139,7 +124,7 @@ fn a_backend_whose_paths_are_changed_or_that_has_fields_is_no_plain_route() {
     };
     let made = with("http-request replace-path /b(/)?(.*) /\\2");
     has(&made, &["line 8: `http-request replace-path /b(/)?(.*) /\\2` of `backend b`: it changes the path"]);
-    lacks(&made, "10.0.0.2");
+    lacks(&made, &["10.0.0.2"]);
     let made = with("http-request set-header X-Only b");
     has(
         &made,
@@ -148,7 +133,7 @@ fn a_backend_whose_paths_are_changed_or_that_has_fields_is_no_plain_route() {
             "upstream = \"10.0.0.2:2\"",
         ],
     );
-    lacks(&made, "X-Only");
+    lacks(&made, &["X-Only"]);
 }
 
 #[test]
@@ -164,7 +149,7 @@ fn a_host_that_is_served_more_widely_than_before_is_told_of() {
         "{WEB}backend a\n server a 10.0.0.1:1\nlisten stats\n bind :8404\n stats enable\n server s 10.0.0.9:9\n"
     ));
     has(&made, &["`bind 0.0.0.0:8404` of `listen stats`", "line 9: `server s 10.0.0.9:9`"]);
-    lacks(&made, "8404");
+    lacks(&made, &["8404"]);
 }
 
 #[test]

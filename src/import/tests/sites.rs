@@ -1,20 +1,13 @@
 //! Which host becomes whose, whatever the order in which it was written.
 
-use super::{accepted, made};
+use super::{good, has};
 use crate::import::Format;
 
 /// What becomes of these blocks, in this order and in the other one; it passes the check.
 fn both_ways(blocks: &[&str]) -> [String; 2] {
     let there = blocks.join("\n");
     let back = blocks.iter().rev().copied().collect::<Vec<_>>().join("\n");
-    [there, back].map(|text| taken(&text))
-}
-
-#[track_caller]
-fn taken(text: &str) -> String {
-    let made = made(Format::Nginx, text).unwrap();
-    accepted(&made).unwrap_or_else(|why| panic!("{why}\n--- from\n{text}\n--- made\n{made}"));
-    made
+    [there, back].map(|text| good(Format::Nginx, &text))
 }
 
 /// The site that has these hosts.
@@ -24,13 +17,6 @@ fn site<'a>(made: &'a str, hosts: &str) -> &'a str {
     made.split("\n[[site]]")
         .find(|site| site.contains(&hosts))
         .unwrap_or_else(|| panic!("no {hosts} in\n{made}"))
-}
-
-#[track_caller]
-fn has(made: &str, all: &[&str]) {
-    for part in all {
-        assert!(made.contains(part), "no {part:?} in\n{made}");
-    }
 }
 
 fn tls(host: &str, pair: &str, rest: &str) -> String {
@@ -105,8 +91,10 @@ fn no_host_is_in_two_sites_whatever_blocks_have_in_common() {
         both_ways(&[&blocks[2], &blocks[0], &blocks[1]]);
     }
     // The third is a twin of both.
-    let made =
-        taken(&[clear("a.example", 1), clear("b.example", 1), clear("a.example b.example", 1)].concat());
+    let made = good(
+        Format::Nginx,
+        &[clear("a.example", 1), clear("b.example", 1), clear("a.example b.example", 1)].concat(),
+    );
     site(&made, "\"a.example\", \"b.example\"");
 }
 
@@ -127,7 +115,7 @@ fn a_site_keeps_its_own_certificate_and_each_other_one_is_told_of() {
         &format!("ssl_certificate /ec.pem; ssl_certificate_key /ec.key; {}", proxied(1)),
     );
     has(
-        &taken(&rsa_and_ecdsa),
+        &good(Format::Nginx, &rsa_and_ecdsa),
         &[
             "certificate = \"/rsa.pem\"\nkey = \"/rsa.key\"",
             "`ssl_certificate /ec.pem`",
@@ -139,12 +127,12 @@ fn a_site_keeps_its_own_certificate_and_each_other_one_is_told_of() {
 #[test]
 fn a_certificate_whose_file_a_variable_decides_is_told_of() {
     for name in ["$ssl_server_name", "${ssl_server_name}"] {
-        let made = taken(&tls("a.example", name, &proxied(1)));
+        let made = good(Format::Nginx, &tls("a.example", name, &proxied(1)));
         assert!(!made.contains("\ncertificate = "), "{made}");
         has(&made, &[&format!("`/{name}.pem`"), &format!("`/{name}.key`"), "without variables"]);
     }
     let key = "server { listen 443 ssl; server_name a.example; ssl_certificate_key /a.key; location / { proxy_pass http://127.0.0.1:1; } }";
-    has(&taken(key), &["\n[[site]]", "`/a.key`: no certificate is with it"]);
+    has(&good(Format::Nginx, key), &["\n[[site]]", "`/a.key`: no certificate is with it"]);
 }
 
 #[test]
@@ -160,15 +148,19 @@ fn one_bad_route_or_field_takes_no_site_along() {
         ("proxy_set_header TE trailers;", "the header field `TE: trailers`: "),
         ("proxy_set_header X-Ä 1;", "the header field `X-Ä: 1`: "),
     ] {
-        let made = taken(&format!("server {{ server_name a.example; {} {rest} }}", proxied(1)));
+        let made = good(Format::Nginx, &format!("server {{ server_name a.example; {} {rest} }}", proxied(1)));
         has(&made, &["\n[[site]]", told]);
     }
-    let made = taken(&format!(
-        "server {{ server_name a.example; {} location /a {{ proxy_pass http://localhost:5002; }} }}",
-        proxied(1)
-    ));
+    let made = good(
+        Format::Nginx,
+        &format!(
+            "server {{ server_name a.example; {} location /a {{ proxy_pass http://localhost:5002; }} }}",
+            proxied(1)
+        ),
+    );
     has(&made, &["path = \"/a\"\nupstream = \"127.0.0.1:5002\""]);
-    let made = taken(
+    let made = good(
+        Format::Nginx,
         "upstream x { server 127.0.0.1:1; server 127.0.0.1:1; } server { server_name a.example; location / { proxy_pass http://x; } }",
     );
     has(&made, &["\n[[site]]", "`127.0.0.1:1` is there twice"]);
@@ -201,7 +193,10 @@ fn a_path_of_the_sites_backend_below_another_route_is_told_of() {
         .zip([2, 1, 1])
         .map(|(path, port)| format!("location {path} {{ proxy_pass http://127.0.0.1:{port}; }}"))
         .collect();
-    let made = taken(&format!("server {{ server_name a.example; {} {} }}", proxied(1), locations.concat()));
+    let made = good(
+        Format::Nginx,
+        &format!("server {{ server_name a.example; {} {} }}", proxied(1), locations.concat()),
+    );
     has(
         &made,
         &[
@@ -213,7 +208,8 @@ fn a_path_of_the_sites_backend_below_another_route_is_told_of() {
 
 #[test]
 fn a_site_that_is_left_out_says_all_that_it_said() {
-    let made = taken(
+    let made = good(
+        Format::Nginx,
         "server { listen 443 ssl; server_name a.example; ssl_certificate /a.pem; ssl_certificate_key /a.key; proxy_set_header X-A 1; location / { try_files $uri =404; } location /api/ { proxy_pass http://127.0.0.1:3000; } }",
     );
     has(
@@ -227,7 +223,7 @@ fn a_site_that_is_left_out_says_all_that_it_said() {
     );
     assert!(!made.contains("its requests go to"), "there is nobody\n{made}");
     has(
-        &taken("server { location / { proxy_pass http://127.0.0.1:3000; } }"),
+        &good(Format::Nginx, "server { location / { proxy_pass http://127.0.0.1:3000; } }"),
         &["it is proxied to 127.0.0.1:3000"],
     );
 }
@@ -235,16 +231,16 @@ fn a_site_that_is_left_out_says_all_that_it_said() {
 #[test]
 fn a_site_with_fewer_listeners_than_ghostpin_has_is_told_of() {
     let private = "server { listen 127.0.0.1:8081; server_name admin.internal; location / { proxy_pass http://127.0.0.1:1; } }";
-    let made = taken(&format!("{private} server {{ server_name a.example; {} }}", proxied(2)));
+    let made = good(Format::Nginx, &format!("{private} server {{ server_name a.example; {} }}", proxied(2)));
     has(
         site(&made, "\"admin.internal\""),
         &[
             "it is answered for at 127.0.0.1:8081 only; ghostpin does so at every address that it listens at, so also at 0.0.0.0:80",
         ],
     );
-    assert!(!taken(private).contains("is answered for at"), "that is all");
+    assert!(!good(Format::Nginx, private).contains("is answered for at"), "that is all");
     let redirect = "server { server_name a.example; return 301 https://$host$request_uri; }";
-    let made = taken(&format!("{redirect} {}", tls("a.example", "a", &proxied(1))));
+    let made = good(Format::Nginx, &format!("{redirect} {}", tls("a.example", "a", &proxied(1))));
     assert!(!made.contains("is answered for at"), "both are its own\n{made}");
 }
 
@@ -261,10 +257,13 @@ fn what_stands_against_the_whole_is_a_comment_too() {
             "ssl_certificate /a.pem; ssl_certificate_key /a.key; server_name",
             1,
         );
-        has(&taken(&pair), &["\n[[site]]"]);
+        has(&good(Format::Nginx, &pair), &["\n[[site]]"]);
     }
     let twice = format!("server {{ server_name a.example; {} }}", proxied(0));
-    let made = taken(&format!("{twice} {}", twice.replace("a.example", "b.example").replace(":0", ":1")));
+    let made = good(
+        Format::Nginx,
+        &format!("{twice} {}", twice.replace("a.example", "b.example").replace(":0", ":1")),
+    );
     has(
         &made,
         &[
@@ -282,7 +281,10 @@ fn a_result_without_a_site_says_so() {
         "server { server_name a.example; root /srv; }",
         &format!("server {{ server_name a.example; {} }}", proxied(0)),
     ] {
-        has(&taken(text), &["# No site was taken over"]);
+        has(&good(Format::Nginx, text), &["# No site was taken over"]);
     }
-    assert!(!taken(&format!("server {{ server_name a.example; {} }}", proxied(1))).contains("No site"));
+    assert!(
+        !good(Format::Nginx, &format!("server {{ server_name a.example; {} }}", proxied(1)))
+            .contains("No site")
+    );
 }

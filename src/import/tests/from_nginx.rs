@@ -3,18 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use super::{accepted, made};
+use super::{accepted, good};
 use crate::import::{Format, import};
 
-#[track_caller]
-fn taken(text: &str) -> String {
-    let made = made(Format::Nginx, text).unwrap();
-    accepted(&made).unwrap_or_else(|why| panic!("{why}\n--- from\n{text}\n--- made\n{made}"));
-    made
-}
-
 fn of_locations(locations: &str) -> String {
-    taken(&format!("server {{ server_name a.example; {locations} }}"))
+    good(Format::Nginx, &format!("server {{ server_name a.example; {locations} }}"))
 }
 
 const WHOLE: &str = "location / { proxy_pass http://127.0.0.1:1; }";
@@ -184,7 +177,7 @@ fn only_a_redirect_to_the_same_over_tls_is_one() {
         let text = format!(
             "server {{ server_name a.example; return 301 {to}; }} server {{ listen 443 ssl; server_name a.example; ssl_certificate /a.pem; {WHOLE} }}"
         );
-        let made = taken(&text);
+        let made = good(Format::Nginx, &text);
         assert_eq!(made.contains("https.redirect = true"), is_same, "{to}\n{made}");
         assert_eq!(made.contains(&format!("`return 301 {to}`")), !is_same, "{to}\n{made}");
     }
