@@ -19,11 +19,11 @@ pub struct RunArgs {
     #[arg(long)]
     adopt: bool,
     /// Take over from the process that has started this one.
-    #[arg(long, hide = true, conflicts_with = "adopt")]
+    #[arg(long, hide = true, conflicts_with_all = ["adopt", "supervise"])]
     heir: bool,
     /// Stay, and start another process that serves: for upgrades where this one's end would be that of a container. As the
     /// first process there, ghostpin does so by itself.
-    #[arg(long, conflicts_with = "heir")]
+    #[arg(long)]
     supervise: bool,
 }
 
