@@ -20,8 +20,8 @@ use crate::published::Reader;
 #[derive(Clone, Debug)]
 pub struct Reload {
     path: PathBuf,
-    /// The state folder of this process. What the file says of it now is for the next one.
-    state: PathBuf,
+    /// The state folder of this process, if it has one. What the file says of it now is for the next one.
+    state: Option<PathBuf>,
     /// The certificates, where there is TLS.
     pub certificates: Option<Arc<Certificates>>,
     /// The way to the reconciler.
@@ -38,8 +38,8 @@ impl Reload {
     /// From this file, named from the root, to the reconciler at the other end.
     pub fn new(path: &Path, controller: Controller, certificates: Option<Arc<Certificates>>) -> Self {
         let (composed, services) = (Arc::default(), Arc::new(Mutex::new([].into())));
-        let (path, state) = (path.to_owned(), PathBuf::new());
-        Self { path, state, certificates, controller, names: None, composed, services }
+        let path = path.to_owned();
+        Self { path, state: None, certificates, controller, names: None, composed, services }
     }
 
     /// This is in force from the start on, and what providers may add to.
@@ -47,7 +47,7 @@ impl Reload {
         let state = composed.file.as_ref().map(|file| file.config.server.state.clone());
         self.now_stand(views);
         let composed = Arc::new(tokio::sync::Mutex::new(composed));
-        Self { state: state.unwrap_or_default(), composed, ..self }
+        Self { state, composed, ..self }
     }
 
     /// Tells who orders certificates which names are served after each reload.
@@ -194,13 +194,14 @@ impl Reload {
                 Err(why)
             }
         };
-        match &applied {
-            Ok(Applied { waits: Some(_), .. }) => {}
-            Ok(_) => self.tell_names(),
-            Err(why) => match kept::keep(&self.state, &self.path, why) {
+        match (&applied, &self.state) {
+            (Ok(Applied { waits: Some(_), .. }), _) => {}
+            (Ok(_), _) => self.tell_names(),
+            (Err(why), Some(state)) => match kept::keep(state, &self.path, why) {
                 Ok(copy) => tracing::info!(copy = %copy.display(), "what was refused is kept"),
                 Err(error) => tracing::warn!(%error, "what was refused can't be kept"),
             },
+            (Err(_), None) => {}
         }
         match &applied {
             Ok(Applied { waits: Some(why), .. }) => {
