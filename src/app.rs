@@ -202,7 +202,8 @@ impl Prepared {
         }
         let pinned = pins.iter().map(|(site, pin)| (site.to_string(), pin.backend.clone())).collect();
         let recalled = config.swarm.is_some().then(|| swarm::recalled(&config.server.state, &pinned));
-        let (composed, mut config, services) = Composed::begun(loaded, recalled.unwrap_or_default());
+        let recalled = recalled.unwrap_or_default();
+        let (composed, mut config, services) = Composed::begun(loaded, recalled.clone());
         if before.is_none() {
             doors.open_to_requests(&config, &mut Inherited::default());
         }
@@ -286,7 +287,11 @@ impl Prepared {
             });
         }
         // Before, the elder is the only one who accepts.
-        doors.listen()?;
+        if let Err(error) = doors.listen() {
+            // No handoff is to wait for the lease of a process that ends.
+            fleet::leave(&controller, config.cluster.as_ref()).await;
+            return Err(error);
+        }
         // The route table is published: from here on, every host is known that is going to be.
         let reload = Reload::new(&path, controller.clone(), certificates)
             .telling(authority.map(|one| (one, reader.clone())))
@@ -312,7 +317,8 @@ impl Prepared {
         }
         let watching = config.swarm.clone().map(|watched| {
             let sites = provided::Provided { reload: reload.clone(), reader: reader.clone() };
-            let parts = swarm::Parts { config: watched, state: config.server.state.clone(), pinned };
+            let state = config.server.state.clone();
+            let parts = swarm::Parts { config: watched, state, pinned, recalled };
             swarm::start(parts, sites, tenures.one())
         });
         let swarm = watching.transpose().context("starting the thread for [provider.swarm]")?;
@@ -343,6 +349,8 @@ impl Prepared {
         // Before anybody hears that this process is the one to be asked to stop.
         let mut signals = Signals::new().context("listening for signals")?;
         if let Some(elder) = for_elder {
+            // Whoever has moved the file away meanwhile has told the elder.
+            logs.reopen();
             elder.say(ToElder::Taken);
         }
         let deciding = deciding.or_else(|| waits.map(tokio::task::spawn_local));
@@ -415,11 +423,16 @@ impl Prepared {
             return Ok(());
         };
         notify::tell(Told::MainPid(succession.pid));
-        if is_to_stop.get() {
-            // It was meant for whoever serves.
-            tracing::info!(pid = succession.pid, "the new process is to stop as well");
-            if let Some(heir) = Pid::from_raw(succession.pid.cast_signed()) {
-                let _ = kill_process(heir, Signal::TERM);
+        // It was meant for whoever serves.
+        let passed_on = signals.to_pass_on();
+        for (signal, is_wanted) in [
+            (Signal::HUP, passed_on.reload),
+            (Signal::USR1, passed_on.reopen),
+            (Signal::TERM, passed_on.stop || is_to_stop.get()),
+        ] {
+            if is_wanted && let Some(heir) = Pid::from_raw(succession.pid.cast_signed()) {
+                tracing::info!(pid = succession.pid, ?signal, "passed on to the new process");
+                let _ = kill_process(heir, signal);
             }
         }
         // The sockets are the other process's as well: what waits in their queues is accepted there.

@@ -7,7 +7,7 @@ use crate::config::Site;
 use crate::control::InForce;
 use crate::published::Reader;
 use crate::upgrade::served::{OfGuard, Served};
-use crate::upgrade::{Account, OfFleet, OfStore};
+use crate::upgrade::{Account, OfFleet, OfStore, Shown};
 
 /// So many sites are looked at by a new process before it says that it is ready.
 const LOOKED_AT: usize = 20;
@@ -52,9 +52,13 @@ impl Teller {
 }
 
 /// Hosts for which there is a certificate, from all over the sites: what is broken in a new process may be so in a part of it.
-fn shown<'a>(certificates: &Certificates, sites: impl Iterator<Item = &'a Site>) -> Vec<String> {
-    let hosts = sites.flat_map(|site| &site.hosts).map(|host| &**host);
-    let shown: Vec<&str> = hosts.filter(|host| certificates.shows(host)).collect();
+fn shown<'a>(certificates: &Certificates, sites: impl Iterator<Item = &'a Site>) -> Vec<Shown> {
+    let hosts = sites.flat_map(|site| site.hosts.iter().map(|host| (&**host, site.provided)));
+    let shown: Vec<_> = hosts.filter(|(host, _)| certificates.shows(host)).collect();
     let step = shown.len().div_ceil(LOOKED_AT).max(1);
-    shown.into_iter().step_by(step).map(str::to_owned).collect()
+    shown
+        .into_iter()
+        .step_by(step)
+        .map(|(host, provided)| Shown { host: host.to_owned(), provided })
+        .collect()
 }

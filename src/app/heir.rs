@@ -16,7 +16,7 @@ use crate::core::SiteName;
 use crate::core::handoff::Found;
 use crate::upgrade::heir::{Elder, Handed};
 use crate::upgrade::served::{Change, OfGuard, Served};
-use crate::upgrade::{OfFleet, OfStore, ToElder};
+use crate::upgrade::{OfFleet, OfStore, Shown, ToElder};
 
 /// Names of sites that are told, of those that an upgrade would touch.
 const EXAMPLES: usize = 5;
@@ -101,12 +101,13 @@ impl Prepared {
 
     /// Whether there is a certificate for each of these hosts here, too. A reload goes on with the last good one where a file is
     /// broken, and a new process has none.
-    async fn shows(&self, shown: &[String]) -> Result<()> {
+    async fn shows(&self, shown: &[Shown]) -> Result<()> {
         let Some(certificates) = &self.certificates else { return Ok(()) };
         let has_provider = self.config.swarm.is_some();
         let is_served =
             |host: &str| self.config.sites.iter().any(|site| site.hosts.iter().any(|own| **own == *host));
-        for host in shown.iter().filter(|host| has_provider || is_served(host)) {
+        let is_wanted = |one: &&Shown| is_served(&one.host) || one.provided && has_provider;
+        for Shown { host, .. } in shown.iter().filter(is_wanted) {
             let found = certificates.find(host).await;
             ensure!(
                 found.is_some() && certificates.shows(host),

@@ -1,10 +1,12 @@
 //! What signals ask of the process.
 
 use std::io;
+use std::task::{Context, Waker};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinHandle;
 
 use super::reload::Reload;
 use crate::observe::logging::Logs;
@@ -17,6 +19,16 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     upgrade: Signal,
+    /// The last reload that was asked for so.
+    reloading: Option<JoinHandle<()>>,
+}
+
+/// What was asked of this process, and is for the one that has taken over from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PassedOn {
+    pub(super) reload: bool,
+    pub(super) reopen: bool,
+    pub(super) stop: bool,
 }
 
 impl Signals {
@@ -27,6 +39,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             upgrade: signal(SignalKind::user_defined2())?,
+            reloading: None,
         })
     }
 
@@ -38,7 +51,11 @@ impl Signals {
                 _ = self.terminate.recv() => return tracing::info!("stopping: SIGTERM"),
                 _ = self.interrupt.recv() => return tracing::info!("stopping: SIGINT"),
                 _ = self.user.recv() => logs.reopen(),
-                _ = self.hangup.recv() => drop(reload.reload().await),
+                _ = self.hangup.recv() => {
+                    // It may take a while, and who wants the process to stop doesn't wait for it.
+                    let reload = reload.clone();
+                    self.reloading = Some(tokio::task::spawn_local(async move { drop(reload.reload().await) }));
+                }
                 _ = self.upgrade.recv() => match upgrades.try_send(Asked::by_signal()) {
                     Ok(()) | Err(TrySendError::Closed(_)) => {}
                     Err(TrySendError::Full(_)) => tracing::warn!("SIGUSR2: another upgrade is under way"),
@@ -47,8 +64,24 @@ impl Signals {
         }
     }
 
+    /// What has come and was not carried out. To be asked when another process serves.
+    pub(super) fn to_pass_on(&mut self) -> PassedOn {
+        let reloading = self.reloading.take().filter(|reloading| !reloading.is_finished());
+        reloading.iter().for_each(JoinHandle::abort);
+        PassedOn {
+            reload: has_come(&mut self.hangup) | reloading.is_some(),
+            reopen: has_come(&mut self.user),
+            // Both are to be taken.
+            stop: has_come(&mut self.terminate) | has_come(&mut self.interrupt),
+        }
+    }
+
     /// Returns at SIGTERM.
     pub(super) async fn terminated(&mut self) {
         self.terminate.recv().await;
     }
+}
+
+fn has_come(signal: &mut Signal) -> bool {
+    signal.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready()
 }

@@ -160,7 +160,7 @@ pub struct Account {
     /// will do.
     pub well: Vec<(String, String)>,
     /// Hosts for which it has a certificate: the heir looks whether it has one for each. A few will do.
-    pub shown: Vec<String>,
+    pub shown: Vec<Shown>,
     /// What may be changed without anybody's word.
     pub guard: OfGuard,
     /// The fleet that it is one of.
@@ -175,6 +175,16 @@ pub struct OfStore {
     pub state: String,
     /// Which folder that is.
     pub folder: FolderId,
+}
+
+/// A host for which the elder has a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// It.
+    pub host: String,
+    /// Its site comes from a provider, and so may the heir's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub provided: bool,
 }
 
 /// What an edge of a fleet hands on. All else the heir has by itself: it is another edge, with a lease of its own.

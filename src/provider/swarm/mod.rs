@@ -33,6 +33,8 @@ pub struct Parts {
     pub state: PathBuf,
     /// The backends that sites are pinned to: of two tasks that run, such a one is meant.
     pub pinned: BTreeMap<String, Backend>,
+    /// The services that are in force already.
+    pub recalled: Vec<Wanted>,
 }
 
 /// A look at what goes on, for any thread.

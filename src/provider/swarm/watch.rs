@@ -54,7 +54,7 @@ impl<S: Sites> Watch<S> {
             sites,
             watched,
             began: Instant::now(),
-            given: Vec::new(),
+            given: parts.recalled,
             names: BTreeSet::new(),
             views: Vec::new(),
             woken: Rc::default(),
@@ -76,7 +76,8 @@ impl<S: Sites> Watch<S> {
             });
         }
         let recalled = self.memory.recall(&std::mem::take(&mut self.pinned));
-        if !recalled.is_empty() {
+        // Of the process before, which may have heard of others meanwhile; and somebody has to say what became of them.
+        if !recalled.is_empty() || !self.given.is_empty() {
             self.give(recalled).await;
         }
         loop {
