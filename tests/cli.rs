@@ -162,7 +162,7 @@ fn check_needs_no_running_ghostpin_and_says_so() {
     let said = desk.say(&["check"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("is right: 1 site, 1 host, 2 backends"), "{said:?}");
-    assert!(said.out.contains("no running ghostpin was found at"), "{said:?}");
+    assert!(said.out.contains("no ghostpin answers at"), "{said:?}");
 }
 
 #[test]

@@ -80,9 +80,7 @@ async fn compare(client: &Client, file: &Path) -> Compared {
     let not = |why: String| Compared::Not { why };
     let status = match client.get("/v1/status").await {
         Ok(status) => status,
-        Err(Failure::Unreachable(_)) => {
-            return not(format!("no running ghostpin was found at {}", client.place));
-        }
+        Err(Failure::Unreachable(why)) => return not(first_line(&why)),
         Err(refused) => return not(format!("the ghostpin at {} says: {refused}", client.place)),
     };
     let running = match read::<Running>(&status) {
@@ -102,9 +100,14 @@ async fn compare(client: &Client, file: &Path) -> Compared {
     }
     match client.post("/v1/plan", None).await {
         Ok(plan) => Compared::With { plan },
-        Err(Failure::Unknown(why)) => not(why.lines().next().unwrap_or_default().to_owned()),
+        Err(Failure::Unknown(why)) => not(first_line(&why)),
         Err(refused) => not(format!("the ghostpin at {} says: {refused}", client.place)),
     }
+}
+
+/// What has happened, without what to do about it: a file can be checked where no ghostpin runs.
+fn first_line(why: &str) -> String {
+    why.lines().next().unwrap_or_default().to_owned()
 }
 
 fn summary(config: &Config) -> String {

@@ -48,7 +48,10 @@ impl UpgradeArgs {
                     socket.display()
                 ))
             }
-            _ => Failure::Refused(format!("the running process has gone without an answer: {error}")),
+            _ => Failure::Unknown(format!(
+                "the running process has gone without an answer: {error}\nSo what came of it is not known: look with `ghostpin status` \
+                 who serves before you ask again."
+            )),
         })?;
         if self.json {
             print(&serde_json::to_string(&outcome).map_err(|error| Failure::Refused(error.to_string()))?)?;

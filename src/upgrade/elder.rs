@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -187,10 +188,10 @@ struct Process(Option<Child>);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let Some(mut child) = self.0.take() else { return };
+        let _ = child.kill();
+        // On a disk that hangs its end takes a while, and whoever decides does not wait for that.
+        let _ = thread::Builder::new().name("heir-end".to_owned()).spawn(move || child.wait());
     }
 }
 

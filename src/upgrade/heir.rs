@@ -77,6 +77,8 @@ impl Elder {
     /// Says why there will be no heir, and returns when that was heard.
     pub async fn fail(mut self, why: String) {
         self.mouth.say(ToElder::Failed(why));
+        // Of an elder of another version this end may not understand what else it says, and has closed its ear.
+        let _ = tokio::time::timeout(LAST_WORD_MAX, self.mouth.until_said()).await;
         // It has other things to say, and closes the line.
         while let Ok(Some(_)) = tokio::time::timeout(LAST_WORD_MAX, self.ear.recv()).await {}
     }

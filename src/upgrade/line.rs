@@ -15,7 +15,7 @@ use rustix::net::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc as asynchronous;
+use tokio::sync::{mpsc as asynchronous, oneshot};
 
 /// No message is longer: the longest has two hundred names of sites.
 pub(super) const BYTES_MAX: usize = 64 * 1024;
@@ -39,7 +39,14 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// What can be said at this end. When the last one is dropped, and all was said, the line is closed for both.
 #[derive(Debug)]
-pub struct Mouth<T>(mpsc::Sender<Packet<T>>);
+pub struct Mouth<T>(mpsc::Sender<Saying<T>>);
+
+#[derive(Debug)]
+enum Saying<T> {
+    Packet(Packet<T>),
+    /// All before it has been said: told so, or dropped if nobody is there.
+    Asked(oneshot::Sender<()>),
+}
 
 impl<T> Clone for Mouth<T> {
     fn clone(&self) -> Self {
@@ -50,12 +57,19 @@ impl<T> Clone for Mouth<T> {
 impl<T> Mouth<T> {
     /// Says something. If nobody is there, [`Ear`] tells.
     pub fn say(&self, message: T) {
-        let _ = self.0.send(Packet { message, socket: None });
+        let _ = self.0.send(Saying::Packet(Packet { message, socket: None }));
     }
 
     /// Hands over a socket.
     pub fn hand(&self, message: T, socket: OwnedFd) {
-        let _ = self.0.send(Packet { message, socket: Some(socket) });
+        let _ = self.0.send(Saying::Packet(Packet { message, socket: Some(socket) }));
+    }
+
+    /// Returns when all has been said, or nobody is there any more: for whoever ends then.
+    pub async fn until_said(&self) {
+        let (asked, answered) = oneshot::channel();
+        let _ = self.0.send(Saying::Asked(asked));
+        let _ = answered.await;
     }
 }
 
@@ -72,7 +86,7 @@ where
     H: DeserializeOwned + Send + 'static,
 {
     let end = Arc::new(end);
-    let (says, said) = mpsc::channel::<Packet<S>>();
+    let (says, said) = mpsc::channel::<Saying<S>>();
     let (hears, heard) = asynchronous::unbounded_channel();
     let reading = end.clone();
     thread::Builder::new().name("line-reader".to_owned()).spawn(move || {
@@ -89,9 +103,13 @@ where
     })?;
     thread::Builder::new().name("line-writer".to_owned()).spawn(move || {
         // Whoever can't be told is gone, and the reader hears of it.
-        while let Ok(packet) = said.recv()
-            && send(&end, &packet).is_ok()
-        {}
+        while let Ok(saying) = said.recv() {
+            match saying {
+                Saying::Packet(packet) if send(&end, &packet).is_err() => break,
+                Saying::Packet(_) => {}
+                Saying::Asked(asked) => drop(asked.send(())),
+            }
+        }
         // The reader has the socket as well.
         let _ = rustix::net::shutdown(&*end, Shutdown::Both);
     })?;

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -12,6 +13,8 @@ use tokio::sync::mpsc;
 
 /// What is listened on in the state folder.
 const SOCKET: &str = "upgrade.sock";
+/// After an error of the system, which is short of something.
+const PAUSE: Duration = Duration::from_secs(1);
 /// No request is longer: it has two paths.
 const BYTES_MAX: u64 = 16 * 1024;
 
@@ -99,7 +102,15 @@ pub async fn refuse(mut asked: mpsc::Receiver<Asked>, why: &'static str) {
 
 /// Takes requests.
 pub async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "nobody can ask for an upgrade at the moment");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         let asked = asked.clone();
         tokio::task::spawn_local(async move {
             if let Err(error) = one(stream, asked).await {

@@ -36,8 +36,8 @@ impl Source {
 #[derive(Debug, Default)]
 pub(super) struct Guarded {
     waiting: BTreeMap<Source, WaitingUpdate>,
-    /// The update that somebody has given their word for. It is for the next one of its source, whatever becomes of that.
-    confirmed: Option<(Source, String)>,
+    /// The updates that somebody has given their word for. Each is for the next one of its source, whatever becomes of that.
+    confirmed: BTreeMap<Source, String>,
     /// What of the file waits for the canary.
     untried: Option<Untried>,
 }
@@ -59,12 +59,12 @@ impl Guarded {
 
     /// The word that was given for an update of this source, if there is one.
     fn word(&self, source: Source) -> Option<&String> {
-        self.confirmed.as_ref().filter(|(of, _)| *of == source).map(|(_, id)| id)
+        self.confirmed.get(&source)
     }
 
     /// Takes the word that was given for an update of this source, if there is one.
     pub(super) fn take_word(&mut self, source: Source) -> Option<String> {
-        self.confirmed.take_if(|(of, _)| *of == source).map(|(_, id)| id)
+        self.confirmed.remove(&source)
     }
 }
 
@@ -201,6 +201,10 @@ impl Reconciler {
 
     /// What the canary says may be news to what waits for it.
     pub(super) fn weigh_untried(&mut self) {
+        if self.has_lent {
+            // Nothing is put in force meanwhile; it is weighed again if this process goes on.
+            return;
+        }
         let Some(fingerprint) = self.guarded.untried.as_ref().map(|untried| untried.fingerprint) else {
             return;
         };
@@ -241,7 +245,7 @@ impl Reconciler {
     pub(super) fn confirm(&mut self, id: String) -> Option<Source> {
         let waiting = self.guarded.waiting.iter().find(|(_, waiting)| waiting.id == id);
         let source = *waiting?.0;
-        self.guarded.confirmed = Some((source, id));
+        self.guarded.confirmed.insert(source, id);
         Some(source)
     }
 }

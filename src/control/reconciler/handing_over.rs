@@ -144,12 +144,14 @@ impl Reconciler {
     }
 }
 
-/// Opens the store again that was closed for another process.
+/// Opens the store again that was closed for another process. Whatever the system is short of, it may have again in a moment.
 pub(super) async fn open_again(state: &Path) -> Result<PinStore, String> {
     let until = Instant::now() + OPEN_AGAIN_MAX;
     loop {
         match PinStore::open_again(state) {
-            Err(StoreError::InUse { .. }) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            Err(StoreError::InUse { .. } | StoreError::Io { .. }) if Instant::now() < until => {
+                tokio::time::sleep(PAUSE).await;
+            }
             opened => return Ok(opened.map_err(|error| error.to_string())?.store),
         }
     }

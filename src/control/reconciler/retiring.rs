@@ -50,6 +50,7 @@ impl Reconciler {
     pub(super) fn lent(&mut self, lent: Lent) {
         let Lent { answer, became } = lent;
         self.has_lent = became.is_ok();
+        self.weigh_untried();
         let outcome = match became {
             Ok(heir) => {
                 self.retires = Some(Instant::now() + LAST_WISHES);
