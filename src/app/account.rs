@@ -34,7 +34,12 @@ impl Teller {
     pub(super) async fn tell(&self) -> Result<Told, String> {
         // Counted before anything is looked at: what comes between is noticed.
         let in_force = self.reload.controller.in_force(LOOKED_AT).await.ok_or("ghostpin is stopping")?;
-        let InForce { updates, rule, canary, well } = in_force;
+        let InForce { updates, waits, rule, canary, well } = in_force;
+        if let Some(id) = waits {
+            return Err(format!(
+                "update {id} of the file waits: `ghostpin confirm {id}`, or take it back and `ghostpin reload`, and upgrade then"
+            ));
+        }
         let published = self.reader.clone().load().clone();
         // Of a million it takes a while, and handoffs wait for nobody who counts.
         let certificates = self.reload.certificates.clone();

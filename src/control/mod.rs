@@ -103,6 +103,8 @@ pub enum Wanted {
 pub struct InForce {
     /// How many updates of the file were put in force here: one more, and what the other process has read is not what holds.
     pub updates: u64,
+    /// The update of the file that waits for a word, or for the canary.
+    pub waits: Option<String>,
     /// How much an update may touch.
     pub rule: Rule,
     /// The edge that tries updates of the file before they are put in force here.

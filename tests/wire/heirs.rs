@@ -93,6 +93,10 @@ fn an_upgrade_waits_for_a_confirmation_as_a_reload_would() {
     proxy.reload(&none);
     let (_, status) = proxy.admin("GET", "/v1/status", "");
     let id = status["waiting_updates"][0]["id"].as_str().expect("a text").to_owned();
+    // Whatever the file says now, somebody has yet to decide about what it said.
+    let said = proxy.upgrade(&before, None).unwrap_err();
+    assert!(said.contains(&format!("update {id} of the file waits")), "{said}");
+    proxy.write(&none);
     assert_eq!(proxy.admin("POST", &format!("/v1/updates/{id}/confirm"), "").0, 200);
     proxy.upgrade(&none, None).unwrap();
     assert_eq!(proxy.get("/").status, 404, "it was meant");

@@ -57,6 +57,11 @@ impl Guarded {
         self.waiting.values().cloned().collect()
     }
 
+    /// The update of this source that waits.
+    pub(super) fn waits(&self, source: Source) -> Option<String> {
+        self.waiting.get(&source).map(|waiting| waiting.id.clone())
+    }
+
     /// The word that was given for an update of this source, if there is one.
     fn word(&self, source: Source) -> Option<&String> {
         self.confirmed.get(&source)

@@ -67,7 +67,8 @@ impl Reconciler {
 
     pub(super) fn in_force(&self, most: usize) -> InForce {
         let canary = self.canary_elsewhere().map(|canary| canary.edge.clone());
-        InForce { updates: self.updates, rule: self.config.guard.rule, canary, well: self.well(most) }
+        let (updates, waits) = (self.updates, self.guarded.waits(Source::File));
+        InForce { updates, waits, rule: self.config.guard.rule, canary, well: self.well(most) }
     }
 
     /// The heir, if what it has read is still in force. To be asked when all that was asked for before is done.
