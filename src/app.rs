@@ -387,6 +387,8 @@ impl Prepared {
             _ = async {
                 signals.until_stop(&reload, &logs, &asks).await;
                 is_to_stop.set(true);
+                // In a fleet the new process may take a while to join.
+                stopping.store(true, Ordering::Relaxed);
                 upgrades.handing_over.lock().await
             } => None,
         };
