@@ -135,6 +135,9 @@ impl Reply {
                 Some(problem) if self.status == StatusCode::NOT_FOUND => {
                     return Err(Failure::Absent(format!("{}: {}", problem.title, problem.detail)));
                 }
+                Some(problem) if self.status == StatusCode::SERVICE_UNAVAILABLE => {
+                    return Err(Failure::Busy(format!("{}: {}", problem.title, problem.detail)));
+                }
                 Some(problem) => format!("{}: {}", problem.title, problem.detail),
                 None => format!("the answer has status {}; is this a ghostpin's admin API?", self.status),
             };
@@ -310,6 +313,16 @@ mod tests {
             assert!(why.contains("add a port"), "{wrong}: {why}");
         }
         assert!(place("https://h:1").unwrap_err().contains("not over TLS"));
+    }
+
+    #[test]
+    fn who_does_not_answer_at_the_moment_may_be_asked_again() {
+        let problem =
+            br#"{"type":"about:blank","title":"no answer","status":503,"detail":"etcd does not answer"}"#;
+        let reply =
+            |status| Reply { status, headers: HeaderMap::new(), body: Bytes::from_static(problem) }.good();
+        assert!(matches!(reply(StatusCode::SERVICE_UNAVAILABLE), Err(Failure::Busy(_))));
+        assert!(matches!(reply(StatusCode::CONFLICT), Err(Failure::Refused(_))));
     }
 
     #[tokio::test(start_paused = true)]

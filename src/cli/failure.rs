@@ -19,6 +19,8 @@ pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 
 pub enum Failure {
     /// It was refused, or it went wrong.
     Refused(String),
+    /// Not now: ghostpin, or what it needs for this, does not answer itself.
+    Busy(String),
     /// The command line can't be meant like that.
     Usage(String),
     /// No ghostpin answers.
@@ -35,7 +37,7 @@ impl Failure {
     /// Its name and its exit code; both are documented.
     fn kind(&self) -> (&'static str, u8) {
         match self {
-            Self::Refused(_) => ("refused", 1),
+            Self::Refused(_) | Self::Busy(_) => ("refused", 1),
             Self::Usage(_) => ("usage", 2),
             Self::Unreachable(_) => ("unreachable", 3),
             Self::Absent(_) => ("absent", 4),
@@ -67,6 +69,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why)
+            | Self::Busy(why)
             | Self::Usage(why)
             | Self::Unreachable(why)
             | Self::Absent(why)

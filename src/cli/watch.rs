@@ -112,8 +112,8 @@ async fn watch(
                 took = answered.1;
                 told.answer(&body, &page)?
             }
-            // It may be about to start again: whoever watches wants to see that, too.
-            Err(silent @ Failure::Unreachable(_)) => told.silence(&silent)?,
+            // It may be about to start again, or etcd to answer: whoever watches wants to see that, too.
+            Err(silent @ (Failure::Unreachable(_) | Failure::Busy(_))) => told.silence(&silent)?,
             Err(refused) => return Err(refused),
         };
         if told.is_break() || is_left() {
