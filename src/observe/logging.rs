@@ -1,7 +1,7 @@
 //! Where log lines go and what they look like. They are written on threads of their own: who logs never waits for a disk or a
 //! pipe. What comes when too much waits is dropped, and counted.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -120,7 +120,10 @@ pub fn start(log: &Log) -> Result<(Logs, AccessLog), LogError> {
     let mut guards = vec![guard];
     let access = access(log, &mut inner, &mut guards)?;
     inner.guards = Mutex::new(guards);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    // Whoever looks for a word in a file is not to find colours in it.
+    let has_colours =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(has_colours);
     match log.format {
         LogFormat::Human => lines.with_target(false).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

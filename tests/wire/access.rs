@@ -3,8 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,6 +22,36 @@ fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+#[test]
+fn a_log_that_is_moved_away_during_an_upgrade_is_left_by_the_new_process_too() {
+    let a = Backend::named("A");
+    let mut config = logging(&a, "access_to = './access.log'");
+    config.server = "upgrade_probation = '1s'".into();
+    let proxy = Proxy::start(&config);
+    let (path, moved) = (proxy.path("access.log"), proxy.path("access.log.1"));
+    let heir = thread::scope(|scope| {
+        let upgrading = scope.spawn(|| proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None));
+        until("the new process has opened it", || proxy.log().contains("it is watched"));
+        fs::rename(&path, &moved).unwrap();
+        proxy.signal(Signal::USR1);
+        until("the old one has opened it again", || path.exists());
+        upgrading.join().unwrap().unwrap()
+    });
+    let status = proxy.get("/").status;
+    until("there is a line", || !lines(&path).is_empty() || !lines(&moved).is_empty());
+    kill_process(heir, Signal::KILL).unwrap();
+    assert_eq!((status, lines(&path).len(), lines(&moved).len()), (200, 1, 0));
+}
+
+#[test]
+fn a_log_in_a_file_has_no_colours() {
+    let a = Backend::named("A");
+    let proxy = Proxy::start(&Config::of(&[&a]));
+    assert_eq!(proxy.get("/").status, 200);
+    until("there is a line", || proxy.log().contains("listening"));
+    assert!(!proxy.log().contains('\u{1b}'), "{}", proxy.log());
 }
 
 #[test]
