@@ -243,7 +243,8 @@ impl Reconciler {
             life: life.to_owned(),
             lease: fleet.edge.lease().map_or_else(String::new, |lease| lease.to_string()),
             lease_s: fleet.edge.until().0.saturating_sub(self.gates.lifeline.now().0).as_secs_f64(),
-            fenced: fleet.edge.is_fenced(),
+            // Who has left gets no other lease, and serves nobody.
+            fenced: fleet.edge.is_fenced() && fleet.edge.life() != Life::Left,
             controller: fleet.ledger.is_some(),
             watermark: fleet.edge.applied().0,
             pending: fleet.edge.pending().count(),
