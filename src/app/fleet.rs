@@ -70,9 +70,12 @@ pub(super) async fn joined(controller: &Controller, config: &Config) -> Result<(
         // What it may have registered, nobody is to wait for.
         leave(controller, config.cluster.as_ref()).await;
     }
-    joined.with_context(|| {
-        format!("the new process has not joined the fleet after {patience:?}: its log says what it waits for")
-    })
+    ensure!(
+        joined.is_ok(),
+        "the new process has not joined the fleet after {patience:?}: what it waits for is in the log, which is that of this \
+         process as well"
+    );
+    Ok(())
 }
 
 /// Leaves the fleet when the last request has ended, so that no handoff waits for the lease of a process that is gone.

@@ -84,7 +84,11 @@ impl JournalArgs {
 
 fn listing(lines: &[Line]) -> String {
     let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
-    if lines.is_empty() { "nothing of that kind has happened".to_owned() } else { lines.join("\n") }
+    if lines.is_empty() {
+        "nothing of that kind has happened since this process began: what was before is in its log".to_owned()
+    } else {
+        lines.join("\n")
+    }
 }
 
 impl fmt::Display for Line {
