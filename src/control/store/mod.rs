@@ -92,6 +92,18 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// Another version of ghostpin has written it.
+    #[error(
+        "the pin store {} is whole, but of format {format}, and this version of ghostpin reads format {FORMAT}: start the version \
+         that wrote it, or bring back a copy that is older",
+        path.display()
+    )]
+    Foreign {
+        /// The store.
+        path: PathBuf,
+        /// What it is written like.
+        format: u64,
+    },
     /// Another process has it.
     #[error("the pin store in {} is in use by another process", path.display())]
     InUse {

@@ -204,6 +204,8 @@ enum Fault {
     Redb(redb::Error),
     Io(&'static str, io::Error),
     Damage(String),
+    /// It is of this format.
+    Foreign(u64),
 }
 
 impl Fault {
@@ -212,6 +214,7 @@ impl Fault {
         let damaged = |why| StoreError::Damaged { path: path.to_owned(), why };
         match self {
             Self::Damage(why) => damaged(why),
+            Self::Foreign(format) => StoreError::Foreign { path: path.to_owned(), format },
             Self::Io(doing, source) => StoreError::io(doing, path)(source),
             Self::Redb(redb::Error::Io(source)) if !matches!(source.kind(), InvalidData | UnexpectedEof) => {
                 StoreError::io("read or write", path)(source)
@@ -258,9 +261,7 @@ fn check(database: &Database, sealed: u64) -> Result<Epoch, Fault> {
     };
     let format = value(META_FORMAT)?;
     if format != FORMAT {
-        return Err(Fault::Damage(format!(
-            "its format is {format}, this version of ghostpin reads {FORMAT}"
-        )));
+        return Err(Fault::Foreign(format));
     }
     let commits = value(META_COMMITS)?;
     if commits < sealed {
