@@ -65,7 +65,8 @@ fn page(Answer { status, listening, config, stalled_workers }: Answer) -> String
         status.in_flight,
         status.handoffs,
     );
-    if let Some(FleetStatus { life, lease, lease_s, controller, fenced, canary, .. }) = status.fleet {
+    if let Some(FleetStatus { life, lease, lease_s, controller, fenced, refused, canary, .. }) = status.fleet
+    {
         let part = if controller { ", and decides" } else { "" };
         text += &format!("fleet      {life}{part}; lease {lease}, good for {lease_s:.1} s\n");
         if let Some(CanaryView { edge, says, why, fingerprint, here }) = canary {
@@ -76,6 +77,9 @@ fn page(Answer { status, listening, config, stalled_workers }: Answer) -> String
                 "gone" => format!("canary     {edge} is not there\n"),
                 _ => format!("canary     {edge} has {of_what}: {says}{why}\n"),
             };
+        }
+        if let Some(words) = refused {
+            text += &format!("{}       does not do what this edge asks: {words}\n", bad("ETCD"));
         }
         if fenced {
             text += &format!(

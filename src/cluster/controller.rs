@@ -1,15 +1,17 @@
 //! The controller: stands for election, and while it has won follows everything and writes what is wanted.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, EventType, ResignOptions, WatchResponse};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::store::{Put, Store, Stored};
+use super::refusals::{Asking, QUIET};
+use super::store::{Put, Store, StoreError, Stored};
 use super::values::{self, WishValue};
 use super::{News, Tell, edge};
 use crate::control::WishError;
@@ -33,9 +35,11 @@ pub async fn stand_until(
     mut commands: mpsc::UnboundedReceiver<Command>,
     tell: Tell,
 ) {
+    let mut asking = store.asking("standing for election");
     while !*retired.borrow() {
-        stand(&mut retired, &store, lease, &mut commands, &tell).await;
+        stand(&mut retired, &store, lease, &mut commands, &tell, &mut asking).await;
     }
+    drop(asking);
     resign(&store, lease).await;
     ask_no_more(&store, lease).await;
 }
@@ -47,11 +51,12 @@ async fn stand(
     lease: LeaseId,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     tell: &Tell,
+    asking: &mut Asking<'_>,
 ) {
     let elected = tokio::select! {
         biased;
         () = until_told(retired) => return,
-        elected = campaign(store, lease) => elected,
+        elected = campaign(store, lease, asking) => elected,
     };
     let Some(won_at) = elected else { return sleep(AGAIN_AFTER).await };
     // Those were meant for the one that this one was before.
@@ -75,14 +80,28 @@ async fn until_told(retired: &mut watch::Receiver<bool>) {
 }
 
 /// Waits until the election is won; its revision, or `None` if it has to be stood for anew.
-async fn campaign(store: &Store, lease: LeaseId) -> Option<Revision> {
+async fn campaign(store: &Store, lease: LeaseId, asking: &mut Asking<'_>) -> Option<Revision> {
     let (election, name) = (store.key("controller"), store.config().name.clone());
     // It takes as long as another one leads; a member that is gone is told by its silence.
-    let (mut client, _) = store.client().await.ok()?;
-    match client.campaign(election, name, lease.0).await {
-        Ok(won) => Some(Revision(won.leader()?.rev() as u64)),
+    let connected = store.client().await.inspect_err(|error| asking.failed(error));
+    let (mut client, _) = connected.ok()?;
+    let mut standing = pin!(client.campaign(election, name, lease.0));
+    let held = match timeout(QUIET, standing.as_mut()).await {
+        Ok(held) => held,
+        // Who is refused hears of it at once, and whoever waits has been let in.
+        Err(_) => {
+            asking.went();
+            standing.await
+        }
+    };
+    match held {
+        Ok(won) => {
+            asking.went();
+            Some(Revision(won.leader()?.rev() as u64))
+        }
         Err(error) => {
             tracing::debug!(%error, "the election was not held there");
+            asking.failed(StoreError::from(error));
             store.turn_away();
             None
         }
@@ -243,19 +262,26 @@ async fn write(
 impl Writer {
     async fn write(&self, batch: Vec<Pending>) -> Vec<(SiteName, Written)> {
         let puts: Vec<Put> = batch.iter().map(Self::put).collect();
-        if let Ok(Some(at)) = self.store.write(&puts, Some(self.leads())).await {
-            return batch.into_iter().map(|pending| (pending.site, Written::At(at))).collect();
+        let mut asking = self.store.asking("writing what is decided about sites");
+        match self.store.write(&puts, Some(self.leads())).await {
+            Ok(Some(at)) => {
+                return batch.into_iter().map(|pending| (pending.site, Written::At(at))).collect();
+            }
+            Ok(None) => {}
+            Err(error) => asking.failed(&error),
         }
         // One of them may have been overtaken, or the answer was lost: each is looked at by itself.
         let mut written = Vec::with_capacity(batch.len());
         for pending in batch {
-            let became = self.write_one(&pending).await;
+            let became = self.write_one(&pending, &mut asking).await;
+            // Whatever it became, etcd has said so.
+            asking.went();
             written.push((pending.site, became));
         }
         written
     }
 
-    async fn write_one(&self, pending: &Pending) -> Written {
+    async fn write_one(&self, pending: &Pending, asking: &mut Asking<'_>) -> Written {
         let put = Self::put(pending);
         loop {
             let stored = self.store.read(&put.key).await;
@@ -269,8 +295,10 @@ impl Writer {
                 Ok(Some(at)) => return Written::At(at),
                 // The record is as it was: then it is the election that was lost.
                 Ok(None) if !self.has_changed(&put).await => return Written::Overtaken,
-                Ok(None) | Err(_) => sleep(AGAIN_AFTER).await,
+                Ok(None) => asking.went(),
+                Err(error) => asking.failed(&error),
             }
+            sleep(AGAIN_AFTER).await;
         }
     }
 

@@ -66,17 +66,26 @@ fn value(store: &Store, watermark: Revision, pending: Vec<String>) -> EdgeValue 
 /// Writes the key until it stands. A write that was given up may still come to pass: the guard keeps it from undoing a
 /// later one.
 async fn put(store: &Store, lease: LeaseId, key: &Key, value: &EdgeValue) {
-    let value = values::to_bytes(value);
+    let (value, mut asking) = (values::to_bytes(value), store.asking("writing the edge's key"));
     loop {
         let put =
             Put { key: key_of(store, lease), value: value.clone(), guard: key.0.get(), lease: Some(lease) };
         match store.write(&[put], None).await {
-            Ok(Some(at)) => return key.0.set(at),
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "the edge's key could not be written, and is looked at"),
+            Ok(Some(at)) => {
+                asking.went();
+                return key.0.set(at);
+            }
+            Ok(None) => asking.went(),
+            Err(error) => {
+                tracing::debug!(%error, "the edge's key could not be written, and is looked at");
+                asking.failed(&error);
+            }
         }
         match store.read(&key_of(store, lease)).await {
-            Some(stored) if stored.value == value => return key.0.set(stored.at),
+            Some(stored) if stored.value == value => {
+                asking.went();
+                return key.0.set(stored.at);
+            }
             Some(stored) => key.0.set(stored.at),
             // The lease is over, or was never begun; whoever keeps it alive will hear of it.
             None => key.0.set(Revision(0)),
@@ -164,14 +173,20 @@ pub async fn follow(
     next: &mut Revision,
     mut hear: impl FnMut(Revision, &WatchResponse) -> bool,
 ) {
+    let mut asking = store.asking("watching keys");
     loop {
-        if let Ok(mut stream) = store.watch(folder, *next).await {
+        let watching = store.watch(folder, *next).await;
+        if let Err(error) = &watching {
+            asking.failed(error);
+        }
+        if let Ok(mut stream) = watching {
             loop {
                 let answer = match stream.message().await {
                     Ok(Some(answer)) => answer,
                     Ok(None) => break,
                     Err(error) => {
                         tracing::debug!(%error, folder, "the watch broke, and is taken up again");
+                        asking.failed(format_args!("etcd: {error}"));
                         store.turn_away();
                         break;
                     }
@@ -182,9 +197,11 @@ pub async fn follow(
                     return;
                 }
                 if answer.canceled() {
+                    asking.failed(format_args!("etcd: {}", answer.cancel_reason()));
                     store.turn_away();
                     break;
                 }
+                asking.went();
                 let newest =
                     answer.events().iter().filter_map(|event| event.kv()).map(|kv| kv.mod_revision()).max();
                 if let Some(newest) = newest.map(|newest| Revision(newest as u64)) {

@@ -20,6 +20,7 @@ pub mod detours;
 pub mod edge;
 pub mod join;
 pub mod lease;
+pub mod refusals;
 pub mod store;
 pub mod values;
 pub mod wishes;
@@ -72,7 +73,8 @@ pub async fn work(
     commands: mpsc::UnboundedReceiver<Command>,
     tell: impl Fn(News) + 'static,
 ) {
-    let (store, tell) = (Rc::new(store), Rc::new(tell));
+    let (store, tell): (_, Tell) = (Rc::new(store), Rc::new(tell));
+    store.refusals().tell_to(tell.clone());
     let fleet = Fleet {
         store,
         detour,

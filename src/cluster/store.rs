@@ -10,6 +10,7 @@ use etcd_client::{
 };
 use tokio::time::{sleep, timeout};
 
+use super::refusals::{Asking, Refusals};
 use crate::broken::{Rule, breaks};
 use crate::config::Cluster;
 use crate::core::fleet::{LeaseId, Revision};
@@ -51,6 +52,7 @@ pub struct Store {
     clients: Vec<RefCell<Option<Client>>>,
     /// The one that answered last.
     current: Cell<usize>,
+    refusals: Refusals,
 }
 
 /// A key and what stands there.
@@ -93,12 +95,22 @@ impl Store {
     {
         let clients = config.etcd.iter().map(|_| RefCell::default()).collect();
         let connect: Connect = Box::new(move |url, options| Box::pin(connect(url, options)));
-        Self { config, connect, clients, current: Cell::new(0) }
+        Self { config, connect, clients, current: Cell::new(0), refusals: Refusals::default() }
     }
 
     /// What it is configured by.
     pub fn config(&self) -> &Cluster {
         &self.config
+    }
+
+    /// What it goes on being refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// To be told how it goes: for what is asked until it goes, and not by [`Self::until_answered`], which does so itself.
+    pub fn asking<'a>(&'a self, what: &'a str) -> Asking<'a> {
+        self.refusals.asking(what)
     }
 
     /// The whole key.
@@ -185,11 +197,17 @@ impl Store {
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let mut wait = AGAIN_AFTER.0;
+        let (mut wait, mut asking) = (AGAIN_AFTER.0, self.asking(what));
         loop {
             match self.once(&mut ask).await {
-                Ok(answer) => return answer,
-                Err(error) => tracing::debug!(%error, "{what}: asked again"),
+                Ok(answer) => {
+                    asking.went();
+                    return answer;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "{what}: asked again");
+                    asking.failed(&error);
+                }
             }
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_AFTER.1);

@@ -110,6 +110,8 @@ pub enum News {
     Seen(LeaseId, Option<Seen>),
     /// The controller asks whether these backends can be reached from here.
     Asked(BTreeMap<SiteName, Backend>),
+    /// What the store goes on refusing, or leaves without an answer; `None` as soon as that is over.
+    Refused(Option<String>),
     /// Edges that take requests for others; this one is not among them.
     Detours(Vec<Arc<Detour>>),
     /// Edges that try updates before others do, and what they say; this one may be among them.
@@ -236,6 +238,8 @@ pub struct Fleet {
     pub seen_due: bool,
     /// and when the store was told last.
     pub told_at: Instant,
+    /// What the store refuses, or leaves without an answer.
+    pub refused: Option<String>,
     /// What this edge was asked about.
     pub asked: BTreeMap<SiteName, Backend>,
     /// Through whom requests can go where it is of no use to ask from here.
@@ -266,6 +270,7 @@ impl Fleet {
             told: Seen::default(),
             seen_due: false,
             told_at: Instant::now(),
+            refused: None,
             asked: BTreeMap::new(),
             detours: Detours::default(),
             doubts: Doubts::default(),

@@ -253,6 +253,9 @@ pub struct FleetStatus {
     pub unreachable: usize,
     /// but for so many whose requests go through another edge.
     pub detours: usize,
+    /// What etcd goes on refusing, or leaves without an answer, with its own words; not there if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// What the edge says that tries updates first; not there if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryView>,

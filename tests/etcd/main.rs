@@ -2,6 +2,7 @@
 //! passwords. (What many edges do together is in `loadtest/fleet`.)
 
 mod canary;
+mod refusals;
 mod rig;
 mod stopping;
 mod upgrade;

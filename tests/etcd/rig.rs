@@ -157,7 +157,8 @@ impl Rig {
             .unwrap()
     }
 
-    fn as_root(&self, arguments: &[&str]) -> Output {
+    /// What the one who may do everything has etcd do.
+    pub(crate) fn as_root(&self, arguments: &[&str]) -> Output {
         self.etcdctl(&[&["--user", "root:root"], arguments].concat())
     }
 

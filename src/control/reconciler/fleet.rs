@@ -64,6 +64,11 @@ impl Reconciler {
             }
             News::Seen(lease, seen) => self.seen_by(lease, seen),
             News::Asked(asked) => self.asked_about(asked),
+            News::Refused(words) => {
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.refused = words;
+                }
+            }
             News::Detours(detours) => self.detours_known(detours),
             News::Canaries(canaries) => self.canaries_say(canaries),
             News::Wished { id, site, wish, by } => {
@@ -250,6 +255,7 @@ impl Reconciler {
             pending: fleet.edge.pending().count(),
             unreachable: fleet.edge.suspicions().all().len(),
             detours: fleet.edge.suspicions().detours(),
+            refused: fleet.refused.clone(),
             canary: self.canary_view(),
         })
     }
