@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Context;
 use super::problem::Problem;
 use super::routes::Answer;
-use crate::control::fleet::FleetView;
+use crate::control::fleet::{FleetView, HasLeft};
 use crate::control::view::FleetStatus;
 
 /// The answer to `/v1/controller`.
@@ -71,12 +71,14 @@ pub(super) fn is_served(fleet: &FleetStatus) -> Result<(), Problem> {
 #[derive(Debug, Serialize)]
 pub(super) struct Left {
     left: bool,
+    /// Its store knows. Otherwise the lease has run out.
+    told: bool,
 }
 
 pub(super) async fn leave(State(context): State<Context>) -> Answer<Json<Left>> {
     match context.reload.controller.leave().await {
-        Some(true) => Ok(Json(Left { left: true })),
-        Some(false) => Err(alone()),
+        Some(Some(how)) => Ok(Json(Left { left: true, told: how == HasLeft::Told })),
+        Some(None) => Err(alone()),
         None => Err(Problem::stopping()),
     }
 }

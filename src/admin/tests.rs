@@ -27,7 +27,7 @@ use crate::certs::{Certificates, Sources};
 use crate::cli::client::{Client, Place, Reply};
 use crate::clock::Clock;
 use crate::config::{self, Config, ListenAddress};
-use crate::control::fleet::{Command, FleetParts, FleetView};
+use crate::control::fleet::{Command, FleetParts, FleetView, HasLeft};
 use crate::control::outside::System;
 use crate::control::reconciler::{self, Message, Parts, Reconciler};
 use crate::control::store::PinStore;
@@ -99,7 +99,7 @@ impl Edge {
                     Command::Look(answer) => drop(answer.send(sees.clone())),
                     Command::SayLeft(asked) => {
                         for asked in asked {
-                            let _ = asked.send(true);
+                            let _ = asked.send(Some(HasLeft::Told));
                         }
                     }
                     _ => {}

@@ -1,6 +1,7 @@
 //! `ghostpin drain-edge`
 
 use clap::Args;
+use serde::Deserialize;
 
 use super::access::Access;
 use super::client::{Client, read};
@@ -18,18 +19,31 @@ pub struct DrainEdgeArgs {
     access: Access,
 }
 
+#[derive(Debug, Deserialize)]
+struct Left {
+    /// One of an older version does not say it.
+    #[serde(default = "yes")]
+    told: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
 impl DrainEdgeArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = self.access.client()?;
         let leaving = client.post("/v1/leave", None);
         let how_to_look = "`ghostpin sites` says which sites still have requests in flight";
         let body = self.waiting.on(leaving, async || look(&client).await, how_to_look).await?;
-        match self.access.json {
-            true => print_json(&body),
-            false => print(
-                "this edge has left the fleet and serves nothing: stop it, or start it again to have it join",
-            ),
+        if self.access.json {
+            return print_json(&body);
         }
+        let Left { told } = read(&body)?;
+        let how = if told { "" } else { " (etcd could not be told, and its lease has run out)" };
+        print(&format!(
+            "this edge has left the fleet{how} and serves nothing: stop it, or start it again to have it join"
+        ))
     }
 }
 

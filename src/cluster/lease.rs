@@ -1,5 +1,6 @@
 //! The lease of one life: asked for once, and kept alive as long as the store knows it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,8 @@ const BEATS: u32 = 16;
 /// A keep-alive that is not answered within so many of them is sent to another member.
 const PATIENCE: u32 = 2;
 
-/// Gets a lease and keeps it alive; returns when it is over.
-pub async fn live(store: Rc<Store>, lifeline: Arc<Lifeline>, tell: Tell) {
+/// Gets a lease and keeps it alive; returns when it is over. `runs_out`: when it does, if it is not heard of again.
+pub async fn live(store: Rc<Store>, lifeline: Arc<Lifeline>, runs_out: Rc<Cell<Moment>>, tell: Tell) {
     let ttl = store.config().lease_ttl;
     let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
     // Each try is a lease of its own, and one that was granted without our hearing of it runs out unused.
@@ -32,9 +33,12 @@ pub async fn live(store: Rc<Store>, lifeline: Arc<Lifeline>, tell: Tell) {
         }
         sleep(ttl / BEATS).await;
     };
+    runs_out.set(sent.plus(ttl));
     tell(News::Edge(Input::Granted { lease, sent: counted_from(sent, &lifeline), ttl }));
-    let renewed =
-        |sent, ttl| tell(News::Edge(Input::Renewed { lease, sent: counted_from(sent, &lifeline), ttl }));
+    let renewed = |sent: Moment, ttl| {
+        runs_out.set(sent.plus(ttl).max(runs_out.get()));
+        tell(News::Edge(Input::Renewed { lease, sent: counted_from(sent, &lifeline), ttl }));
+    };
     let mut since = None;
     while let Err(why) = keep(&store, &lifeline, lease, ttl, &renewed, &mut since).await {
         tracing::debug!(why, "the lease can't be kept alive there");

@@ -25,6 +25,7 @@ pub mod store;
 pub mod values;
 pub mod wishes;
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,11 +33,12 @@ use std::thread;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
+use tokio::time::sleep;
 
 use crate::config::Cluster;
-use crate::control::fleet::{Command, News};
-use crate::core::fleet::LeaseId;
+use crate::control::fleet::{Command, HasLeft, News};
 use crate::core::fleet::edge::Effect;
+use crate::core::fleet::{LeaseId, Moment};
 use crate::detour::Detour;
 use crate::lifeline::Lifeline;
 pub use store::{Store, StoreError};
@@ -81,7 +83,8 @@ pub async fn work(
         lifeline,
         tell,
         life: None,
-        revoking: watch::channel(()).1,
+        revoking: watch::channel(HasLeft::Told).1,
+        has_left: false,
         retired: watch::Sender::new(false),
     };
     fleet.work(commands).await;
@@ -90,6 +93,8 @@ pub async fn work(
 /// What is under way for one life of this edge. It ends with it.
 struct Life {
     lease: Option<LeaseId>,
+    /// When that runs out, if it is not heard of again.
+    runs_out: Rc<Cell<Moment>>,
     tasks: Vec<AbortHandle>,
     /// To the one who is, or wants to be, the controller.
     controller: Option<mpsc::UnboundedSender<Command>>,
@@ -112,8 +117,10 @@ struct Fleet {
     lifeline: Arc<Lifeline>,
     tell: Tell,
     life: Option<Life>,
-    /// Ends when the store was told of the last lease that was given back.
-    revoking: watch::Receiver<()>,
+    /// Ends when the last lease that was given back is over, and says how.
+    revoking: watch::Receiver<HasLeft>,
+    /// It was said in the log that the fleet is left, or is about to be.
+    has_left: bool,
     /// Whether this process is to be the controller no more.
     retired: watch::Sender<bool>,
 }
@@ -149,10 +156,19 @@ impl Fleet {
                 }
                 Command::SayLeft(asked) => {
                     let mut revoking = self.revoking.clone();
+                    let is_first = !std::mem::replace(&mut self.has_left, true);
                     tokio::task::spawn_local(async move {
                         while revoking.changed().await.is_ok() {}
+                        let how = *revoking.borrow();
+                        match how {
+                            HasLeft::Told if is_first => tracing::info!("the fleet is left"),
+                            HasLeft::RanOut if is_first => tracing::warn!(
+                                "the fleet is left: etcd could not be told, and the lease has run out"
+                            ),
+                            _ => {}
+                        }
                         for one in asked {
-                            let _ = one.send(true);
+                            let _ = one.send(Some(how));
                         }
                     });
                 }
@@ -176,8 +192,10 @@ impl Fleet {
                 // What is left of a former life ends here.
                 let (seen, tried) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
                 let (lease, tasks, key) = (None, Vec::new(), Rc::default());
-                self.life = Some(Life { lease, tasks, controller: None, key, seen, tried });
-                let task = tokio::task::spawn_local(lease::live(store, self.lifeline.clone(), tell));
+                let runs_out = Rc::<Cell<Moment>>::default();
+                let live = lease::live(store, self.lifeline.clone(), runs_out.clone(), tell);
+                self.life = Some(Life { lease, runs_out, tasks, controller: None, key, seen, tried });
+                let task = tokio::task::spawn_local(live);
                 self.life.iter_mut().for_each(|life| life.tasks.push(task.abort_handle()));
             }
             Effect::Register(lease) => {
@@ -218,14 +236,20 @@ impl Fleet {
                 });
             }
             Effect::Revoke(lease) => {
-                if self.life.as_ref().is_some_and(|life| life.lease == Some(lease)) {
-                    self.life = None;
-                }
-                let (done, revoking) = watch::channel(());
+                // One that was granted when nobody wanted it any more was never registered.
+                let life = self.life.take_if(|life| life.lease.is_none_or(|its| its == lease));
+                let now = self.lifeline.now();
+                let latest = now.plus(store.config().lease_ttl);
+                let runs_out = life.map_or(latest, |life| life.runs_out.get());
+                let (over, revoking) = watch::channel(HasLeft::RanOut);
                 self.revoking = revoking;
+                let left = runs_out.since(now);
                 tokio::task::spawn_local(async move {
-                    store.revoke(lease).await;
-                    drop(done);
+                    tokio::select! {
+                        biased;
+                        () = store.revoke(lease) => drop(over.send_replace(HasLeft::Told)),
+                        () = sleep(left) => {}
+                    }
                 });
             }
             // The rest concerns gates, and is not sent here.

@@ -25,6 +25,10 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Keys that are read at a time.
 const PAGE: i64 = 5_000;
+/// gRPC's word for: etcd does not have that revision, nor will it ever.
+const OUT_OF_RANGE: i32 = 11;
+/// The same for a lease that is not there.
+const NOT_FOUND: i32 = 5;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -264,7 +268,7 @@ impl Store {
                     let from = from.clone();
                     async move {
                         match client.get(from, Some(options)).await {
-                            Err(error) if at.is_some() && is_out_of_range(&error) => Ok(None),
+                            Err(error) if at.is_some() && has_code(&error, OUT_OF_RANGE) => Ok(None),
                             answer => answer.map(Some),
                         }
                     }
@@ -341,18 +345,21 @@ impl Store {
         Ok(answer.succeeded().then_some(Revision(revision)))
     }
 
-    /// Has a lease forgotten, and all that goes with it. If that can't be said, it runs out.
+    /// Has a lease forgotten, and all that goes with it; returns when that is so.
     pub async fn revoke(&self, lease: LeaseId) {
-        if let Err(error) = self.once(|mut client| async move { client.lease_revoke(lease.0).await }).await {
-            tracing::debug!(%lease, %error, "the lease could not be revoked, and will run out");
-        }
+        self.until_answered("giving the lease back", |mut client| async move {
+            match client.lease_revoke(lease.0).await {
+                // By itself, or by what was asked before and not heard of.
+                Err(error) if has_code(&error, NOT_FOUND) => Ok(()),
+                answer => answer.map(drop),
+            }
+        })
+        .await;
     }
 }
 
-/// etcd does not have that revision, nor will it ever.
-fn is_out_of_range(error: &etcd_client::Error) -> bool {
-    const OUT_OF_RANGE: i32 = 11;
-    matches!(error, etcd_client::Error::GRpcStatus(status) if status.code() as i32 == OUT_OF_RANGE)
+fn has_code(error: &etcd_client::Error, code: i32) -> bool {
+    matches!(error, etcd_client::Error::GRpcStatus(status) if status.code() as i32 == code)
 }
 
 /// The first key after all that begin with this one, which ends with `/`.

@@ -73,10 +73,19 @@ pub enum Command {
         /// What became of it.
         result: Result<Option<Pin>, WishError>,
     },
-    /// Tell them that the fleet is left, as soon as the store has heard of it.
-    SayLeft(Vec<oneshot::Sender<bool>>),
+    /// Tell them that the fleet is left, as soon as the store has heard of it, or the lease is over without that.
+    SayLeft(Vec<oneshot::Sender<Option<HasLeft>>>),
     /// Read who is there.
     Look(oneshot::Sender<Result<FleetView, String>>),
+}
+
+/// How this edge has left, so that nobody waits for it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HasLeft {
+    /// The store knows.
+    Told,
+    /// The store could not be told, and by this edge's clock the lease has run out.
+    RanOut,
 }
 
 /// What the store says.
@@ -251,7 +260,7 @@ pub struct Fleet {
     /// Told when the fleet is joined,
     pub joining: Vec<oneshot::Sender<()>>,
     /// and when it is left.
-    pub leaving: Vec<oneshot::Sender<bool>>,
+    pub leaving: Vec<oneshot::Sender<Option<HasLeft>>>,
     /// Another process has taken this one's place: it is never the controller again.
     pub retired: bool,
     commands: mpsc::UnboundedSender<Command>,

@@ -65,8 +65,9 @@ pub enum Ask {
     Apply(Box<Config>, oneshot::Sender<Result<Applied, String>>),
     /// The fleet's edges; `None` if this process is alone.
     Fleet(oneshot::Sender<Option<Result<fleet::FleetView, String>>>),
-    /// Leave the fleet: answered when no request of it is left here. `false` if this process is alone.
-    Leave(oneshot::Sender<bool>),
+    /// Leave the fleet: answered when no request of it is left here, and nobody waits for this edge. `None` if this process is
+    /// alone.
+    Leave(oneshot::Sender<Option<fleet::HasLeft>>),
     /// Answered when the fleet is joined; at once, if this process is alone.
     Joined(oneshot::Sender<()>),
     /// An update that waits is meant, by its id: who wants it, if there is such a one.
@@ -199,8 +200,9 @@ impl Controller {
         self.ask(Ask::Fleet).await
     }
 
-    /// Leaves the fleet, and returns when no request of it is left here; `Some(false)` if this process is alone.
-    pub async fn leave(&self) -> Option<bool> {
+    /// Leaves the fleet, and returns when no request of it is left here, and nobody waits for this edge; the inner `None` if
+    /// this process is alone.
+    pub async fn leave(&self) -> Option<Option<fleet::HasLeft>> {
         self.ask(Ask::Leave).await
     }
 

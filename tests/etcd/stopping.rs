@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -23,15 +24,31 @@ fn an_edge_that_leaves_says_so_when_etcd_has_heard_of_it() {
     etcd.signal(Signal::STOP);
     thread::scope(|scope| {
         let leaving = scope.spawn(|| edge.says(&["drain-edge"]));
-        until("it has left, as far as it knows", || edge.log().contains("the fleet is left").then_some(()));
+        until("no request is left here", || edge.log().contains("this edge leaves the fleet").then_some(()));
+        // One try to tell it is over by then.
+        thread::sleep(Duration::from_millis(1_500));
         assert!(!leaving.is_finished(), "nobody but this edge knows of it");
+        assert!(!edge.log().contains("the fleet is left"), "{}", edge.log());
         etcd.signal(Signal::CONT);
         let said = leaving.join().unwrap();
         assert!(said.status.success(), "{said:?}");
+        assert!(!String::from_utf8_lossy(&said.stdout).contains("could not be told"), "{said:?}");
     });
     assert_eq!(rig.edges(), [""; 0]);
     let again = edge.says(&["drain-edge"]);
     assert!(again.status.success(), "who has left can say so again: {again:?}");
+}
+
+#[test]
+fn an_edge_that_could_not_tell_etcd_that_it_leaves_says_that_its_lease_has_run_out() {
+    let (_rig, etcd, mut edge) = Rig::serving();
+    etcd.signal(Signal::STOP);
+    let said = edge.says(&["drain-edge"]);
+    assert!(said.status.success(), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("etcd could not be told"), "{said:?}");
+    assert!(edge.log().contains("etcd could not be told, and the lease has run out"), "{}", edge.log());
+    edge.process.signal(Signal::TERM);
+    assert!(edge.process.ended(), "nothing is waited for again");
 }
 
 #[test]

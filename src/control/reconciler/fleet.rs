@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::broken::{Rule, breaks};
-use crate::control::fleet::{Command, FleetView, News, Seen};
+use crate::control::fleet::{Command, FleetView, HasLeft, News, Seen};
 use crate::control::view::FleetStatus;
 use crate::core::fleet::Partition;
 use crate::core::fleet::edge::{self, Life};
@@ -171,7 +171,7 @@ impl Reconciler {
                 self.outside.end(EXIT_WEDGED);
             }
             edge::Effect::HasLeft => {
-                tracing::info!("the fleet is left");
+                tracing::info!("no request is left here, and this edge leaves the fleet");
                 let asked = std::mem::take(&mut fleet.leaving);
                 fleet.tell(Command::SayLeft(asked));
             }
@@ -270,9 +270,9 @@ impl Reconciler {
         });
     }
 
-    pub(super) fn leave(&mut self, answer: oneshot::Sender<bool>) {
+    pub(super) fn leave(&mut self, answer: oneshot::Sender<Option<HasLeft>>) {
         let Some(fleet) = &mut self.fleet else {
-            let _ = answer.send(false);
+            let _ = answer.send(None);
             return;
         };
         if fleet.edge.life() == Life::Left {
