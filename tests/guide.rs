@@ -8,6 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Between what two blocks have printed.
 const BORDER: &str = "=== the next block";
@@ -64,8 +65,14 @@ fn with_free_ports(text: &str, ports: &mut BTreeMap<String, u16>) -> String {
     whole
 }
 
+/// One that is free until a page binds it: no other page gets it, and below this range's end no connection takes a port for
+/// its own end.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() % 20_000;
+    let next = || 10_000 + ((first + u32::from(TAKEN.fetch_add(1, Ordering::Relaxed))) % 20_000) as u16;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).take(20_000).find(is_free).expect("a free port")
 }
 
 fn run(name: &str) {
