@@ -426,7 +426,7 @@ impl Prepared {
         };
         notify::tell(Told::MainPid(succession.pid));
         // It was meant for whoever serves.
-        let passed_on = signals.to_pass_on();
+        let passed_on = signals.take_what_is_left();
         for (signal, is_wanted) in [
             (Signal::HUP, passed_on.reload),
             (Signal::USR1, passed_on.reopen),

@@ -65,7 +65,7 @@ impl Signals {
     }
 
     /// What has come and was not carried out. To be asked when another process serves.
-    pub(super) fn to_pass_on(&mut self) -> PassedOn {
+    pub(super) fn take_what_is_left(&mut self) -> PassedOn {
         let reloading = self.reloading.take().filter(|reloading| !reloading.is_finished());
         reloading.iter().for_each(JoinHandle::abort);
         PassedOn {
