@@ -448,7 +448,12 @@ impl Prepared {
         let mut cut = pin!(async {
             tokio::select! {
                 () = nobody_decides(succession.ended) => {}
-                () = signals.terminated() => {}
+                () = async {
+                    // A stop of the service is for both processes, and the one that serves waits for this one.
+                    signals.terminated().await;
+                    tracing::info!("SIGTERM: what is under way here ends first; another one cuts it");
+                    signals.terminated().await;
+                } => {}
             }
         });
         let is_cut = tokio::select! {

@@ -168,8 +168,11 @@ fn a_stop_lets_requests_of_the_process_before_come_to_their_end() {
     let mut proxy = Proxy::start(&config);
     let slow = proxy.get_meanwhile("/slow");
     until("it is under way", || a.count() == 1);
+    let elder = Pid::from_raw(proxy.pid().cast_signed()).unwrap();
     proxy.upgrade(&config, None).unwrap();
     let heir = proxy.pid();
+    // As a supervisor does that knows of both.
+    kill_process(elder, Signal::TERM).unwrap();
     proxy.signal(Signal::TERM);
     until("nobody comes in any more", || TcpStream::connect(proxy.address).is_err());
     // Longer than one takes that has nothing to wait for.
