@@ -50,7 +50,11 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return tracing::info!("stopping: SIGTERM"),
                 _ = self.interrupt.recv() => return tracing::info!("stopping: SIGINT"),
-                _ = self.user.recv() => logs.reopen(),
+                _ = self.user.recv() => {
+                    if !logs.reopen() {
+                        tracing::info!("SIGUSR1: there is no log file to open again");
+                    }
+                }
                 _ = self.hangup.recv() => {
                     // It may take a while, and who wants the process to stop doesn't wait for it.
                     let reload = reload.clone();

@@ -63,14 +63,14 @@ struct Inner {
 pub struct Ending(Logs);
 
 impl Logs {
-    /// Has the access log go on in the file that has its path now. Nobody waits for that: its place may stand still.
-    pub fn reopen(&self) {
-        let Some((again, lines)) = &self.0.file else {
-            return tracing::info!("SIGUSR1: there is no log file to open again");
-        };
+    /// Has the access log go on in the file that has its path now; `false` if it goes to no file. Nobody waits for that: its
+    /// place may stand still.
+    pub fn reopen(&self) -> bool {
+        let Some((again, lines)) = &self.0.file else { return false };
         again.wish();
         // Nothing to write, and yet something to be woken by. Where there is no room for it, nobody sleeps.
         let _ = lines.clone().write_all(b"");
+        true
     }
 
     /// Has what waits written, or gives that up after a second. Nothing is written after that.
