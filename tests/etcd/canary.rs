@@ -56,7 +56,7 @@ fn an_update_that_the_canary_finds_good_is_put_in_force_by_the_others_without_a_
     let seen = &status["fleet"]["canary"];
     assert!(seen["says"] == "good" && seen["fingerprint"] == seen["here"], "{seen}");
     assert_eq!((waiting(&other), other.serves()), (None, true));
-    assert!(other.log().contains("the configuration was reloaded"), "{}", other.log());
+    other.until_logged("the configuration was reloaded");
 }
 
 #[test]

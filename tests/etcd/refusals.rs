@@ -49,7 +49,7 @@ fn writes_that_etcd_refuses_are_told_of() {
         assert!(said.status.success(), "{said:?}");
     });
     until("nothing is refused any more", || goes_again(&edge));
-    assert!(edge.log().contains("etcd does what this edge asks again"), "{}", edge.log());
+    edge.until_logged("etcd does what this edge asks again");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn an_edge_that_may_not_register_says_why() {
     let edge = rig.edge(&Given::default());
     let words = until("status says so", || refused(&edge));
     assert!(words.contains("permission denied"), "{words}");
-    assert!(edge.log().contains(TOLD), "{}", edge.log());
+    edge.until_logged(TOLD);
     may(&rig, true);
     until("it serves", || edge.serves().then_some(()));
     until("nothing is refused any more", || goes_again(&edge));

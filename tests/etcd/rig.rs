@@ -265,6 +265,11 @@ impl Edge {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// A thread of its own writes the log: a line may come after the answer to what it is about.
+    pub(crate) fn until_logged(&self, said: &str) {
+        until(&format!("the log says: {said}"), || self.log().contains(said).then_some(()));
+    }
+
     /// What ghostpin's command line says of it.
     pub(crate) fn says(&self, arguments: &[&str]) -> Output {
         let admin = self.admin.to_str().unwrap();

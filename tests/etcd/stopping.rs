@@ -24,7 +24,7 @@ fn an_edge_that_leaves_says_so_when_etcd_has_heard_of_it() {
     etcd.signal(Signal::STOP);
     thread::scope(|scope| {
         let leaving = scope.spawn(|| edge.says(&["drain-edge"]));
-        until("no request is left here", || edge.log().contains("this edge leaves the fleet").then_some(()));
+        edge.until_logged("this edge leaves the fleet");
         // One try to tell it is over by then.
         thread::sleep(Duration::from_millis(1_500));
         assert!(!leaving.is_finished(), "nobody but this edge knows of it");
@@ -46,7 +46,7 @@ fn an_edge_that_could_not_tell_etcd_that_it_leaves_says_that_its_lease_has_run_o
     let said = edge.says(&["drain-edge"]);
     assert!(said.status.success(), "{said:?}");
     assert!(String::from_utf8_lossy(&said.stdout).contains("etcd could not be told"), "{said:?}");
-    assert!(edge.log().contains("etcd could not be told, and the lease has run out"), "{}", edge.log());
+    edge.until_logged("etcd could not be told, and the lease has run out");
     edge.process.signal(Signal::TERM);
     assert!(edge.process.ended(), "nothing is waited for again");
 }

@@ -243,7 +243,7 @@ fn what_the_edge_learns_while_a_new_process_tries_is_on_the_disk_when_that_has_f
     let to = rig.backends()[1].clone();
     thread::scope(|scope| {
         let upgrading = scope.spawn(|| edge.try_upgrade());
-        until("it tries", || edge.log().contains("it takes over").then_some(()));
+        edge.until_logged("it takes over");
         move_to(&edge, &to);
         assert!(!upgrading.is_finished(), "it has not tried for long enough to say anything");
         assert!(upgrading.join().unwrap().is_err());

@@ -33,7 +33,7 @@ fn a_log_that_is_moved_away_during_an_upgrade_is_left_by_the_new_process_too() {
     let (path, moved) = (proxy.path("access.log"), proxy.path("access.log.1"));
     let heir = thread::scope(|scope| {
         let upgrading = scope.spawn(|| proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None));
-        until("the new process has opened it", || proxy.log().contains("it is watched"));
+        proxy.until_logged("it is watched");
         fs::rename(&path, &moved).unwrap();
         proxy.signal(Signal::USR1);
         until("the old one has opened it again", || path.exists());
@@ -50,7 +50,7 @@ fn a_log_in_a_file_has_no_colours() {
     let a = Backend::named("A");
     let proxy = Proxy::start(&Config::of(&[&a]));
     assert_eq!(proxy.get("/").status, 200);
-    until("there is a line", || proxy.log().contains("listening"));
+    proxy.until_logged("listening");
     assert!(!proxy.log().contains('\u{1b}'), "{}", proxy.log());
 }
 
@@ -200,7 +200,7 @@ fn a_pipe_that_nobody_reads_where_the_log_was_leaves_the_old_one_in_use() {
     fs::rename(&path, &moved).unwrap();
     make_pipe(&path);
     proxy.signal(Signal::USR1);
-    until("it is told", || proxy.log().contains("nobody reads from this pipe"));
+    proxy.until_logged("nobody reads from this pipe");
     assert_eq!(proxy.get("/goes-on").status, 200);
     until("its line is there", || lines(&moved).len() == 1);
     decides_and_ends(proxy);

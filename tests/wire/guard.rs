@@ -31,7 +31,7 @@ fn a_reload_that_would_remove_most_sites_waits_for_a_word() {
     assert_eq!((update["removed"].as_u64(), update["of"].as_u64()), (Some(24), Some(40)));
     assert_eq!(proxy.client().get("site-39.test", "/").status, 200, "nothing was changed");
     let id = update["id"].as_str().expect("a text");
-    assert!(proxy.log().contains(&format!("ghostpin confirm {id}")), "{}", proxy.log());
+    proxy.until_logged(&format!("ghostpin confirm {id}"));
 
     let (status, confirmed) = proxy.admin("POST", &format!("/v1/updates/{id}/confirm"), "");
     assert_eq!((status, confirmed["removed"].as_u64()), (200, Some(24)));

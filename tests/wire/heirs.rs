@@ -26,7 +26,7 @@ fn a_new_process_whose_pins_would_lie_elsewhere_changes_nothing() {
     let mut proxy = Proxy::start(&config);
     write_with_state(&proxy, &config, "elsewhere");
     proxy.signal(Signal::USR2);
-    until("it is logged", || proxy.log().contains("the upgrade has failed"));
+    proxy.until_logged("the upgrade has failed");
     let log = proxy.log();
     for part in ["[server] state", "/state`", "/elsewhere`", "can't be changed by an upgrade"] {
         assert!(log.contains(part), "{part}");
@@ -65,13 +65,13 @@ fn a_reload_that_comes_between_is_not_lost_by_an_upgrade() {
         scope.spawn(|| proxy.handoff(&b));
         until("the hook runs", || runs.exists());
         proxy.signal(Signal::USR2);
-        until("the new one is ready", || proxy.log().contains("it is watched for"));
+        proxy.until_logged("it is watched for");
         proxy.reload(&config.clone().site("late", &[&b], "app = 'generic'"));
         assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 0");
         fs::write(&go_on, "").unwrap();
     });
-    until("it has failed", || proxy.log().contains("the upgrade has failed"));
-    assert!(proxy.log().contains("the configuration was reloaded meanwhile: ask again"), "{}", proxy.log());
+    proxy.until_logged("the upgrade has failed");
+    proxy.until_logged("the configuration was reloaded meanwhile: ask again");
     assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 0");
     proxy.upgrade(&config.site("late", &[&b], "app = 'generic'"), None).unwrap();
     assert_eq!(proxy.client().get("late.test", "/").text(), "B GET 0");

@@ -50,7 +50,7 @@ fn a_client_that_leaves_in_the_middle_of_its_upload_blames_nobody() {
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100\r\n\r\nhalf of it");
     until("the backend has it", || backend.count() == 1);
     client.leave();
-    until("the log says so", || proxy.log().contains("\"left\""));
+    proxy.until_logged("\"left\"");
     until("no lease is left", || proxy.in_flight() == 0);
     assert_eq!(proxy.epoch(), 1);
     assert_eq!(proxy.get("/").text(), "A GET 0");

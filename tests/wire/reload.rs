@@ -116,7 +116,7 @@ fn what_changes_in_the_file_takes_effect() {
     proxy.reload(&config);
     let mut client = proxy.client();
     client.get("a.test", "/seen");
-    until("the line is there", || proxy.log().contains("/seen"));
+    proxy.until_logged("/seen");
     assert!(!proxy.log().contains("/unseen"));
     assert!(client.is_closed(), "the new time for idle connections");
     proxy.hold();

@@ -136,7 +136,7 @@ fn a_new_certificate_is_shown_after_a_reload_and_open_connections_go_on() {
         (Some(true), Some("a.test"))
     );
     assert!(certificates[0]["problem"].as_str().expect("a text").contains("no certificate in it"));
-    assert!(proxy.log().contains("a.test.pem"), "the file is named");
+    proxy.until_logged("a.test.pem");
     for stream in [&mut before, &mut after] {
         assert_eq!(ask(stream, "a.test"), (200, "A GET 0".to_owned()));
     }

@@ -175,7 +175,7 @@ fn sigusr2_asks_for_the_same_as_the_command() {
     let mut proxy = Proxy::start(&config(&[&a]));
     proxy.signal(Signal::USR2);
     proxy.until_elder_ended();
-    until("it is logged", || proxy.log().contains("upgraded: the new process serves"));
+    proxy.until_logged("upgraded: the new process serves");
     assert_eq!(proxy.get("/").text(), "A GET 0");
     let heir = proxy.pid_that_serves().cast_signed();
     kill_process(Pid::from_raw(heir).unwrap(), Signal::TERM).unwrap();
@@ -269,7 +269,7 @@ pub(crate) fn nothing_has_happened(proxy: &mut Proxy, said: &str, why: &str) {
 /// The process that was to be upgraded.
 #[track_caller]
 pub(crate) fn goes_on(proxy: &mut Proxy) {
-    until("it is logged", || proxy.log().contains("this process goes on"));
+    proxy.until_logged("this process goes on");
     assert!(proxy.ended().is_none());
     assert_eq!(proxy.get("/").text(), "A GET 0");
     // It decides, and what it decides is durable.

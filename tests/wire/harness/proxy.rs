@@ -373,6 +373,12 @@ impl Proxy {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// A thread of its own writes the log: a line may come after the answer to what it is about.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, said: &str) {
+        until(&format!("the log says: {said}"), || self.log().contains(said));
+    }
+
     /// Asks the admin API; `None` if it isn't there.
     pub(crate) fn try_admin(&self, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
         let (status, text) = self.try_admin_text(method, path, body)?;

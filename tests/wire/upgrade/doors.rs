@@ -13,7 +13,7 @@ use rustix::process::{Signal, kill_process};
 
 use super::{child_of, config};
 use crate::harness::secure::{Authority, handshake};
-use crate::harness::{Backend, Client, Config, Proxy, until};
+use crate::harness::{Backend, Client, Config, Proxy};
 
 /// Upgrades to this configuration, does this while the new process is being watched, and kills that one.
 fn in_vain(proxy: &Proxy, config: &Config, meanwhile: impl FnOnce() + Send) {
@@ -21,7 +21,7 @@ fn in_vain(proxy: &Proxy, config: &Config, meanwhile: impl FnOnce() + Send) {
     let file = proxy.path("ghostpin.toml");
     thread::scope(|scope| {
         let upgrading = scope.spawn(|| proxy.ask_for_upgrade(&file, None));
-        until("it is ready", || proxy.log().contains("it is watched for"));
+        proxy.until_logged("it is watched for");
         let came = scope.spawn(meanwhile).join();
         kill_process(child_of(proxy.pid()).expect("a heir"), Signal::KILL).unwrap();
         upgrading.join().unwrap().unwrap_err();

@@ -100,7 +100,7 @@ fn a_stop_in_the_middle_of_an_upgrade_ends_both_processes() {
         thread::scope(|scope| {
             let upgrading = scope.spawn(|| proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None));
             // Wherever the signal falls behind this, the promise is the same.
-            until("it takes over", || proxy.log().contains("it takes over"));
+            proxy.until_logged("it takes over");
             let heir = child_of(proxy.pid()).expect("a heir");
             proxy.signal(Signal::TERM);
             let _ = upgrading.join().unwrap();
@@ -141,7 +141,7 @@ fn an_upgrade_does_not_wait_for_a_hook_for_ever() {
         let (moving, upgrading) = waiting(scope, &proxy, &hook, &b);
         let said = upgrading.join().unwrap().unwrap_err();
         assert!(said.contains("a hook of site `a` still ran after 3s (server.upgrade_timeout)"), "{said}");
-        assert!(proxy.log().contains("this process goes on"));
+        proxy.until_logged("this process goes on");
         hook.end();
         assert_eq!(moving.join().unwrap().0, 200);
     });
