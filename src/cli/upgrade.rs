@@ -49,7 +49,7 @@ impl UpgradeArgs {
                 ))
             }
             _ => Failure::Unknown(format!(
-                "the running process has gone without an answer: {error}\nSo what came of it is not known: look with `ghostpin status` \
+                "the running process gives no answer: {error}\nSo what came of it is not known: look with `ghostpin status` \
                  who serves before you ask again."
             )),
         })?;
