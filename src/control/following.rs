@@ -108,6 +108,9 @@ impl Following {
                 }
                 gate.open(pin);
             }
+            ToElder::Gone { site } => {
+                self.gates.get(&SiteName::from(site.as_str())).into_iter().for_each(|gate| gate.retire());
+            }
             ToElder::Count { site, id } => {
                 let gate = self.gates.get(&SiteName::from(site.as_str()));
                 let (held, in_flight) = gate.map_or((0, 0), |gate| (gate.held(), gate.in_flight()));

@@ -190,6 +190,7 @@ impl Reconciler {
             // The configuration was checked when it was read.
             tracing::error!(why, "the configuration can't be put in force");
         }
+        reconciler.tell_elder_what_is_gone();
         reconciler
     }
 

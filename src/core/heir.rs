@@ -42,6 +42,11 @@ impl Fences {
         }
     }
 
+    /// Sites that the elder has not just served, and that are not configured here.
+    pub fn not_taken_up(&self) -> impl Iterator<Item = &SiteName> {
+        self.unsettled.keys()
+    }
+
     /// The elder has shut its gate by itself.
     pub fn shut_there(&mut self, site: &SiteName) {
         self.shut.entry(site.clone()).or_default();

@@ -130,6 +130,11 @@ pub enum ToElder {
         /// and its backend.
         backend: String,
     },
+    /// It is not configured any more: tell those who wait for it.
+    Gone {
+        /// Which site.
+        site: String,
+    },
     /// Somebody asks for a site: what is left of it here? Wants [`ToHeir::Counts`].
     Count {
         /// Which site.

@@ -75,6 +75,10 @@ impl Elder {
         }
     }
 
+    fn is_gone(&self, site: &SiteName) {
+        self.mouth.say(ToElder::Gone { site: site.to_string() });
+    }
+
     fn has_rested(&mut self) {
         if let Some(rested) = self.rested.take() {
             rested();
@@ -86,6 +90,13 @@ impl Reconciler {
     /// Whether the process that this one has taken over from still has requests.
     pub(super) fn has_elder(&self) -> bool {
         self.elder.is_some()
+    }
+
+    /// To be called when all sites are taken up: requests there may wait for others.
+    pub(super) fn tell_elder_what_is_gone(&self) {
+        if let Some(elder) = &self.elder {
+            elder.fences.not_taken_up().for_each(|site| elder.is_gone(site));
+        }
     }
 
     /// Somebody waits until it has none.
@@ -154,8 +165,9 @@ impl Reconciler {
             Some(ToHeir::Suspected { site, epoch }) => {
                 let site = SiteName::from(site.as_str());
                 elder.fences.shut_there(&site);
-                if let Some((key, _)) = self.entry_of(&site) {
-                    self.report(Report::Suspected { site: key, epoch: Epoch(epoch) });
+                match self.by_name.get(&site).or_else(|| self.leaving.get(&site)) {
+                    Some(&key) => self.report(Report::Suspected { site: key, epoch: Epoch(epoch) }),
+                    None => elder.is_gone(&site),
                 }
             }
             Some(ToHeir::Doubted { site, epoch }) => {
