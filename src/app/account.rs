@@ -36,9 +36,7 @@ impl Teller {
         let in_force = self.reload.controller.in_force(LOOKED_AT).await.ok_or("ghostpin is stopping")?;
         let InForce { updates, waits, rule, canary, well } = in_force;
         if let Some(id) = waits {
-            return Err(format!(
-                "update {id} of the file waits: `ghostpin confirm {id}`, or take it back and `ghostpin reload`, and upgrade then"
-            ));
+            return Err(InForce::waits_first(&id));
         }
         let published = self.reader.clone().load().clone();
         // Of a million it takes a while, and handoffs wait for nobody who counts.

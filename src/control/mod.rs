@@ -114,6 +114,15 @@ pub struct InForce {
     pub well: Vec<(String, String)>,
 }
 
+impl InForce {
+    /// What whoever wants an upgrade is told while this update waits.
+    pub fn waits_first(id: &str) -> String {
+        format!(
+            "update {id} of the file waits: `ghostpin confirm {id}`, or take it back and `ghostpin reload`, and upgrade then"
+        )
+    }
+}
+
 /// Why a wish was not fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub enum WishError {
@@ -159,6 +168,11 @@ pub struct Applied {
 pub struct Controller(mpsc::UnboundedSender<reconciler::Message>);
 
 impl Controller {
+    /// Nothing that is asked for here is done any more.
+    pub fn is_over(&self) -> bool {
+        self.0.is_closed()
+    }
+
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.0.send(reconciler::Message::Ask(ask(answer))).ok()?;

@@ -248,7 +248,10 @@ impl Reconciler {
                 Some(ask) => match self.hand_over(ask).await {
                     Ok((this, heir)) => {
                         // Who still asks is told at once that nobody answers here.
-                        drop(messages);
+                        messages.close();
+                        while let Ok(message) = messages.try_recv() {
+                            handing_over::asked_too_late(message);
+                        }
                         return this.become_follower(heir).run(reports).await;
                     }
                     Err(this) => self = this,

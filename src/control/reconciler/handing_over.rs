@@ -71,13 +71,14 @@ impl Reconciler {
         InForce { updates, waits, rule: self.config.guard.rule, canary, well: self.well(most) }
     }
 
-    /// The heir, if what it has read is still in force. To be asked when all that was asked for before is done.
+    /// The heir, if what it has read is still in force, and nothing waits that it would not know of. To be asked when all that was asked for before is done.
     pub(super) fn unless_outdated(&self, ask: HandOver) -> Option<HandOver> {
-        if ask.updates == self.updates {
-            return Some(ask);
-        }
+        let why = match self.guarded.waits(Source::File) {
+            Some(id) => InForce::waits_first(&id),
+            None if ask.updates == self.updates => return Some(ask),
+            None => "the configuration was reloaded meanwhile: ask again".to_owned(),
+        };
         drop(ask.heir);
-        let why = "the configuration was reloaded meanwhile: ask again".to_owned();
         drop(ask.answer.send(Err(NotTaken::Failed(why))));
         None
     }
@@ -98,7 +99,7 @@ impl Reconciler {
 
     /// Hands over. If the heir fails, it is dead, and all is as it was.
     pub(super) async fn hand_over(mut self, ask: HandOver) -> Result<(Self, HandOver), Self> {
-        let HandOver { mut heir, updates, answer } = ask;
+        let HandOver { mut heir, answer, updates } = ask;
         let closed = Writer::to(|_| {});
         std::mem::replace(&mut self.writer, closed).close();
         let Err(why) = heir.take_over(self.unsettled()).await else {
@@ -142,6 +143,17 @@ impl Reconciler {
         let (following, succession) = Following::new(heir, gates, self.workers.clone());
         drop(answer.send(Ok(succession)));
         following
+    }
+}
+
+/// Another process decides by now. Of what is not answered here, whoever asks hears that nobody is there.
+pub(super) fn asked_too_late(message: Message) {
+    match message {
+        Message::Ask(Ask::Wish { answer, .. }) => drop(answer.send(Err(WishError::Succeeded))),
+        Message::Ask(Ask::Apply(_, answer) | Ask::Provide(_, answer)) => {
+            drop(answer.send(Err("a new process has taken over: ask again".to_owned())));
+        }
+        _ => {}
     }
 }
 
