@@ -13,6 +13,7 @@ mod signals;
 mod upgrade;
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -87,11 +88,12 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let prepared = Prepared::new(path)?;
-        let opened = PinStore::open(&prepared.config.server.state, adopt)?;
         // Of an edge that was upgraded the fleet's store knows.
         if prepared.config.cluster.is_none() {
             until_nobody_is_left(&prepared.config).await.context("[server] state")?;
         }
+        // Not before: whoever is upgraded just now has closed its store for a moment, and would never have it again.
+        let opened = PinStore::open(&prepared.config.server.state, adopt)?;
         let doors = Doors::open(&prepared.config, &mut Inherited::of_systemd(&prepared.config))?;
         // Who comes from now on waits for what is read first, and is not refused.
         doors.listen()?;
@@ -103,11 +105,17 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
 async fn until_nobody_is_left(config: &Config) -> Result<(), NoLock> {
     let mut left = Leftover::lock(&config.server.state, Duration::ZERO).await;
     if matches!(left, Err(NoLock::Taken)) {
-        tracing::warn!("a process that was upgraded before still has requests: this one waits for its end");
+        tracing::warn!(
+            "a process that was upgraded before still has requests, or one is being upgraded: this one waits for the end of that"
+        );
         let patience = config.server.shutdown_timeout + LAST_ANSWERS;
         left = Leftover::lock(&config.server.state, patience).await;
     }
-    left.map(drop)
+    match left {
+        // There is no folder yet.
+        Err(NoLock::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        left => left.map(drop),
+    }
 }
 
 /// The same, in the place of the process that has started this one for that.
@@ -362,6 +370,7 @@ impl Prepared {
         let listening = doors
             .requests()?
             .map(|requests| tokio::task::spawn_local(request::listen(requests, asks.clone())));
+        let is_to_stop = Cell::new(false);
         let upgrades = Upgrades {
             program,
             config: &path,
@@ -378,8 +387,8 @@ impl Prepared {
             timeout: server.upgrade_timeout,
             probation: server.upgrade_probation,
             handing_over: Mutex::default(),
+            is_to_stop: &is_to_stop,
         };
-        let is_to_stop = Cell::new(false);
         let succeeded = tokio::select! {
             biased;
             succeeded = upgrades.until_succeeded(&mut asked) => Some(succeeded),
@@ -429,12 +438,12 @@ impl Prepared {
         let passed_on = signals.take_what_is_left();
         for (signal, is_wanted) in [
             (Signal::HUP, passed_on.reload),
-            (Signal::USR1, passed_on.reopen),
+            // Whoever has moved the file away just now may have told this process, when the other had opened it again.
+            (Signal::USR1, logs.reopen() || passed_on.reopen),
             (Signal::TERM, passed_on.stop || is_to_stop.get()),
         ] {
-            if is_wanted && let Some(heir) = Pid::from_raw(succession.pid.cast_signed()) {
-                tracing::info!(pid = succession.pid, ?signal, "passed on to the new process");
-                let _ = kill_process(heir, signal);
+            if is_wanted {
+                signals::pass_on(signal, succession.pid);
             }
         }
         // The sockets are the other process's as well: what waits in their queues is accepted there.
@@ -448,12 +457,7 @@ impl Prepared {
         let mut cut = pin!(async {
             tokio::select! {
                 () = nobody_decides(succession.ended) => {}
-                () = async {
-                    // A stop of the service is for both processes, and the one that serves waits for this one.
-                    signals.terminated().await;
-                    tracing::info!("SIGTERM: what is under way here ends first; another one cuts it");
-                    signals.terminated().await;
-                } => {}
+                () = signals.until_cut(&logs, succession.pid) => {}
             }
         });
         let is_cut = tokio::select! {

@@ -414,8 +414,7 @@ async fn confirm(
     let source = context.reload.controller.confirm(id.clone()).await.ok_or_else(Problem::stopping)?;
     let confirmed = match source.ok_or_else(none)? {
         Source::File => {
-            let refused =
-                |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why);
+            let refused = |why| not_reloaded(&context, why);
             let applied = context.reload.reload().await.map_err(refused)?;
             if let Some(why) = applied.waits {
                 return Err(refused(why));
@@ -445,6 +444,13 @@ async fn reload(State(context): State<Context>) -> Answer<Response> {
             let status = if applied.waits.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
             Ok((status, Json(applied)).into_response())
         }
-        Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why)),
+        Err(why) => Err(not_reloaded(&context, why)),
+    }
+}
+
+fn not_reloaded(context: &Context, why: String) -> Problem {
+    match context.reload.controller.is_over() {
+        true => Problem { detail: why, ..Problem::stopping() },
+        false => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the configuration was refused", why),
     }
 }

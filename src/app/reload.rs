@@ -194,6 +194,13 @@ impl Reload {
                 Err(why)
             }
         };
+        if self.controller.is_over()
+            && let Err(why) = &applied
+        {
+            // It is not the file's fault, and who serves next reads it again.
+            tracing::info!(why, "the configuration is not reloaded by this process");
+            return applied;
+        }
         match (&applied, &self.state) {
             (Ok(Applied { waits: Some(_), .. }), _) => {}
             (Ok(_), _) => self.tell_names(),

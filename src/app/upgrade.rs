@@ -1,5 +1,6 @@
 //! Upgrades: one at a time, until one has succeeded.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::control::store::FORMAT;
 use crate::control::{Controller, NotTaken, Succession};
 use crate::upgrade::elder::Heir;
 use crate::upgrade::leftover::Leftover;
-use crate::upgrade::request::{Asked, Outcome};
+use crate::upgrade::request::{Asked, Outcome, STOPPING};
 
 /// How long an operator's request may be on its way to whoever decides.
 const LAST_ASKED: Duration = Duration::from_millis(20);
@@ -39,6 +40,8 @@ pub(super) struct Upgrades<'a> {
     pub(super) probation: Duration,
     /// Locked while the pins change hands. At any other time, an upgrade can be dropped, and has ended the new process then.
     pub(super) handing_over: Mutex<()>,
+    /// Somebody has told this process to stop, which it does as soon as no pins change hands.
+    pub(super) is_to_stop: &'a Cell<bool>,
 }
 
 /// Another process serves.
@@ -60,6 +63,10 @@ impl Upgrades<'_> {
                     self.admin.shut();
                     asked.done(Outcome::Serves { pid: *pid, version: version.clone() });
                     return succeeded;
+                }
+                Err(why) if self.is_to_stop.get() => {
+                    tracing::error!(why, "the upgrade has failed, and {STOPPING}");
+                    asked.done(Outcome::Ends(STOPPING.to_owned()));
                 }
                 Err(why) => {
                     tracing::error!(why, "the upgrade has failed: this process goes on");

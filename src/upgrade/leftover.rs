@@ -1,5 +1,6 @@
 //! A process that has handed its pins over still has requests. Should its heir die, whoever starts next knows nothing of
-//! them, and has to wait for their end: as long as there is such a process, it has a lock in the state folder.
+//! them, and has to wait for their end: as long as there is such a process, it has a lock in the state folder. It takes it before it
+//! hands over, so that nobody takes its pins on their way.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -23,8 +24,8 @@ pub struct Leftover {
 pub enum NoLock {
     /// There is such a process.
     #[error(
-        "a process that was upgraded before still has requests: try again when it has ended, at the latest after \
-         server.shutdown_timeout"
+        "a process that was upgraded before still has requests, or one is being upgraded: try again when that has ended, at the \
+         latest after server.shutdown_timeout"
     )]
     Taken,
     /// The system did not do what was asked.

@@ -393,6 +393,109 @@ fn a_new_process_that_cant_have_the_pins_changes_nothing() {
 }
 
 #[test]
+fn who_asks_for_an_upgrade_that_fails_at_a_stop_is_not_told_that_the_old_process_goes_on() {
+    let a = Backend::named("A");
+    let mut proxy = Proxy::start(&config(&[&a]));
+    let state = fs::File::open(proxy.path("state")).unwrap();
+    let log = proxy.path("log");
+    let logged = move |said: &str| fs::read_to_string(&log).unwrap_or_default().contains(said);
+    let elder = Pid::from_raw(proxy.pid().cast_signed()).unwrap();
+    // Whoever waits for a lock has it before anybody who only tries.
+    let disturbing = std::thread::spawn(move || {
+        state.lock().unwrap();
+        until("the new one is told", || logged("is in use by another process"));
+        kill_process(elder, Signal::TERM).unwrap();
+        until("the old one has heard of it", || logged("stopping: SIGTERM"));
+    });
+    let waits = || fs::read_to_string("/proc/locks").unwrap_or_default().contains("-> FLOCK");
+    until("it waits for the lock", waits);
+    let said = proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None).unwrap_err();
+    disturbing.join().unwrap();
+    assert!(said.contains("ghostpin is stopping") && !said.contains("goes on"), "{said}");
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn who_is_started_while_another_process_is_upgraded_leaves_the_pins_to_it() {
+    let a = Backend::named("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    proxy.kill();
+    let (upgraded, pins) = (proxy.path("state/elder.lock"), proxy.path("state"));
+    let upgraded = fs::File::create(upgraded).unwrap();
+    upgraded.lock().unwrap();
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| proxy.kill_and_restart(&config));
+        // It looks again every 20 ms.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        fs::File::open(&pins).unwrap().try_lock().expect("nobody has the pins");
+        assert!(!starting.is_finished(), "it waits for the end of the upgrade");
+        upgraded.unlock().unwrap();
+        starting.join().unwrap();
+    });
+    assert_eq!(proxy.get("/").text(), "A GET 0");
+}
+
+#[test]
+fn who_waits_for_a_site_that_an_upgrade_removes_is_told_so() {
+    let a = Backend::named("A");
+    let mut config = config(&[&a]).site("b", &[&a], "app = 'generic'");
+    let mut proxy = Proxy::start(&config);
+    proxy.hold();
+    let held = proxy.get_meanwhile("/");
+    until("it is held", || proxy.held() == 1);
+    config.remove_site("a");
+    proxy.upgrade(&config, None).unwrap();
+    assert_eq!(held.join().unwrap().status, 404);
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn signals_for_a_process_that_was_upgraded_are_for_the_one_that_serves() {
+    let (a, go_on) = slow("A");
+    let mut config = config(&[&a]);
+    config.log = "access_to = './access.log'".into();
+    let mut proxy = Proxy::start(&config);
+    let slow = proxy.get_meanwhile("/slow");
+    until("it is under way", || a.count() == 1);
+    let elder = Pid::from_raw(proxy.pid().cast_signed()).unwrap();
+    proxy.upgrade(&config, None).unwrap();
+    let log = proxy.path("access.log");
+    fs::rename(&log, proxy.path("access.log.1")).unwrap();
+    kill_process(elder, Signal::USR1).unwrap();
+    until("there is a new file", || log.exists());
+    proxy.write(&config.site("late", &[&a], "app = 'generic'"));
+    kill_process(elder, Signal::HUP).unwrap();
+    until("the site is served", || proxy.client().get("late.test", "/").status == 200);
+    until("both write there", || fs::read_to_string(&log).unwrap().contains("late.test"));
+    go_on.send(()).unwrap();
+    assert_eq!(slow.join().unwrap().text(), "A");
+    until("the old one does as well", || fs::read_to_string(&log).unwrap().contains("/slow"));
+    proxy.until_elder_ended();
+}
+
+#[test]
+fn an_interrupt_that_comes_twice_cuts_what_is_under_way_in_both_processes() {
+    let (a, _go_on) = slow("A");
+    let config = config(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    let mut slow = proxy.client();
+    slow.ask("GET", "a.test", "/slow");
+    until("it is under way", || a.count() == 1);
+    let elder = Pid::from_raw(proxy.pid().cast_signed()).unwrap();
+    proxy.upgrade(&config, None).unwrap();
+    let heir = proxy.pid();
+    // As a terminal does, which tells both.
+    for _ in 0..2 {
+        kill_process(elder, Signal::INT).unwrap();
+        until("it was heard", || proxy.log().contains("told to stop"));
+    }
+    proxy.signal(Signal::INT);
+    proxy.until_elder_ended();
+    until("the new process has ended", || has_ended(heir));
+}
+
+#[test]
 fn when_the_new_process_dies_the_old_one_lets_nothing_more_through() {
     let (a, go_on) = slow("A");
     let b = Backend::named("B");

@@ -61,10 +61,10 @@ impl LogFile {
         match append(&self.path) {
             Ok(file) => {
                 self.file = file;
-                tracing::info!(%path, "SIGUSR1: the access log was opened again");
+                tracing::info!(%path, "the access log was opened again");
             }
             Err(error) => {
-                tracing::error!(%path, %error, "SIGUSR1: the access log can't be opened again; it goes on in the old file");
+                tracing::error!(%path, %error, "the access log can't be opened again; it goes on in the old file");
             }
         }
     }

@@ -148,6 +148,25 @@ fn an_upgrade_does_not_wait_for_a_hook_for_ever() {
 }
 
 #[test]
+fn an_update_that_comes_to_wait_meanwhile_is_not_lost_by_an_upgrade() {
+    let (a, b, hook) = (Backend::named("A"), Backend::named("B"), Hook::new());
+    let few = hook.of(&[&a, &b]);
+    let many = (0..40)
+        .fold(few.clone(), |config, number| config.site(&format!("site-{number}"), &[&a], "app = 'generic'"));
+    let proxy = Proxy::start(&many);
+    thread::scope(|scope| {
+        let (moving, upgrading) = waiting(scope, &proxy, &hook, &b);
+        proxy.reload(&few);
+        hook.end();
+        assert_eq!(moving.join().unwrap().0, 200);
+        let said = upgrading.join().unwrap().unwrap_err();
+        let (_, status) = proxy.admin("GET", "/v1/status", "");
+        let id = status["waiting_updates"][0]["id"].as_str().expect("it waits");
+        assert!(said.contains(&format!("update {id} of the file waits: `ghostpin confirm {id}`")), "{said}");
+    });
+}
+
+#[test]
 fn a_new_process_that_gets_stuck_while_it_waits_for_a_hook_is_ended() {
     let (a, b, hook) = (Backend::named("A"), Backend::named("B"), Hook::new());
     let proxy = Proxy::start(&hook.of(&[&a, &b]));
