@@ -18,7 +18,7 @@ impl From<usize> for Line {
 }
 
 /// A line, and what is to be said of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Note {
     pub(super) line: Line,
     pub(super) text: String,
@@ -30,6 +30,13 @@ pub(super) struct Route {
     pub(super) line: Line,
     pub(super) path: String,
     pub(super) backends: Vec<String>,
+}
+
+/// A path that became no route. Who answers it instead is told when all routes are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) path: String,
+    pub(super) note: Note,
 }
 
 /// One site, or a block that says something of one.
@@ -47,6 +54,7 @@ pub(super) struct Site {
     pub(super) headers: Vec<(String, String)>,
     /// Path prefixes, and who answers them.
     pub(super) routes: Vec<Route>,
+    pub(super) refused: Vec<Refused>,
     /// Where it is answered for, if that is not everywhere.
     pub(super) listens: BTreeSet<String>,
     pub(super) notes: Vec<Note>,
@@ -99,8 +107,26 @@ impl Site {
 
     /// Adds a path of its own. Whether it becomes a route is decided when all of the site is known.
     pub(super) fn add_route(&mut self, line: impl Into<Line>, path: &str, backends: &[String]) {
-        if !backends.is_empty() {
-            self.routes.push(Route { line: line.into(), path: path.to_owned(), backends: backends.to_vec() });
+        let (line, path) = (line.into(), path.to_owned());
+        if backends.is_empty() {
+            let text = format!("`{path}` had nothing that could be taken over");
+            self.refuse(line, &path, text);
+        } else {
+            self.routes.push(Route { line, path, backends: backends.to_vec() });
+        }
+    }
+
+    /// Tells of a path that becomes no route, and later on of who answers it instead.
+    pub(super) fn refuse(&mut self, line: impl Into<Line>, path: &str, text: impl Into<String>) {
+        let note = Note { line: line.into(), text: text.into() };
+        self.refused.push(Refused { path: path.to_owned(), note });
+    }
+
+    /// Tells of a path that is for some hosts only, where its site has others, too.
+    pub(super) fn tell_of_wider_path(&mut self, line: usize, path: &str, hosts: &[String]) {
+        if self.hosts.iter().any(|host| !is_among(host, hosts)) {
+            let hosts = hosts.join(" ");
+            self.note(line, format!("`{path}` is for {hosts} only; here it holds for all of the site"));
         }
     }
 
@@ -120,6 +146,24 @@ impl Site {
             (self.certificate, self.key) = (None, None);
         }
     }
+}
+
+/// The wildcards that a host is below of, the nearest first.
+pub(super) fn wildcards(host: &str) -> impl Iterator<Item = String> + '_ {
+    let bare = host.strip_prefix("*.").unwrap_or(host);
+    bare.match_indices('.').map(|(dot, _)| format!("*{}", &bare[dot..]))
+}
+
+/// Whether a host is one of these, or below a wildcard of them.
+pub(super) fn is_among(host: &str, hosts: &[String]) -> bool {
+    hosts
+        .iter()
+        .any(|known| known == host || known.strip_prefix('*').is_some_and(|domain| host.ends_with(domain)))
+}
+
+/// A host as all are written, if it is one.
+pub(super) fn one_text(host: &str) -> String {
+    config::host(host).unwrap_or_else(|_| host.to_owned())
 }
 
 impl Draft {

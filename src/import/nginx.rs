@@ -16,7 +16,7 @@ use include::Includes;
 use listen::{host, listens};
 use location::locations;
 
-/// An `upstream`: its servers, in the order in which they would be asked.
+/// Each `upstream`, in lower case as nginx compares them: its servers, in the order in which they would be asked.
 type Upstreams = BTreeMap<String, Vec<String>>;
 
 /// Reads a `nginx.conf`. Files that it includes are looked for below `folder`.
@@ -30,7 +30,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Draft, String> {
     all.extend(https.into_iter().filter_map(|one| one.block).flatten());
     let mut upstreams = Upstreams::new();
     for one in all.iter().filter(|one| one.name == "upstream") {
-        upstreams.insert(one.first().to_owned(), servers(one, &mut draft));
+        upstreams.insert(one.first().to_ascii_lowercase(), servers(one, &mut draft));
     }
     for one in &all {
         match (one.name.as_str(), &one.block) {

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::draft::{Draft, Line, Note, Route, Site};
+use super::draft::{Draft, Line, Note, Refused, Route, Site, wildcards};
+use super::written::leave_wrong_parts;
 
 impl Draft {
     /// The draft with its sites as they are to be written: no host is in two of them.
@@ -31,7 +32,10 @@ impl Draft {
         all.retain(|site| !site.backends.is_empty());
         for site in &mut all {
             site.tell_of_more_listeners(&everywhere);
+            // Who answers a path depends on the routes that stay.
+            leave_wrong_parts(site);
             site.tidy();
+            site.tell_who_answers();
         }
         all.extend(left_out);
         all.sort_by_key(|site| site.line);
@@ -126,10 +130,9 @@ impl Sites {
 
     /// The wildcard of a site that a host, which is no site's own, is below of.
     fn below(&self, host: &str) -> Option<(String, usize)> {
-        let bare = host.strip_prefix("*.").unwrap_or(host);
-        bare.match_indices('.').find_map(|(dot, _)| {
-            let wildcard = format!("*{}", &bare[dot..]);
-            self.owners.get(&wildcard).map(|owner| (wildcard, *owner))
+        wildcards(host).find_map(|wildcard| {
+            let owner = *self.owners.get(&wildcard)?;
+            Some((wildcard, owner))
         })
     }
 }
@@ -154,6 +157,7 @@ impl Site {
         for Route { line, path, backends } in &self.routes {
             tell(*line, format!("`{path}` goes to {}", backends.join(", ")));
         }
+        notes.extend(self.refused.iter().map(|refused| refused.note.clone()));
         notes
     }
 
@@ -169,12 +173,10 @@ impl Site {
         }
     }
 
-    fn add_notes(&mut self, notes: impl IntoIterator<Item = Note>) {
-        for note in notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
+    /// Adds those that are not there yet.
+    pub(super) fn add_notes(&mut self, notes: impl IntoIterator<Item = Note>) {
+        let mut known: BTreeSet<Note> = self.notes.iter().cloned().collect();
+        self.notes.extend(notes.into_iter().filter(|note| known.insert(note.clone())));
     }
 
     /// Takes a twin in: another block for some of the same hosts, with the same backends. What only one of them says
@@ -225,6 +227,7 @@ impl Site {
             tell(route.line, format!("the route `{}` {}", route.path, only(&there)));
         }
         self.routes.extend(other.routes);
+        self.refused.extend(other.refused);
         self.hosts.extend(other.hosts);
         self.listens.extend(other.listens);
         self.add_notes(other.notes);
@@ -319,9 +322,15 @@ impl Site {
         self.backends = backends;
     }
 
-    /// Who would be asked for what is at this path, or below it, if that had no block.
-    pub(super) fn route_above(&self, path: &str) -> Option<&Route> {
-        longest(&self.routes, path)
+    /// Tells of each path that became no route who is asked for it instead.
+    fn tell_who_answers(&mut self) {
+        for Refused { path, note: Note { line, text } } in std::mem::take(&mut self.refused) {
+            let to = match longest(&self.routes, &format!("{}/", path.trim_end_matches('/'))) {
+                Some(above) => format!("{}, as all below `{}`", above.backends[0], above.path),
+                None => "the site's backend".to_owned(),
+            };
+            self.note(line, format!("{text}: its requests go to {to}"));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::draft::{Acme, Draft, Line, Note, Route, Site};
+use super::draft::{Acme, Draft, Line, Note, Route, Site, wildcards};
 use crate::config::{Config, ConfigErrors};
 
 /// What a part of a site is checked in.
@@ -17,8 +17,26 @@ const GHOST_PORT: &str = ":2368";
 struct Part {
     /// Where it was written.
     line: String,
+    hosts: Vec<String>,
     text: String,
     is_site: bool,
+    /// What is said against it by the check.
+    against: Option<String>,
+}
+
+impl Part {
+    /// What is printed. Whoever reads of a site that is refused should know who answers for its hosts meanwhile.
+    fn printed(&self, standing: &BTreeSet<String>) -> String {
+        let Self { line, hosts, text, against, .. } = self;
+        let Some(why) = against else { return text.clone() };
+        let mut head = comment(&format!("The site of {line} can't be taken over as it is:")) + why;
+        for host in hosts {
+            if let Some(wildcard) = wildcards(host).find(|wildcard| standing.contains(wildcard)) {
+                head += &comment(&format!("As it is, `{host}` is answered by the site of `{wildcard}`."));
+            }
+        }
+        head + &commented(text)
+    }
 }
 
 /// All of it. `origin` is the file that was read.
@@ -26,15 +44,19 @@ pub(super) fn toml(draft: Draft, origin: &str) -> String {
     let mut draft = draft.settled();
     let mut names = BTreeSet::new();
     let mut parts = Vec::new();
-    for mut site in std::mem::take(&mut draft.sites) {
-        parts.push(part(&mut site, &mut names, |line| draft.words(line)));
+    for site in std::mem::take(&mut draft.sites) {
+        parts.push(part(&site, &mut names, |line| draft.words(line)));
     }
     loop {
         let mut text = head(&draft, origin, &parts);
+        let standing = parts.iter().filter(|part| part.is_site).flat_map(|part| part.hosts.clone()).collect();
+        let mut line = text.lines().count();
         let mut begins = Vec::new();
         for part in &parts {
-            begins.push(text.lines().count() + 1);
-            text += &format!("\n{}", part.text);
+            begins.push(line + 1);
+            let printed = format!("\n{}", part.printed(&standing));
+            line += printed.lines().count();
+            text += &printed;
         }
         let Err(errors) = Config::parse(&text, Path::new("made")) else { return text };
         if !without_wrong(&mut parts, &begins, &errors) {
@@ -56,10 +78,9 @@ fn without_wrong(parts: &mut [Part], begins: &[usize], errors: &ConfigErrors) ->
     }
     let is_any = wrong.keys().any(|part| parts[*part].is_site);
     for (part, why) in wrong {
-        let Part { line, text, is_site } = &mut parts[part];
-        let head = comment(&format!("The site of {line} can't be taken over as it is:"));
-        *text = head + &why + &commented(text);
-        *is_site = false;
+        let part = &mut parts[part];
+        part.against.get_or_insert_default().push_str(&why);
+        part.is_site = false;
     }
     is_any
 }
@@ -109,26 +130,25 @@ fn certificates(acme: &Acme, of: impl Fn(Line) -> String) -> String {
     table.lines().fold(text, |text, line| text + &comment(line.trim_start_matches("# ")))
 }
 
-fn part(site: &mut Site, names: &mut BTreeSet<String>, of: impl Fn(Line) -> String + Copy) -> Part {
-    let line = of(site.line);
+fn part(site: &Site, names: &mut BTreeSet<String>, of: impl Fn(Line) -> String + Copy) -> Part {
+    let (line, hosts) = (of(site.line), site.hosts.clone());
     let lacks = match (site.hosts.is_empty(), site.backends.is_empty()) {
         (true, _) => Some("it has no host that ghostpin could know it by"),
         (false, true) => Some("nothing in it is proxied as a whole, so there is no backend to pin it to"),
         (false, false) => None,
     };
     let Some(why) = lacks else {
-        leave_wrong_parts(site);
         let text = body(site, name_of(site, names), of);
-        return Part { line, text, is_site: true };
+        return Part { line, hosts, text, is_site: true, against: None };
     };
-    let hosts = if site.hosts.is_empty() { String::new() } else { format!(" ({})", site.hosts.join(", ")) };
-    let text = comment(&format!("The site of {line}{hosts} was left out: {why}."))
+    let named = if hosts.is_empty() { String::new() } else { format!(" ({})", hosts.join(", ")) };
+    let text = comment(&format!("The site of {line}{named} was left out: {why}."))
         + &not_taken("What it says:", &site.remains(), of);
-    Part { line, text, is_site: false }
+    Part { line, hosts, text, is_site: false, against: None }
 }
 
 /// Takes the header fields and routes out that the check would refuse, so that they don't take the whole site along.
-fn leave_wrong_parts(site: &mut Site) {
+pub(super) fn leave_wrong_parts(site: &mut Site) {
     let refused = |part: &str| match Config::parse(&format!("{AROUND}{part}"), Path::new("part")) {
         Ok(_) => None,
         Err(errors) => errors.iter().next().map(|error| error.message.clone()),
@@ -140,11 +160,13 @@ fn leave_wrong_parts(site: &mut Site) {
         }
     }
     for route in std::mem::take(&mut site.routes) {
-        match refused(&route_text(&route)) {
+        // What goes where the rest goes needs no route.
+        let wrong = if route.backends == site.backends { None } else { refused(&route_text(&route)) };
+        match wrong {
             None => site.routes.push(route),
             Some(why) => {
                 let to = route.backends.join(", ");
-                site.note(route.line, format!("`{}` goes to {to}: {why}", route.path));
+                site.refuse(route.line, &route.path, format!("`{}` goes to {to}: {why}", route.path));
             }
         }
     }

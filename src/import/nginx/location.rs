@@ -5,18 +5,14 @@ use super::directives::Directive;
 use super::header::{header, is_told_anyway};
 use super::{Upstreams, redirect, with_port};
 
-/// The locations of a block. What is below the whole site is compared with that, and what is proxied nowhere with the rest.
+/// The locations of a block. What is below the whole site is compared with that.
 pub(super) fn locations(
     mut locations: Vec<&Directive>,
     is_secure: bool,
     upstreams: &Upstreams,
     site: &mut Site,
 ) {
-    let rank = |one: &&Directive| {
-        let is_proxied = || one.block.iter().flatten().any(|inner| inner.name == "proxy_pass");
-        if one.args == ["/"] { 0 } else { 2 - u8::from(is_proxied()) }
-    };
-    locations.sort_by_key(rank);
+    locations.sort_by_key(|one| one.args != ["/"]);
     for one in locations {
         location(one, is_secure, upstreams, site);
     }
@@ -45,8 +41,8 @@ fn location(one: &Directive, is_secure: bool, upstreams: &Upstreams, site: &mut 
         Ok(backends) => backends,
         Err((line, why)) => {
             tell(one, path, &[], site);
-            let line = line.unwrap_or(one.line);
-            return site.note(line, format!("{}: {why}{}", one.in_words(), instead(path, is_all, site)));
+            let (line, text) = (line.unwrap_or(one.line), format!("{}: {why}", one.in_words()));
+            return if is_all { site.note(line, text) } else { site.refuse(line, path, text) };
         }
     };
     match (path, is_exact) {
@@ -104,16 +100,6 @@ fn tell_one(inner: &Directive, path: &str, site: &mut Site) {
     }
 }
 
-/// Who answers, in words, where a location becomes nothing.
-fn instead(path: &str, is_all: bool, site: &Site) -> String {
-    let to = match site.route_above(path) {
-        Some(above) => format!("{}, as all below `{}`", above.backends[0], above.path),
-        None if is_all || site.backends.is_empty() => return String::new(),
-        None => "the site's backend".to_owned(),
-    };
-    format!(": its requests go to {to}")
-}
-
 /// The backends to which a location passes requests as they are; or why it doesn't, and in which line.
 fn target(
     block: &[Directive],
@@ -168,7 +154,7 @@ fn backends(url: &str, location: &str, upstreams: &Upstreams) -> Result<Vec<Stri
     if !path.is_empty() && path != location {
         return Err("it changes the path, which ghostpin never does".to_owned());
     }
-    match upstreams.get(&place) {
+    match upstreams.get(&place.to_ascii_lowercase()) {
         Some(servers) if servers.is_empty() => Err(format!("upstream `{place}` has no server")),
         Some(servers) => Ok(servers.clone()),
         None => Ok(vec![with_port(&place)]),

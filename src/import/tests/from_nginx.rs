@@ -243,3 +243,32 @@ fn marks_of_editors_and_other_line_ends_are_no_part_of_what_is_said() {
     assert!(!made.contains('\r') && !made.contains('\u{feff}'), "{made}");
     assert!(import(Path::new("/nowhere/nginx.conf"), None).is_err());
 }
+
+#[test]
+fn an_upstream_is_found_in_whatever_case_it_is_named() {
+    let made = good(
+        Format::Nginx,
+        &format!(
+            "upstream App {{ server 127.0.0.1:7; }} server {{ server_name a.example; {} }}",
+            WHOLE.replace("127.0.0.1:1", "app")
+        ),
+    );
+    assert!(made.contains("\nbackends = [\"127.0.0.1:7\"]\n"), "{made}");
+}
+
+#[test]
+fn who_answers_instead_is_told_when_all_routes_are_known() {
+    let made = of_locations(&format!(
+        "{WHOLE} location /a/b/ {{ proxy_pass https://10.0.0.2:80; }} location /a/ {{ proxy_pass http://10.0.0.3:80; }} \
+         location /n/ {{ proxy_pass http://api:3000; }} location /n/s/ {{ root /srv; }} location /n/t/ {{ proxy_pass http://127.0.0.1:1; }}"
+    ));
+    for told in [
+        "clear text to backends: its requests go to 10.0.0.3:80, as all below `/a`",
+        "`/n` goes to api:3000: `api:3000` is a name",
+        "`location /n/s/ { ... }`: proxies nowhere: its requests go to the site's backend",
+        "`/n/t` goes to the same backend as the rest: it needs no route",
+    ] {
+        assert!(made.contains(told), "no {told} in\n{made}");
+    }
+    assert!(!made.contains("go to api:3000"), "{made}");
+}
