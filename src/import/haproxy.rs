@@ -1,16 +1,17 @@
 //! HAProxy: frontends that choose a backend by the host, and their backends' servers.
 
 mod conditions;
+mod routes;
 mod sections;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::draft::{Draft, Site};
+use super::draft::{Draft, Site, one_text};
 use conditions::{Acls, Choice};
+use routes::Sites;
 use sections::{Section, sections};
-use servers::servers;
 
 /// Reads a `haproxy.cfg`.
 pub(super) fn read(text: &str) -> Result<Draft, String> {
@@ -67,11 +68,12 @@ impl Bind {
     }
 }
 
-/// One rule of a frontend: for which requests it is, and the backend that answers them.
+/// One rule of a frontend: for which requests it is, in one way or another, and the backend that answers them.
+/// Without a way, it is for all that no rule has.
 struct Rule<'a> {
     line: usize,
     backend: &'a str,
-    choice: Choice,
+    choices: Vec<Choice>,
 }
 
 struct Frontend<'a> {
@@ -108,15 +110,17 @@ impl<'a> Frontend<'a> {
         let written = format!("`{}`", words.join(" "));
         match words {
             ["acl", ..] => {}
-            ["bind", address, options @ ..] => self.bind(line, address, options, draft),
-            ["use_backend", backend, "if", condition @ ..] => match acls.choices(condition) {
-                Ok(choices) => {
-                    self.rules.extend(choices.into_iter().map(|choice| Rule { line, backend, choice }));
+            ["bind", addresses, options @ ..] => {
+                for address in addresses.split(',') {
+                    self.bind(line, address, options, draft);
                 }
+            }
+            ["use_backend", backend, "if", condition @ ..] => match acls.choices(condition) {
+                Ok(choices) => self.rules.push(Rule { line, backend, choices }),
                 Err(why) => draft.note(line, format!("{written}: {why}")),
             },
             ["default_backend", backend] => {
-                self.rules.push(Rule { line, backend, choice: Choice::default() });
+                self.rules.push(Rule { line, backend, choices: Vec::new() });
             }
             ["http-request", "redirect", "scheme", "https", rest @ ..]
             | ["redirect", "scheme", "https", rest @ ..]
@@ -132,11 +136,7 @@ impl<'a> Frontend<'a> {
 
     fn bind(&mut self, line: usize, address: &str, options: &[&str], draft: &mut Draft) {
         let is_secure = options.contains(&"ssl");
-        let full = match address.strip_prefix("*:").or_else(|| address.strip_prefix(':')) {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => address.to_owned(),
-        };
-        match full.parse() {
+        match in_full(address).parse() {
             Ok(address) => self.binds.push(Bind { address, is_secure }),
             Err(_) => draft.note(line, format!("`bind {address}`: no address to listen at")),
         }
@@ -168,33 +168,36 @@ impl<'a> Frontend<'a> {
         draft: &mut Draft,
     ) {
         // A whole host first: what is below it is compared with that.
-        let (mut sites, mut below): (Vec<Site>, _) = (Vec::new(), Vec::new());
-        for Rule { line, backend, choice } in &self.rules {
+        let (mut sites, mut below) = (Sites::default(), Vec::new());
+        for Rule { line, backend, choices } in &self.rules {
             let Some(target) = backends.get(backend) else {
                 draft.note(*line, format!("there is no `backend {backend}`"));
                 continue;
             };
-            if *choice == Choice::default() {
+            if choices.is_empty() {
                 draft.note(*line, format!("`default_backend {backend}`: a host that no site has is answered 404; give the host a site"));
                 continue;
             }
-            used.insert(&target.name);
-            if choice.paths.is_empty() {
-                let mut site = Site::at(*line);
-                site.hosts = choice.hosts.clone();
-                servers(target, &mut site);
+            let (whole, parts): (Vec<&Choice>, Vec<&Choice>) =
+                choices.iter().partition(|choice| choice.paths.is_empty());
+            let mut site = Site::at(*line);
+            site.hosts = whole.iter().flat_map(|choice| &choice.hosts).map(|host| one_text(host)).collect();
+            if !site.hosts.is_empty() {
                 self.listened(everywhere, &mut site);
-                sites.push(site);
-            } else {
-                below.push((*line, choice, *target));
+                if sites.whole(site, target) {
+                    used.insert(&target.name);
+                }
             }
+            if !parts.is_empty() {
+                used.insert(&target.name);
+            }
+            below.extend(parts.into_iter().map(|choice| (*line, choice, *target)));
         }
         for (line, choice, target) in below {
-            self.route(line, choice, target, &mut sites, draft);
+            let hosts = choice.hosts.iter().map(|host| one_text(host)).collect();
+            sites.route(line, &Choice { hosts, ..choice.clone() }, target, draft);
         }
-        for site in sites {
-            draft.add(site);
-        }
+        sites.add_to(draft);
         if self.section.kind == "listen" {
             self.listened_to(draft);
         }
@@ -208,50 +211,15 @@ impl<'a> Frontend<'a> {
             false if is_clear && everywhere.iter().any(|bind| bind.is_secure) => Some(false),
             false => None,
         };
+        // That there is none is told where it was written.
+        if self.binds.is_empty() {
+            return;
+        }
         let mut reachable = everywhere.iter().filter(|other| !other.address.ip().is_loopback());
         if reachable.any(|other| !self.binds.iter().any(|own| own.covers(other))) {
             let own: Vec<String> = self.binds.iter().map(|bind| bind.address.to_string()).collect();
             let why = "ghostpin answers for it at every address that it listens at";
             site.note(site.line, format!("it was served at {} only: {why}", own.join(" and ")));
-        }
-    }
-
-    fn route(&self, line: usize, choice: &Choice, target: &Section, sites: &mut [Site], draft: &mut Draft) {
-        let Choice { hosts, paths, is_caseless } = choice;
-        let mut other = Site::at(line);
-        servers(target, &mut other);
-        for (field, _) in std::mem::take(&mut other.headers) {
-            let why = "a route has no header fields of its own";
-            other.note(line, format!("`{field}` of `backend {}`: {why}", target.name));
-        }
-        if *is_caseless {
-            other.note(line, format!("`{}`: only paths in this case are meant", paths.join(" ")));
-        }
-        let mut found = false;
-        for site in sites
-            .iter_mut()
-            .filter(|site| hosts.is_empty() || site.hosts.iter().any(|host| hosts.contains(host)))
-        {
-            found = true;
-            for path in paths {
-                let prefix = path.trim_end_matches('/');
-                if site.line.number < line {
-                    site.note(line, format!("`{path}`: the rule before it takes all of the host"));
-                } else if prefix.is_empty() {
-                    site.note(line, format!("`{path}` is the whole site"));
-                } else {
-                    if prefix == path {
-                        let why = format!("a route is for `{path}` and all below it, not for `{path}x`");
-                        site.note(line, format!("`{path}`: {why}"));
-                    }
-                    site.add_route(line, prefix, &other.backends);
-                }
-            }
-            site.notes.extend(other.notes.iter().cloned());
-        }
-        if !found {
-            let (paths, hosts) = (paths.join(" "), hosts.join(" "));
-            draft.note(line, format!("`{paths}` of {hosts}: nothing answers for the rest of that host"));
         }
     }
 
@@ -267,6 +235,15 @@ impl<'a> Frontend<'a> {
         for (line, words) in self.section.lines.iter().filter(|(_, words)| words[0] == "server") {
             draft.note(*line, format!("`{}` of `listen {name}`", words.join(" ")));
         }
+    }
+}
+
+/// An address with all that HAProxy lets one leave out.
+fn in_full(address: &str) -> String {
+    match address.rsplit_once(':') {
+        Some(("" | "*", port)) => format!("0.0.0.0:{port}"),
+        Some((ip, port)) if ip.contains(':') && !ip.starts_with('[') => format!("[{ip}]:{port}"),
+        _ => address.to_owned(),
     }
 }
 

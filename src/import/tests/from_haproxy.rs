@@ -167,3 +167,143 @@ fn every_line_of_a_section_that_became_nothing_is_told_of() {
         ],
     );
 }
+
+/// A frontend with these rules, and backends `one`, `two` and `none`, which has no server.
+#[track_caller]
+fn ruled(rules: &[&str]) -> String {
+    let rules: String = rules.iter().map(|rule| format!(" use_backend {rule}\n")).collect();
+    haproxy(&format!(
+        "frontend f\n bind :80\n{rules}backend one\n server a 10.0.0.1:1\nbackend two\n server b 10.0.0.2:2\nbackend none\n"
+    ))
+}
+
+#[test]
+fn of_two_rules_the_first_takes_a_host_and_not_the_narrower_one() {
+    let (wild, narrow) = ("one if { hdr_end(host) -i .example.com }", "if { hdr(host) -i api.example.com }");
+    let made = ruled(&[wild, &format!("two {narrow}")]);
+    has(
+        &made,
+        &[
+            "hosts = [\"*.example.com\"]\nbackends = [\"10.0.0.1:1\"]",
+            "line 4: `api.example.com`: the rule of line 3 takes it, as all of `*.example.com`",
+            "line 7: `backend two`: no host leads to it",
+        ],
+    );
+    lacks(&made, &["10.0.0.2"]);
+    lacks(&made, &["api.example.com"]);
+    // The other way round, and with the same backend, nothing is taken away.
+    let made = ruled(&[&format!("two {narrow}"), wild]);
+    has(&made, &["hosts = [\"api.example.com\"]\nbackends = [\"10.0.0.2:2\"]"]);
+    assert!(!made.contains("takes it"), "{made}");
+    assert!(!ruled(&[wild, &format!("one {narrow}")]).contains("takes it"));
+}
+
+#[test]
+fn of_two_rules_the_first_takes_a_path_and_not_the_narrower_one() {
+    let whole = "one if { hdr(host) b.example }";
+    let path = |name: &str, path: &str| format!("{name} if {{ hdr(host) b.example }} {{ path_beg {path} }}");
+    let made = ruled(&[&path("two", "/v/"), &path("one", "/v/1/"), whole]);
+    has(&made, &["line 4: `/v/1/`: the rule before it takes it, as all that begins with `/v/`"]);
+    assert_eq!(made.matches("[[site.route]]").count(), 1, "{made}");
+    // Of HAProxy, `/v` is the beginning of `/v1`, too.
+    let made = ruled(&[&path("two", "/v"), &path("one", "/v1"), whole]);
+    has(
+        &made,
+        &[
+            "line 4: `/v1`: the rule before it takes it, as all that begins with `/v`",
+            "path = \"/v1\"\nupstream = \"10.0.0.2:2\"",
+        ],
+    );
+    let made = ruled(&[&path("one", "/v/1/"), &path("two", "/v/"), whole]);
+    assert!(!made.contains("takes it"), "{made}");
+}
+
+#[test]
+fn a_path_without_a_usable_backend_is_told_of() {
+    let made = ruled(&["none if { path_beg /v1 }", "two if { hdr(host) b.example }"]);
+    has(
+        &made,
+        &["line 3: `/v1` had nothing that could be taken over: its requests go to the site's backend"],
+    );
+    assert!(!made.contains("a route is for"), "{made}");
+    let made =
+        ruled(&["none if { path_beg /v/1/ }", "one if { path_beg /v/ }", "two if { hdr(host) b.example }"]);
+    has(
+        &made,
+        &[
+            "line 3: `/v/1` had nothing that could be taken over: its requests go to 10.0.0.1:1, as all below `/v`",
+        ],
+    );
+}
+
+#[test]
+fn a_path_of_a_host_that_has_no_site_is_told_with_who_answers_for_it() {
+    let path = "one if { hdr(host) -i b.example.com } { path_beg /v1 }";
+    let made = ruled(&[path, "two if { hdr_end(host) -i .example.com }"]);
+    has(
+        &made,
+        &[
+            "`b.example.com` has a block of its own, which proxies nothing; here `*.example.com` stands for it, too",
+            "(b.example.com) was left out",
+            "line 3: `/v1` goes to 10.0.0.1:1",
+        ],
+    );
+    assert!(!made.contains("nothing answers"), "{made}");
+    // A wildcard's path is one of each host below it.
+    let made = ruled(&[
+        "one if { hdr_end(host) .example.com } { path_beg /v1/ }",
+        "two if { hdr(host) b.example.com c.other.example }",
+    ]);
+    has(
+        &made,
+        &[
+            "path = \"/v1\"\nupstream = \"10.0.0.1:1\"",
+            "`/v1/` is for *.example.com only; here it holds for all of the site",
+            "(*.example.com) was left out",
+        ],
+    );
+}
+
+#[test]
+fn a_host_whose_site_is_refused_is_told_with_who_answers_for_it() {
+    let made = haproxy(
+        "frontend f\n bind :80\n use_backend b if { hdr(host) b.example.com }\n use_backend all if { hdr_end(host) .example.com }\nbackend b\n server a ${APP}:80\nbackend all\n server a 10.0.0.3:80\n",
+    );
+    has(
+        &made,
+        &[
+            "# The site of line 3 can't be taken over as it is:\n",
+            "# As it is, `b.example.com` is answered by the site of `*.example.com`.\n",
+        ],
+    );
+}
+
+#[test]
+fn many_hosts_of_one_rule_are_one_site_with_the_notes_of_its_backend_once() {
+    let hosts: Vec<String> = (0..500).map(|number| format!("{{ hdr(host) h{number}.example }}")).collect();
+    let lines: String = (0..500).map(|number| format!(" option odd{number}\n")).collect();
+    let made = haproxy(&format!(
+        "frontend f\n bind :80\n use_backend b if {}\nbackend b\n{lines} server a 10.0.0.1:1\n",
+        hosts.join(" || ")
+    ));
+    assert_eq!(made.matches("\n[[site]]").count(), 1, "{made}");
+    assert_eq!(made.matches("`option odd7` of").count(), 1, "{made}");
+    has(&made, &["\"h0.example\", \"h1.example\"", "\"h499.example\"]"]);
+}
+
+#[test]
+fn each_address_of_a_bind_is_listened_at() {
+    let with = |bind: &str| {
+        haproxy(&format!(
+            "frontend f\n bind {bind}\n use_backend a if {{ hdr(host) a.example }}\nbackend a\n server a 10.0.0.1:1\n"
+        ))
+    };
+    has(&with(":::443 v4v6 ssl"), &["https = [\"[::]:443\"]"]);
+    has(&with("10.0.0.5:80,10.0.0.6:80"), &["http = [\"10.0.0.5:80\", \"10.0.0.6:80\"]"]);
+    has(&with("[::1]:80,*:8080"), &["http = [\"0.0.0.0:8080\", \"[::1]:80\"]"]);
+    let made = haproxy(&format!(
+        "{WEB}frontend odd\n bind nowhere\n use_backend b if {{ hdr(host) b.example }}\nbackend a\n server a 10.0.0.1:1\nbackend b\n server b 10.0.0.2:2\n"
+    ));
+    has(&made, &["`bind nowhere`: no address to listen at"]);
+    assert!(!made.contains("it was served at"), "{made}");
+}
