@@ -6,7 +6,7 @@ mod rule;
 
 use std::collections::BTreeSet;
 
-use super::draft::{Draft, Note, Site};
+use super::draft::{Draft, Note, Site, is_among, one_text};
 use super::tree::{Node, from_toml, from_yaml};
 use rule::Choice;
 
@@ -171,10 +171,16 @@ impl<'a> Traefik<'a> {
         if router.get("service").is_none() {
             site.note(router.line, format!("the router `{name}` names no service"));
         }
+        if router.get("rule").is_none() {
+            site.note(router.line, format!("the router `{name}` has no rule"));
+        }
         let listens = if is_secure { &mut self.draft.https } else { &mut self.draft.http };
         listens.insert(if is_secure { "0.0.0.0:443" } else { "0.0.0.0:80" }.to_owned());
         if !is_secure && has_tls {
             site.redirect = Some(redirects);
+        } else if redirects && !has_tls {
+            let why = "no router has `tls`: with a certificate, set `https.redirect = true`";
+            site.note(router.line, format!("the router `{name}` sends clear text to TLS, but {why}"));
         }
         if is_changed {
             site.note(
@@ -183,7 +189,8 @@ impl<'a> Traefik<'a> {
                     "the router `{name}`: a middleware changes what is asked for, so it has no site here"
                 ),
             );
-            return Vec::new();
+            // Its hosts stay: they may have a wildcard above them, which would answer.
+            site.backends.clear();
         }
         choices
     }
@@ -303,25 +310,25 @@ impl<'a> Traefik<'a> {
         effect
     }
 
-    fn below(&mut self, part: Below) {
-        for Choice { hosts, paths, .. } in part.choices {
-            let hosts: Vec<String> =
-                hosts.iter().map(|host| crate::config::host(host).unwrap_or_else(|_| host.clone())).collect();
-            let mut found = false;
-            for site in
-                self.draft.sites.iter_mut().filter(|site| site.hosts.iter().any(|host| hosts.contains(host)))
-            {
-                found = true;
+    fn below(&mut self, Below { line, choices, backends }: Below) {
+        for Choice { hosts, paths, .. } in choices {
+            let hosts: Vec<String> = hosts.iter().map(|host| one_text(host)).collect();
+            let is_meant = |site: &&mut Site| site.hosts.iter().any(|host| is_among(host, &hosts));
+            for site in self.draft.sites.iter_mut().filter(is_meant) {
                 for path in &paths {
-                    site.add_route(part.line, path.trim_end_matches('/'), &part.backends);
+                    site.tell_of_wider_path(line, path, &hosts);
+                    site.add_route(line, path.trim_end_matches('/'), &backends);
                 }
             }
-            if !found {
-                let (paths, hosts) = (paths.join(" "), hosts.join(" "));
-                self.draft.note(
-                    part.line,
-                    format!("`{paths}` of {hosts}: nothing answers for the rest of that host"),
-                );
+            let has_site = |host: &String| self.draft.sites.iter().any(|site| site.hosts.contains(host));
+            // A block without a backend: who answers for its hosts is told when all are known.
+            let mut rest = Site::at(line);
+            rest.hosts = hosts.iter().filter(|host| !has_site(host)).cloned().collect();
+            if !rest.hosts.is_empty() {
+                for path in &paths {
+                    rest.add_route(line, path.trim_end_matches('/'), &backends);
+                }
+                self.draft.add(rest);
             }
         }
     }

@@ -69,6 +69,16 @@ impl Node {
         }
     }
 
+    /// Whether another one says the same, in whatever lines and order.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        let (own, its) = (self.entries(), other.entries());
+        self.as_text() == other.as_text()
+            && own.len() == its.len()
+            && own.iter().all(|(key, node)| other.get(key).is_some_and(|there| node.says_as(there)))
+            && self.items().len() == other.items().len()
+            && self.items().iter().zip(other.items()).all(|(one, two)| one.says_as(two))
+    }
+
     /// The table under these keys, which is made where it isn't there yet. What stands in its way is replaced.
     pub(super) fn make(&mut self, line: usize, path: &[&str]) -> &mut Self {
         let Some((key, rest)) = path.split_first() else { return self };

@@ -58,7 +58,12 @@ fn container(name: &str, labels: &[(usize, String, String)], root: &mut Node, dr
             _ => draft.note(*line, format!("`{key}={value}`")),
         }
     }
-    let Some(http) = own.get("http") else { return };
+    let http = own.get("http");
+    if http.and_then(|http| http.get("routers")).is_none() {
+        let why = "no label gives it a router (`traefik.http.routers`)";
+        draft.note(labels[0].0, format!("`{name}`: {why}"));
+    }
+    let Some(http) = http else { return };
     let services: Vec<(String, Node)> =
         http.get("services").map(|all| all.entries().to_vec()).unwrap_or_default();
     // Whoever names no service means the only one.
@@ -77,14 +82,25 @@ fn container(name: &str, labels: &[(usize, String, String)], root: &mut Node, dr
             match kind.to_ascii_lowercase().as_str() {
                 "services" => service(name, node, known),
                 "routers" => {
-                    known.value = node.value.clone();
-                    if let (None, Some(only)) = (known.get("service"), &only) {
-                        known.make(node.line, &["service"]).value = Value::Text(only.clone());
+                    let mut router = node.clone();
+                    if let (None, Some(only)) = (router.get("service"), &only) {
+                        router.make(node.line, &["service"]).value = Value::Text(only.clone());
                     }
+                    put(known, router, &format!("`{kind}.{entry}` of `{name}`"), draft);
                 }
-                _ => known.value = node.value.clone(),
+                _ => put(known, node.clone(), &format!("`{kind}.{entry}` of `{name}`"), draft),
             }
         }
+    }
+}
+
+/// Puts what a container says of a name where no other one has said something else of it.
+fn put(known: &mut Node, node: Node, what: &str, draft: &mut Draft) {
+    let is_new = known.entries().is_empty() && known.as_text().is_none();
+    if is_new {
+        *known = node;
+    } else if !known.says_as(&node) {
+        draft.note(node.line, format!("{what}: it is there already, with another meaning, and was left out"));
     }
 }
 
