@@ -49,11 +49,16 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
     Ok(draft)
 }
 
+/// Whether a matcher is for all requests.
+fn is_for_all(matcher: &str) -> bool {
+    matches!(matcher, "*" | "/*")
+}
+
 /// Whether a directive is for some requests only.
 fn is_matched(one: &Block) -> bool {
     // With one argument only, that is where `rewrite` leads to.
     let is_target = one.name() == "rewrite" && one.words.len() == 2;
-    !is_target && one.words.get(1).is_some_and(|word| word.starts_with(['/', '@']))
+    !is_target && one.words.get(1).is_some_and(|word| word.starts_with(['/', '@']) && !is_for_all(word))
 }
 
 /// Why nothing that a block proxies is what the reader has asked for.
@@ -115,12 +120,12 @@ impl Reader<'_> {
     fn directive(&mut self, one: &Block, named: &Matchers) {
         let words: Vec<&str> = one.words.iter().map(String::as_str).collect();
         match words.as_slice() {
+            ["reverse_proxy", matcher, ..] if is_for_all(matcher) => self.proxied(one, &one.words[2..]),
             ["reverse_proxy", matcher, ..] if matcher.starts_with(['/', '@']) => {
                 self.proxied_below(one, matcher, &one.words[2..], named);
             }
-            ["reverse_proxy", "*", ..] => self.proxied(one, &one.words[2..]),
             ["reverse_proxy", ..] => self.proxied(one, &one.words[1..]),
-            ["handle" | "route"] | ["handle" | "route", "*"] => {
+            ["handle" | "route"] | ["handle" | "route", "*" | "/*"] => {
                 let block = one.block.as_deref().unwrap_or_default();
                 match block.iter().filter(|inner| !is_matched(inner)).find_map(prevents) {
                     Some(why) => {
@@ -149,7 +154,8 @@ impl Reader<'_> {
 
     /// `redir https://{host}{uri}`, of a site in clear text.
     fn sends_to_tls(&self, one: &Block) -> bool {
-        let words: Vec<&str> = one.words.iter().map(String::as_str).filter(|word| *word != "*").collect();
+        let words: Vec<&str> =
+            one.words.iter().map(String::as_str).filter(|word| !is_for_all(word)).collect();
         let (["redir", to] | ["redir", to, "permanent" | "301" | "308"]) = words.as_slice() else {
             return false;
         };
@@ -228,7 +234,7 @@ impl Reader<'_> {
         let mut is_proxied = false;
         for inner in block {
             let upstreams = match inner.words.get(1).map(String::as_str) {
-                Some("*") => &inner.words[2..],
+                Some(matcher) if is_for_all(matcher) => &inner.words[2..],
                 _ => inner.words.get(1..).unwrap_or_default(),
             };
             if inner.name() == "reverse_proxy" && !is_matched(inner) && !is_proxied {

@@ -251,3 +251,26 @@ fn a_certificate_of_ones_own_is_taken_with_whatever_else_is_said_of_tls() {
         caddyfile("a.example {\ntls /c.crt /c.key {\nprotocols tls1.3\n}\nreverse_proxy 10.0.0.1:1\n}\n");
     has(&made, &["certificate = \"/c.crt\"\nkey = \"/c.key\"", "line 3: `tls`: `protocols tls1.3`"]);
 }
+
+#[test]
+fn a_path_without_a_usable_backend_is_told_of() {
+    let made = good(
+        Format::Caddy,
+        "a.example {\n reverse_proxy /x/* https://10.0.0.2\n handle /y/* {\n  reverse_proxy https://10.0.0.2\n }\n reverse_proxy 10.0.0.1:1\n}\n",
+    );
+    for path in ["/x", "/y"] {
+        let told =
+            format!("`{path}` had nothing that could be taken over: its requests go to the site's backend");
+        assert!(made.contains(&told), "{made}");
+    }
+}
+
+#[test]
+fn all_paths_are_the_whole_site() {
+    for block in ["reverse_proxy /* 10.0.0.1:1", "handle /* {\n reverse_proxy 10.0.0.1:1\n}"] {
+        let made = good(Format::Caddy, &format!("a.example {{\n{block}\n}}\n"));
+        assert!(made.contains("\nbackends = [\"10.0.0.1:1\"]\n"), "{made}");
+    }
+    let made = good(Format::Caddy, "a.example {\nreverse_proxy 10.0.0.1:1\nrespond /* 404\n}\n");
+    assert!(!made.contains("\n[[site]]") && made.contains("it answers before a backend is asked"), "{made}");
+}
