@@ -71,7 +71,8 @@ impl Reconciler {
         InForce { updates, waits, rule: self.config.guard.rule, canary, well: self.well(most) }
     }
 
-    /// The heir, if what it has read is still in force, and nothing waits that it would not know of. To be asked when all that was asked for before is done.
+    /// The heir, if what it has read is still in force, and nothing waits that it would not know of. To be asked when all that
+    /// was asked for before is done.
     pub(super) fn unless_outdated(&self, ask: HandOver) -> Option<HandOver> {
         let why = match self.guarded.waits(Source::File) {
             Some(id) => InForce::waits_first(&id),
@@ -98,13 +99,13 @@ impl Reconciler {
     }
 
     /// Hands over. If the heir fails, it is dead, and all is as it was.
-    pub(super) async fn hand_over(mut self, ask: HandOver) -> Result<(Self, HandOver), Self> {
-        let HandOver { mut heir, answer, updates } = ask;
+    pub(super) async fn hand_over(mut self, mut ask: HandOver) -> Result<(Self, HandOver), Self> {
         let closed = Writer::to(|_| {});
         std::mem::replace(&mut self.writer, closed).close();
-        let Err(why) = heir.take_over(self.unsettled()).await else {
-            return Ok((self, HandOver { heir, updates, answer }));
+        let Err(why) = ask.heir.take_over(self.unsettled()).await else {
+            return Ok((self, ask));
         };
+        let HandOver { heir, answer, .. } = ask;
         tracing::warn!(why, "the new process has not taken over: the pin store is opened again");
         // It may have it open.
         drop(heir);
