@@ -13,7 +13,6 @@ mod signals;
 mod upgrade;
 
 use std::cell::Cell;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -103,19 +102,14 @@ pub fn run(path: &Path, adopt: bool) -> Result<()> {
 
 /// Returns when no process has requests that was upgraded before it could be told that its heir has died.
 async fn until_nobody_is_left(config: &Config) -> Result<(), NoLock> {
-    let mut left = Leftover::lock(&config.server.state, Duration::ZERO).await;
-    if matches!(left, Err(NoLock::Taken)) {
-        tracing::warn!(
-            "a process that was upgraded before still has requests, or one is being upgraded: this one waits for the end of that"
-        );
-        let patience = config.server.shutdown_timeout + LAST_ANSWERS;
-        left = Leftover::lock(&config.server.state, patience).await;
+    let none = Leftover::until_none(&config.server.state, Duration::ZERO).await;
+    if !matches!(none, Err(NoLock::Taken)) {
+        return none;
     }
-    match left {
-        // There is no folder yet.
-        Err(NoLock::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
-        left => left.map(drop),
-    }
+    tracing::warn!(
+        "a process that was upgraded before still has requests, or one is being upgraded: this one waits for the end of that"
+    );
+    Leftover::until_none(&config.server.state, config.server.shutdown_timeout + LAST_ANSWERS).await
 }
 
 /// The same, in the place of the process that has started this one for that.

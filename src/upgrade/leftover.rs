@@ -46,12 +46,27 @@ impl Leftover {
     /// It can't be had within `patience`, or not at all.
     pub async fn lock(state: &Path, patience: Duration) -> Result<Self, NoLock> {
         let path = state.join(LOCK);
-        let mut options = OpenOptions::new();
-        let opened = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(source) => return Err(NoLock::Io { path, source }),
-        };
+        match options().create(true).open(&path) {
+            Ok(file) => Self::of(file, path, patience).await,
+            Err(source) => Err(NoLock::Io { path, source }),
+        }
+    }
+
+    /// Returns when nobody has it. Makes nothing: whether this is a state folder is not known yet.
+    ///
+    /// # Errors
+    /// Somebody has it for longer than `patience`, or it can't be told.
+    pub async fn until_none(state: &Path, patience: Duration) -> Result<(), NoLock> {
+        let path = state.join(LOCK);
+        match options().open(&path) {
+            Ok(file) => Self::of(file, path, patience).await.map(drop),
+            // Nobody has ever been upgraded here.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(NoLock::Io { path, source }),
+        }
+    }
+
+    async fn of(file: File, path: PathBuf, patience: Duration) -> Result<Self, NoLock> {
         let until = Instant::now() + patience;
         loop {
             match file.try_lock() {
@@ -64,9 +79,26 @@ impl Leftover {
     }
 }
 
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.truncate(false).write(true).mode(0o600);
+    options
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_only_waits_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        Leftover::until_none(folder.path(), Duration::ZERO).await.unwrap();
+        Leftover::until_none(&folder.path().join("none"), Duration::ZERO).await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let _taken = Leftover::lock(folder.path(), Duration::ZERO).await.unwrap();
+        let none = Leftover::until_none(folder.path(), Duration::ZERO).await;
+        assert!(matches!(none, Err(NoLock::Taken)), "{none:?}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_an_upgraded_process_keeps_nobody_else_waiting() {

@@ -199,6 +199,19 @@ fn a_kill_in_the_middle_of_a_handoff_brings_no_older_pin_back() {
 }
 
 #[test]
+fn a_folder_that_is_no_state_folder_is_left_as_it_is() {
+    let a = Backend::named("A");
+    let config = Config::of(&[&a]);
+    let mut proxy = Proxy::start(&config);
+    proxy.kill();
+    std::fs::remove_dir_all(proxy.path("state")).unwrap();
+    std::fs::create_dir(proxy.path("state")).unwrap();
+    let said = proxy.restart_in_vain(&config);
+    assert!(said.contains("--adopt"), "{said}");
+    assert_eq!(std::fs::read_dir(proxy.path("state")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_state_folder_that_lost_its_store_is_an_error_with_a_way_out() {
     let (a, b) = (Backend::named("A"), Backend::named("B"));
     let config = Config::of(&[&a, &b]);
