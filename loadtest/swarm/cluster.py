@@ -11,6 +11,9 @@ PORT = 8080
 
 OVERLAY = "web"
 
+# How often nodes that were left down are switched off and on before that is given up.
+SWITCHED_MAX = 3
+
 # Tells who it is. It says how long that is, as applications do: without a length, an answer ends when the connection does, and
 # one that had arrived when its machine lost its power would still not be whole.
 PAGE = """#!/bin/sh
@@ -215,31 +218,41 @@ class Swarm:
         self.settle()
 
     def unready(self):
-        """The nodes that are not ready, by the word of a manager; all if no manager has a word."""
+        """The nodes that are not ready, each with what a manager says of it: its state, and whether it can be reached as a
+        manager. All, with nothing, if no manager has a word."""
         told = {node["ID"]: node for node in self.ask("/nodes") or []}
-
-        def is_ready(node):
+        unready = {}
+        for node in self.nodes:
             seen = told.get(node.id)
-            return seen and seen["Status"]["State"] == "ready" and seen.get("ManagerStatus", {}).get("Reachability") != "unreachable"
-        return [node for node in self.nodes if not (told and node.id and is_ready(node))]
+            said = (seen["Status"]["State"], seen.get("ManagerStatus", {}).get("Reachability")) if seen else None
+            if not said or said[0] != "ready" or said[1] == "unreachable":
+                unready[node] = said
+        return unready
 
     def come_back(self, seconds=20):
-        """As long as nodes take to be ready again; one that isn't then is `settle`'s business."""
+        """As long as nodes take to be ready again; one that isn't then is `settle`'s business. Returns whether all are."""
         try:
             wait(seconds, "all nodes to be ready", lambda: not self.unready(), 0.1)
+            return True
         except Trouble:
-            pass
+            return False
 
     def settle(self):
         """Until all nodes are ready and there is a leader."""
-        self.come_back(30)
-        # After a change of leaders, a worker that is well may stay `down` for good: switched off and on, it is not.
-        for node in self.unready():
-            if node in self.workers:
+        wait(60, "a manager that has a word", lambda: self.ask("/nodes"), 0.1)
+        for _ in range(SWITCHED_MAX):
+            if self.come_back(30):
+                return
+            # After a change of leaders, a node that is well may stay `down` for good: switched off and on, it is not.
+            left = [node for node, said in self.unready().items() if said and said[0] == "down"]
+            # One manager at a time, or there is no majority.
+            for node in [node for node in left if node not in self.managers] or left[:1]:
                 print(f"({node.name} was left down by the swarm, and is switched off and on)", flush=True)
                 node.power_off()
                 node.start()
-        wait(60, "all nodes to be ready", lambda: not self.unready(), 0.1)
+        if not self.come_back(60):
+            said = {node.name: said for node, said in self.unready().items()}
+            raise Trouble(f"waited for nodes to be ready, and these are not: {said}")
 
     def ask(self, path, timeout=1.5, of=None):
         """Of the first manager that has an answer; None if none has."""
