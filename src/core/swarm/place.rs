@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::words::{Node, Service, Task};
+use super::words::{Node, Port, Service, Task};
 
 /// The label that names the port inside the container.
 pub const PORT: &str = "ghostpin.port";
@@ -17,6 +17,8 @@ const OF_THE_NODE: &str = "host";
 pub(super) struct Way {
     port: u16,
     network: Option<String>,
+    /// Of the task's node, by what the service says.
+    published: Option<u16>,
 }
 
 /// A label that is no good.
@@ -51,7 +53,8 @@ impl Way {
         let Some(port) = number.filter(|_| port.bytes().all(|byte| byte.is_ascii_digit())) else {
             return Err(BadLabel::new(PORT, format!("`{port}` is no port; write a number from 1 to 65535")));
         };
-        Ok(Self { port, network: service.labels.get(NETWORK).cloned() })
+        let published = published(&service.ports, port);
+        Ok(Self { port, network: service.labels.get(NETWORK).cloned(), published })
     }
 
     /// The address of a task, or what is to be done so that there is one.
@@ -66,8 +69,8 @@ impl Way {
                 BadLabel::new(NETWORK, why)
             });
         }
-        if let Some(port) = task.ports.iter().find(|port| port.target == self.port) {
-            return of_node().map(|ip| SocketAddr::new(ip, port.published)).ok_or_else(|| self.lost(task));
+        if let Some(port) = published(&task.ports, self.port).or(self.published) {
+            return of_node().map(|ip| SocketAddr::new(ip, port)).ok_or_else(|| self.lost(task));
         }
         let mut on = task.networks.iter().filter(|on| !on.ingress && !on.addresses.is_empty());
         match (on.next(), on.next()) {
@@ -95,6 +98,11 @@ impl Way {
         let why = format!("task {} is on node {}, whose address no manager tells", task.id, task.node);
         BadLabel::new(PORT, why)
     }
+}
+
+/// The port of the node that leads to this one.
+fn published(ports: &[Port], target: u16) -> Option<u16> {
+    ports.iter().find(|port| port.target == target).map(|port| port.published)
 }
 
 fn listed(task: &Task) -> String {

@@ -11,6 +11,7 @@ fn service(labels: &[(&str, &str)]) -> Service {
         name: "blog".to_owned(),
         labels: labels.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         updating: false,
+        ports: Vec::new(),
     }
 }
 
@@ -293,6 +294,23 @@ fn a_task_is_found_where_its_labels_say() {
         };
         assert!(got.contains(expected), "{labels:?} {networks:?}: {got}");
     }
+}
+
+#[test]
+fn a_task_whose_ports_the_managers_have_forgotten_is_found_where_its_service_says() {
+    let published = |port| Port { target: 2368, published: port };
+    let at_node = |ports| {
+        let here = Task { networks: Vec::new(), node: "n0".to_owned(), ports, ..task("a", 20) };
+        let mut answer = answer(&[here]);
+        answer.services[0].ports = vec![Port { target: 80, published: 80 }, published(8080)];
+        candidate(&heard(&[answer]))
+    };
+    assert_eq!(at_node(vec![]).as_deref(), Some("blog.1.a@192.168.0.1:8080"));
+    assert_eq!(
+        at_node(vec![published(9090)]).as_deref(),
+        Some("blog.1.a@192.168.0.1:9090"),
+        "the task knows better"
+    );
 }
 
 #[test]

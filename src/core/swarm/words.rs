@@ -33,6 +33,9 @@ pub struct Service {
     pub labels: BTreeMap<String, String>,
     /// An update, or the way back from one, is under way.
     pub updating: bool,
+    /// The ports of a task's node that lead to it, by what the service says now and said before its last change: a task may be
+    /// of either time.
+    pub ports: Vec<Port>,
 }
 
 /// A task: one container of a service, from its planning to its end.
@@ -56,7 +59,7 @@ pub struct Task {
     pub seen: Life,
     /// The networks that it is on.
     pub networks: Vec<Attachment>,
-    /// The ports at which its node hands on to it.
+    /// The ports at which its node hands on to it. After a change of leaders, managers may have forgotten them.
     pub ports: Vec<Port>,
 }
 

@@ -101,6 +101,7 @@ struct RawService {
     #[serde(default)]
     created_at: String,
     spec: RawSpec,
+    previous_spec: Option<RawSpec>,
     update_status: Option<RawUpdate>,
 }
 
@@ -110,6 +111,7 @@ struct RawSpec {
     #[serde(default)]
     name: String,
     labels: Option<BTreeMap<String, String>>,
+    endpoint_spec: Option<RawPorts>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,6 +123,11 @@ struct RawUpdate {
 impl RawService {
     fn into_words(self) -> Service {
         let update = self.update_status.unwrap_or_default().state;
+        let mut ports = into_ports(self.spec.endpoint_spec);
+        if let Some(previous) = self.previous_spec {
+            let before = into_ports(previous.endpoint_spec);
+            ports.retain(|port| before.contains(port));
+        }
         Service {
             id: self.id,
             index: self.version.index,
@@ -128,6 +135,7 @@ impl RawService {
             name: self.spec.name,
             labels: self.spec.labels.unwrap_or_default(),
             updating: matches!(update.as_str(), "updating" | "rollback_started"),
+            ports,
         }
     }
 }
@@ -157,12 +165,12 @@ struct RawTask {
 #[serde(rename_all = "PascalCase", default)]
 struct RawTaskStatus {
     state: String,
-    port_status: Option<RawPortStatus>,
+    port_status: Option<RawPorts>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct RawPortStatus {
+struct RawPorts {
     ports: Option<Vec<RawPort>>,
 }
 
@@ -202,11 +210,6 @@ impl RawTask {
             ingress: raw.network.spec.ingress,
             addresses: raw.addresses.iter().flatten().filter_map(|address| ip(address)).collect(),
         };
-        let port = |raw: RawPort| {
-            let is_ours = raw.publish_mode == "host" && raw.protocol == "tcp" && raw.published_port > 0;
-            is_ours.then_some(Port { target: raw.target_port, published: raw.published_port })
-        };
-        let ports = self.status.port_status.and_then(|status| status.ports).unwrap_or_default();
         Task {
             id: self.id,
             index: self.version.index,
@@ -217,7 +220,7 @@ impl RawTask {
             wanted: life(&self.desired_state),
             seen: life(&self.status.state),
             networks: self.networks_attachments.into_iter().flatten().map(attachment).collect(),
-            ports: ports.into_iter().filter_map(port).collect(),
+            ports: into_ports(self.status.port_status),
         }
     }
 }
@@ -260,6 +263,15 @@ impl RawNode {
             down: self.status.state == "down",
         }
     }
+}
+
+/// Those of a node that lead to a task on it.
+fn into_ports(raw: Option<RawPorts>) -> Vec<Port> {
+    let port = |raw: RawPort| {
+        let is_ours = raw.publish_mode == "host" && raw.protocol == "tcp" && raw.published_port > 0;
+        is_ours.then_some(Port { target: raw.target_port, published: raw.published_port })
+    };
+    raw.and_then(|raw| raw.ports).unwrap_or_default().into_iter().filter_map(port).collect()
 }
 
 /// `10.0.1.3/24`, or the same without its network.

@@ -44,6 +44,33 @@ fn what_a_manager_says_is_read() {
     assert_eq!((snapshot.tasks[1].wanted, snapshot.tasks[1].slot), (Life::Over, 0));
 }
 
+/// What the service says of its ports now, and what it said before its last change, if there was one.
+#[test]
+fn a_service_tells_of_those_ports_that_all_its_tasks_have() {
+    let spec =
+        |ports: &str| format!(r#"{{"Name":"blog","EndpointSpec":{{"Mode":"vip","Ports":[{ports}]}}}}"#);
+    let port = |target, published, mode| {
+        format!(
+            r#"{{"Protocol":"tcp","TargetPort":{target},"PublishedPort":{published},"PublishMode":"{mode}"}}"#
+        )
+    };
+    let told = |spec: &str, more: &str| {
+        let service = format!(r#"[{{"ID":"s1","Version":{{"Index":20}},"Spec":{spec}{more}}}]"#);
+        let snapshot = Answers { services: service.into_bytes(), ..recorded() }.read().unwrap();
+        snapshot.services[0].ports.iter().map(|port| (port.target, port.published)).collect::<Vec<_>>()
+    };
+    let both = spec(&[port(2368, 8080, "host"), port(80, 80, "ingress"), port(81, 0, "host")].join(","));
+    assert_eq!(
+        told(&both, ""),
+        [(2368, 8080)],
+        "neither the mesh’s, nor one that each task has another one of"
+    );
+    assert_eq!(told(&both, &format!(r#","PreviousSpec":{both}"#)), [(2368, 8080)]);
+    let other = spec(&port(2368, 8081, "host"));
+    assert_eq!(told(&both, &format!(r#","PreviousSpec":{other}"#)), [], "a task may have that of either");
+    assert_eq!(told(&both, r#","PreviousSpec":{"Name":"blog"}"#), []);
+}
+
 #[test]
 fn a_node_is_where_it_says_whatever_its_state_is() {
     let nodes = recorded().read().unwrap().nodes;
