@@ -47,6 +47,12 @@ pub fn between(old: &[Arc<Site>], new: &mut [Arc<Site>]) -> Changes {
     changes
 }
 
+/// `site`, where `after` says that it runs. Who looks after instances moves them by itself when a machine is lost: that is no
+/// change of what anybody wants.
+pub fn moved(site: &Site, after: &Site) -> Site {
+    Site { backends: after.backends.clone(), unfit: after.unfit.clone(), ..site.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -364,6 +364,51 @@ fn a_removed_service_retires_its_site_and_one_that_comes_back_goes_on_counting()
     proxy.until("it is back", |site| site["epoch"] == 2 && site["phase"] == "serving");
 }
 
+/// Two sites, of which none may be changed without somebody's word; instances at 127.0.0.2 and .3.
+fn guarded() -> (Rig, [rig::Process; 2], rig::Proxy) {
+    let rig = Rig::new("[guard]\nshare = 0.0\nsites = 0");
+    let instances = [rig.instance(2), rig.instance(3)];
+    rig.blog();
+    rig.change(|world| {
+        world.service("shop", &rig.labels(&["ghostpin.site=shop", "ghostpin.hosts=shop.example"]))
+    });
+    let proxy = rig.start();
+    (rig, instances, proxy)
+}
+
+#[test]
+fn a_task_that_moves_waits_for_nobodys_word() {
+    let (rig, _instances, proxy) = guarded();
+    proxy.until_pinned(1, &rig.backend(1, 2));
+    rig.change(|world| {
+        world.end("t2");
+        world.task("blog", 1, "t3", 3);
+    });
+    proxy.until_pinned(2, &rig.backend(1, 3));
+    assert_eq!(proxy.admin("/v1/status")["waiting_updates"], serde_json::json!([]));
+}
+
+#[test]
+fn what_waits_for_a_word_keeps_no_site_from_following_its_task() {
+    let (rig, _instances, proxy) = guarded();
+    proxy.until_pinned(1, &rig.backend(1, 2));
+    let labels = rig.labels(&["ghostpin.hosts=blog.example,www.blog.example"]);
+    rig.change(|world| world.service("blog", &labels));
+    let waiting = proxy.until_waiting();
+    assert_eq!((&waiting["changed"], &waiting["of"]), (&1.into(), &2.into()));
+    rig.change(|world| {
+        world.end("t2");
+        world.task("blog", 1, "t3", 3);
+    });
+    let site = proxy.until_pinned(2, &rig.backend(1, 3));
+    assert_eq!(site["hosts"], serde_json::json!(["blog.example"]), "its labels wait");
+    rig.until_asked(3);
+    assert_eq!(proxy.until_waiting()["id"], waiting["id"], "what somebody has looked at is what waits");
+    assert_eq!(proxy.post(&format!("/v1/updates/{}/confirm", waiting["id"].as_str().unwrap())), 200);
+    proxy.until("it has changed", |site| site["hosts"].as_array().is_some_and(|hosts| hosts.len() == 2));
+    assert_eq!(proxy.site()["epoch"], 2);
+}
+
 #[test]
 fn a_change_of_a_service_is_seen_at_its_event() {
     let rig = Rig::new("");

@@ -176,10 +176,15 @@ impl Proxy {
 
     /// Reads the file again.
     pub(crate) fn reload(&self) -> u16 {
+        self.post("/v1/reload")
+    }
+
+    /// The status of the admin API's answer.
+    pub(crate) fn post(&self, path: &str) -> u16 {
         let mut stream = UnixStream::connect(&self.admin).unwrap();
         write!(
             stream,
-            "POST /v1/reload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -234,6 +239,19 @@ impl Proxy {
                 return swarm;
             }
             assert!(began.elapsed() < PATIENCE, "{what}: {swarm:#}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The update that waits for somebody's word.
+    pub(crate) fn until_waiting(&self) -> Value {
+        let began = Instant::now();
+        loop {
+            let status = self.admin("/v1/status");
+            if let Some(waiting) = status["waiting_updates"].get(0) {
+                return waiting.clone();
+            }
+            assert!(began.elapsed() < PATIENCE, "nothing waits: {status:#}");
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -1,6 +1,8 @@
 //! How a configuration is put in force: whole or not at all, and without touching what has not changed.
 
 use super::*;
+use crate::config::changes::Changes;
+use crate::core::canary::Fingerprint;
 
 impl Reconciler {
     /// Puts in force what the file says now.
@@ -25,21 +27,32 @@ impl Reconciler {
         applied
     }
 
-    /// Puts a configuration in force, whole or not at all. What it takes grows with what has changed, and hardly with what
-    /// has not: handoffs wait for it.
+    /// Puts a configuration in force, whole or not at all, unless it has to wait. What it takes grows with what has changed, and
+    /// hardly with what has not: handoffs wait for it.
     pub(super) fn apply(&mut self, source: Source, mut config: Config) -> Result<Applied, String> {
         let changes = changes::between(&self.config.sites, &mut config.sites);
         let fingerprint = self.fingerprint_after(&changes, &config.defaults);
         if let Some(waits) = self.may_change(source, &changes, fingerprint)? {
             return Ok(Applied { waits: Some(waits), ..Applied::default() });
         }
+        self.put_in_force(source, config, &changes, fingerprint)
+    }
+
+    /// Like [`Self::apply`], for what need not wait.
+    pub(super) fn put_in_force(
+        &mut self,
+        source: Source,
+        config: Config,
+        changes: &Changes,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Applied, String> {
         // Made before anything is touched: a contradiction must leave all as it is.
         let put: Vec<Arc<PublishedSite>> = changes.put.iter().map(|site| self.published(site)).collect();
         let routes = self.publisher.current().routes.with(&changes.gone, put.iter().cloned());
         let routes = routes.map_err(|error| error.to_string())?;
         let needs_restart = restart_keys(&self.config, &config).into_iter().map(str::to_owned).collect();
         let mut applied = Applied { needs_restart, unchanged: changes.unchanged, ..Applied::default() };
-        let trial = self.trial_of(source, &changes);
+        let trial = self.trial_of(source, changes);
         let mut retired = Vec::new();
         for name in &changes.gone {
             let Some(&key) = self.by_name.get(name) else { continue };

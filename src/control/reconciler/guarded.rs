@@ -91,14 +91,10 @@ impl Reconciler {
     /// Why these changes would have to wait; `None` if they may be made now.
     fn weigh(&self, source: Source, changes: &Changes, fingerprint: Option<Fingerprint>) -> Option<Weighed> {
         let of = self.by_name.len();
-        let is_known = |site: &&Arc<config::Site>| self.by_name.contains_key(&site.name);
-        let changed: Vec<_> = changes.put.iter().filter(is_known).collect();
-        let touched = Touched {
-            of,
-            removed: changes.gone.len(),
-            changed: changed.len(),
-            added: changes.put.len() - changed.len(),
-        };
+        let (known, new): (Vec<_>, Vec<_>) =
+            changes.put.iter().partition(|site| self.by_name.contains_key(&site.name));
+        let changed: Vec<_> = known.into_iter().filter(|site| !self.only_moves(site)).collect();
+        let touched = Touched { of, removed: changes.gone.len(), changed: changed.len(), added: new.len() };
         // Who has one service takes that back like this; a file without any site is more often a slip.
         let was_the_only_one = source == Source::Provider && of == 1;
         let needs_word = !was_the_only_one && !self.config.guard.rule.lets_pass(&touched);
@@ -108,7 +104,7 @@ impl Reconciler {
         if !needs_word && awaits.is_none() {
             return None;
         }
-        let id = id(changes);
+        let id = id(&changes.gone, changed.iter().copied().chain(new));
         let why = match &awaits {
             Some(awaits) if !needs_word => self.waits_for_canary(awaits, &id),
             _ => format!("more at once than [guard] allows. If that is meant: `ghostpin confirm {id}`"),
@@ -255,14 +251,17 @@ impl Reconciler {
     }
 }
 
-/// The same for the same changes, and no other: what is confirmed is what was looked at.
-fn id(changes: &Changes) -> String {
+/// The same for the same changes, and no other: what is confirmed is what was looked at. Where a provider has its instances
+/// run meanwhile is none of them.
+fn id<'a>(gone: &[SiteName], put: impl Iterator<Item = &'a Arc<config::Site>>) -> String {
     let mut hasher = FixedState::default().build_hasher();
-    for name in &changes.gone {
+    for name in gone {
         name.as_str().hash(&mut hasher);
     }
-    for site in &changes.put {
-        format!("{site:?}").hash(&mut hasher);
+    for site in put {
+        let settled =
+            site.provided.then(|| config::Site { backends: Box::default(), unfit: None, ..(**site).clone() });
+        format!("{:?}", settled.as_ref().unwrap_or(site)).hash(&mut hasher);
     }
     format!("{:08x}", hasher.finish() >> 32)
 }
