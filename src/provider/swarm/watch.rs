@@ -198,8 +198,13 @@ impl<S: Sites> Watch<S> {
                 (self.given, self.views) = (wanted, views);
             }
             Err(why) => {
-                tracing::error!(why, "what the swarm wants was not put in force: what was stays");
-                self.watched.change(|view, _| view.error = Some(why));
+                // It is asked for again each time.
+                self.watched.change(|view, _| {
+                    if view.error.as_ref() != Some(&why) {
+                        tracing::error!(why, "what the swarm wants was not put in force: what was stays");
+                    }
+                    view.error = Some(why);
+                });
             }
         }
     }
