@@ -116,6 +116,15 @@ impl Desk {
         serde_json::from_str(&self.say(&["site", "blog", "--json"]).out).unwrap_or_default()
     }
 
+    /// Returns when this backend has the pin.
+    pub(crate) fn until_pinned(&self, backend: SocketAddr) {
+        let began = Instant::now();
+        while self.site()["backend"] != backend.to_string() {
+            assert!(began.elapsed() < PATIENCE, "{backend} has no pin: {}", self.site());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Starts a verb that goes on until it is stopped.
     pub(crate) fn spawn(&self, verb: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ghostpin"));
