@@ -48,8 +48,11 @@ pub fn between(old: &[Arc<Site>], new: &mut [Arc<Site>]) -> Changes {
 }
 
 /// `site`, where `after` says that it runs. Who looks after instances moves them by itself when a machine is lost: that is no
-/// change of what anybody wants.
+/// change of what anybody wants. To look for them in another way is one.
 pub fn moved(site: &Site, after: &Site) -> Site {
+    if site.found_by != after.found_by {
+        return site.clone();
+    }
     Site { backends: after.backends.clone(), unfit: after.unfit.clone(), ..site.clone() }
 }
 

@@ -140,6 +140,7 @@ fn site_keys(old: &Arc<Site>, new: &Arc<Site>) -> Vec<&'static str> {
         name,
         unfit,
         provided,
+        found_by,
         hold,
         health,
         hooks,

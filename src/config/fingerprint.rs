@@ -40,6 +40,7 @@ pub fn of_site(site: &Site) -> Fingerprint {
         headers,
         routes,
         provided,
+        found_by: _,
     } = site;
     if *provided {
         return Fingerprint::default();

@@ -326,6 +326,8 @@ pub struct Site {
     pub routes: Arc<Vec<PathRoute>>,
     /// A provider brings it, and says where its instances are.
     pub provided: bool,
+    /// The labels that its provider finds its instances by.
+    pub found_by: Option<Box<str>>,
 }
 
 /// Instances that nobody may choose, as a provider says.

@@ -133,6 +133,7 @@ impl<'a> Sites<'a> {
             }),
             upstream: common.upstream.one(upstream(&raw.upstream, &top.upstream, profile)),
             provided: false,
+            found_by: None,
             tell_epoch: raw.tell_epoch.unwrap_or(false),
             headers: common.headers.one(raw.headers.0.clone()),
             routes: common.routes.one(routes),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::labels::SITE;
 use crate::config::{BackendSpec, Config, Site, SiteDefaults, Unfit};
-use crate::core::swarm::{BadLabel, Wanted};
+use crate::core::swarm::{BadLabel, NETWORK, PORT, Wanted};
 
 /// The label that lists the hosts.
 const HOSTS: &str = "ghostpin.hosts";
@@ -136,11 +136,17 @@ fn site(defaults: &SiteDefaults, service: &Wanted) -> Result<Site, Vec<BadLabel>
             backends: service.candidate.iter().cloned().map(BackendSpec::Instance).collect(),
             unfit: unfit(service),
             provided: true,
+            found_by: Some(found_by(service)),
             ..site
         }),
         Ok(_) => Err(refused.collect()),
         Err(bad) => Err(bad.into_iter().chain(refused).collect()),
     }
+}
+
+fn found_by(service: &Wanted) -> Box<str> {
+    let labels = [PORT, NETWORK].map(|label| service.labels.get(label).map_or("", String::as_str));
+    labels.join(" ").into()
 }
 
 fn unfit(service: &Wanted) -> Option<Box<Unfit>> {

@@ -410,6 +410,22 @@ fn what_waits_for_a_word_keeps_no_site_from_following_its_task() {
 }
 
 #[test]
+fn a_label_that_leads_elsewhere_waits_for_a_word() {
+    let (rig, _instances, proxy) = guarded();
+    proxy.until_pinned(1, &rig.backend(1, 2));
+    rig.change(|world| world.service("blog", &rig.labels(&["ghostpin.port=1"])));
+    assert_eq!(proxy.until_waiting()["changed"], 1);
+    // Nor does its next task lead there, before somebody has said so.
+    rig.change(|world| {
+        world.end("t2");
+        world.task("blog", 1, "t3", 3);
+    });
+    rig.until_asked(3);
+    proxy.until_pinned(1, &rig.backend(1, 2));
+    assert_eq!(proxy.get(), (200, "127.0.0.2".to_owned()));
+}
+
+#[test]
 fn a_change_of_a_service_is_seen_at_its_event() {
     let rig = Rig::new("");
     rig.write(&rig.addresses(), "interval = \"1m\"\nheld_interval = \"1m\"");
