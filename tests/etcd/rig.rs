@@ -337,6 +337,11 @@ impl Edge {
         site["open"] == true && site["phase"] == "serving"
     }
 
+    /// Waits until it lets nobody in: what the controller has decided comes to its gate by way of etcd.
+    pub(crate) fn until_shut(&self) {
+        until("its gate is shut", || (self.site()["open"] == false).then_some(()));
+    }
+
     /// What it says of the site.
     pub(crate) fn site(&self) -> serde_json::Value {
         let output = self.says(&["site", "blog", "--json"]);

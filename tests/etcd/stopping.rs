@@ -55,6 +55,7 @@ fn an_edge_that_could_not_tell_etcd_that_it_leaves_says_that_its_lease_has_run_o
 fn a_stopped_edge_tells_those_who_are_held_at_once_to_come_again() {
     let (_rig, _etcd, mut edge) = Rig::serving();
     assert!(edge.says(&["hold", "blog"]).status.success());
+    edge.until_shut();
     let mut reader = edge.ask();
     until("it is held", || (edge.site()["held"] == 1).then_some(()));
     // An edge that is alone would have the reader wait for nine tenths of an hour.

@@ -44,6 +44,7 @@ fn upgrade_in_a_move(edge: &mut Edge, to: &str, meanwhile: impl FnOnce()) -> Out
 fn requests_that_are_held_in_the_old_process_go_where_the_fleet_says() {
     let (rig, _etcd, mut edge) = Rig::serving();
     assert!(edge.says(&["hold", "blog"]).status.success());
+    edge.until_shut();
     let held = edge.ask();
     until("it is held", || (edge.site()["held"] == 1).then_some(()));
     edge.upgrade().unwrap();
@@ -72,7 +73,7 @@ fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
     });
     thread::scope(|scope| {
         let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
-        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
+        edge.until_shut();
         let late = edge.ask();
         until("who comes now waits", || (edge.site()["held"] == 1).then_some(()));
         assert!(!moving.is_finished());
