@@ -1,12 +1,14 @@
 //! A backend that does exactly what a test tells it to, and remembers what it was given.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+
+use socket2::{Domain, Socket, Type};
 
 use super::{Head, Reader, until};
 
@@ -20,6 +22,8 @@ pub(crate) struct Backend {
     pub(crate) address: String,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
+    /// Its port while it does not listen there: who connects is refused, and no other test is given it.
+    kept: Option<Socket>,
 }
 
 struct Shared {
@@ -109,7 +113,7 @@ impl Backend {
         });
         let for_thread = shared.clone();
         let accepting = std::thread::spawn(move || for_thread.accept(listener));
-        Self { name: name.to_owned(), address, shared, accepting: Some(accepting) }
+        Self { name: name.to_owned(), address, shared, accepting: Some(accepting), kept: None }
     }
 
     /// From now on it does this.
@@ -119,6 +123,16 @@ impl Backend {
 
     /// It dies: its port refuses, and its connections end, some with bytes unread.
     pub(crate) fn stop(&mut self) {
+        self.end();
+        let Ok(address) = self.address.parse::<SocketAddr>() else { return };
+        let port = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        // Connections to the port may still be there.
+        port.set_reuse_address(true).expect("an option of every socket");
+        until("the backend's port is free", || port.bind(&address.into()).is_ok());
+        self.kept = Some(port);
+    }
+
+    fn end(&mut self) {
         let Some(accepting) = self.accepting.take() else { return };
         self.shared.stopping.store(true, Ordering::SeqCst);
         match self.address.strip_prefix("unix:") {
@@ -133,13 +147,10 @@ impl Backend {
     pub(crate) fn start(&mut self) {
         assert!(self.accepting.is_none(), "it is running");
         self.shared.stopping.store(false, Ordering::SeqCst);
-        let mut bound = None;
-        until("the backend's port is free", || {
-            bound = TcpListener::bind(&self.address).ok();
-            bound.is_some()
-        });
+        let port = self.kept.take().expect("it was stopped, and has a port");
+        port.listen(128).expect("it may be listened to");
         let for_thread = self.shared.clone();
-        let listener = Listener::Tcp(bound.expect("bound"));
+        let listener = Listener::Tcp(port.into());
         self.accepting = Some(std::thread::spawn(move || for_thread.accept(listener)));
     }
 
@@ -198,7 +209,7 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.thaw();
-        self.stop();
+        self.end();
     }
 }
 
