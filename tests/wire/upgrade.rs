@@ -6,8 +6,8 @@ mod hooks;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
@@ -371,6 +371,13 @@ fn a_new_process_that_gets_stuck_while_it_is_watched_changes_nothing() {
     signalled(Signal::STOP, "it is stuck");
 }
 
+/// Waits until somebody waits for the lock of this folder.
+fn until_waited_for(folder: &Path) {
+    let file = format!(":{} ", fs::metadata(folder).unwrap().ino());
+    let is_waiting = |line: &str| line.contains("-> FLOCK") && line.contains(&file);
+    until("its lock is waited for", || fs::read_to_string("/proc/locks").unwrap().lines().any(is_waiting));
+}
+
 #[test]
 fn a_new_process_that_cant_have_the_pins_changes_nothing() {
     let (a, b) = (Backend::named("A"), Backend::named("B"));
@@ -385,8 +392,7 @@ fn a_new_process_that_cant_have_the_pins_changes_nothing() {
             fs::read_to_string(&log).unwrap_or_default().contains("is in use by another process")
         });
     });
-    let waits = || fs::read_to_string("/proc/locks").unwrap_or_default().contains("-> FLOCK");
-    until("it waits for the lock", waits);
+    until_waited_for(&proxy.path("state"));
     let said = proxy.upgrade(&config, None).unwrap_err();
     disturbing.join().unwrap();
     nothing_has_happened(&mut proxy, &said, "is in use by another process");
@@ -407,8 +413,7 @@ fn who_asks_for_an_upgrade_that_fails_at_a_stop_is_not_told_that_the_old_process
         kill_process(elder, Signal::TERM).unwrap();
         until("the old one has heard of it", || logged("stopping: SIGTERM"));
     });
-    let waits = || fs::read_to_string("/proc/locks").unwrap_or_default().contains("-> FLOCK");
-    until("it waits for the lock", waits);
+    until_waited_for(&proxy.path("state"));
     let said = proxy.ask_for_upgrade(&proxy.path("ghostpin.toml"), None).unwrap_err();
     disturbing.join().unwrap();
     assert!(said.contains("ghostpin is stopping") && !said.contains("goes on"), "{said}");
