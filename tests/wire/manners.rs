@@ -140,8 +140,8 @@ fn who_says_more_than_it_said_it_would_reads_its_answer_to_the_end() {
     let backend = Backend::with("A", |_, conn| conn.answer(200, &"x".repeat(LENGTH)));
     let proxy = Proxy::start(&Config::of(&[&backend]));
     let mut client = proxy.client();
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".repeat(100));
+    let more = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".repeat(1_000);
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n{more}"));
     assert_eq!(client.response().body.len(), LENGTH);
     assert!(client.is_closed(), "what came behind it is not answered");
 }
