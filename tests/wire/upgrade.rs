@@ -9,7 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -41,18 +42,32 @@ fn slow(name: &'static str) -> (Backend, mpsc::Sender<()>) {
     (backend, go_on)
 }
 
+/// Set when it goes, so that nobody asks for ever after a test that has failed.
+#[derive(Default)]
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_request_fails_while_one_process_after_the_other_takes_over() {
     let a = Backend::named("A");
     let config = config(&[&a]);
     let mut proxy = Proxy::start(&config);
-    let (address, done, answered) = (proxy.address, AtomicBool::new(false), AtomicUsize::new(0));
+    let (address, answered) = (proxy.address, AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let done = Done::default();
         for _ in 0..2 {
-            scope.spawn(|| {
+            let (done, answered) = (done.0.clone(), &answered);
+            scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     assert_eq!(Client::to(address).get("a.test", "/").status, 200);
                     answered.fetch_add(1, Ordering::Relaxed);
+                    // Each connection takes a port from the machine for a minute.
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
         }
@@ -65,7 +80,6 @@ fn no_request_fails_while_one_process_after_the_other_takes_over() {
             // Only one at a time may still have requests.
             until("the one before has ended", || has_ended(before));
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(proxy.epoch(), 1, "the pin has not moved");
     proxy.until_elder_ended();
@@ -432,7 +446,7 @@ fn who_is_started_while_another_process_is_upgraded_leaves_the_pins_to_it() {
     std::thread::scope(|scope| {
         let starting = scope.spawn(|| proxy.kill_and_restart(&config));
         // It looks again every 20 ms.
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
         fs::File::open(&pins).unwrap().try_lock().expect("nobody has the pins");
         assert!(!starting.is_finished(), "it waits for the end of the upgrade");
         upgraded.unlock().unwrap();
