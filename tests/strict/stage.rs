@@ -27,6 +27,11 @@ pub(crate) fn token(number: usize, manner: Manner) -> String {
     format!("k{number:04}{manner}")
 }
 
+/// Whether it marks what was sent in small pieces.
+pub(crate) fn is_in_pieces(token: &str) -> bool {
+    token.ends_with('p')
+}
+
 /// All tokens in what the backend was sent.
 fn tokens_in(bytes: &[u8]) -> Vec<String> {
     let is_token = |window: &&[u8]| {

@@ -40,6 +40,9 @@ pub(crate) struct StreamCase {
     /// The status by which it is accepted.
     #[serde(default = "ok")]
     pub(crate) granted: u16,
+    /// In small pieces, it may be granted what it announces before what makes it wrong is there.
+    #[serde(default)]
+    pub(crate) answered_early: bool,
     /// Why it may be accepted though the standard has it refused.
     pub(crate) deviates: Option<String>,
     #[serde(default)]
@@ -98,6 +101,11 @@ impl StreamCase {
         }
         if self.answer.is_empty() || self.accept_or_refuse != (accepts && self.answer.len() > 1) {
             return Some("accept_or_refuse goes with the granting status and others, and only with both");
+        }
+        if self.answered_early && (accepts || self.reaches != Reaches::WhatWasAnnounced) {
+            return Some(
+                "answered_early goes with what is refused, and of which the backend may see what was announced",
+            );
         }
         if self.deviates.is_some() && !self.accept_or_refuse {
             return Some("a deviation is a choice that the standard doesn't leave");

@@ -87,6 +87,21 @@ fn a_stream_that_is_refused_and_reaches_the_backend_is_caught() {
 }
 
 #[test]
+fn what_was_announced_is_answered_early_in_pieces_alone() {
+    let early = format!("{REFUSED}reaches = 'what_was_announced'\nline = 'GET /{{case}} HTTP/1.1'\n");
+    let seen = |token: &str| [whole(&format!("GET /{token} HTTP/1.1\r\nhost: a.test\r\n\r\n"))];
+    let verdict = |text: &str, token: &str| {
+        let talk = Talk { case: answered(200, &format!("GET /{token}")), last: None };
+        let wrong = judge(Behind::Recorder, &case(text), token, &talk, &seen(token).each_ref());
+        wrong.into_iter().filter(|line| line.starts_with("answered")).collect::<Vec<_>>().join("\n")
+    };
+    assert!(verdict(&early, "k0007p").contains("answered 200"));
+    let early = format!("{early}answered_early = true");
+    assert!(verdict(&early, "k0007w").contains("answered 200"));
+    assert_eq!(verdict(&early, "k0007p"), "");
+}
+
+#[test]
 fn what_was_announced_may_reach_the_backend_and_nothing_else() {
     let announced =
         "method = 'POST'\nreaches = 'what_was_announced'\nline = 'POST /{case} HTTP/1.1'\nbody = 'hello'";
