@@ -73,6 +73,7 @@ fn a_pin_does_not_move_while_the_old_process_has_a_request_of_it() {
     });
     thread::scope(|scope| {
         let moving = scope.spawn(|| edge.says(&["handoff", "blog", "--to", &rig.backends()[1]]));
+        until("it waits", || (edge.site()["phase"] == "draining").then_some(()));
         edge.until_shut();
         let late = edge.ask();
         until("who comes now waits", || (edge.site()["held"] == 1).then_some(()));
